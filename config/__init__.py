@@ -1,0 +1,1 @@
+"""The ground: settings, logging, Redis connections."""

@@ -1,0 +1,1 @@
+"""The Chert API: one-time location pins."""

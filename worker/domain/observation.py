@@ -1,0 +1,109 @@
+"""What a call to Linq taught us: every reply, and every absence of one, is one of these.
+
+Reads give Features, Fault, Throttled, Refused or Suspended; prompts give Sent, AlreadySharing, Later, Uncertain,
+Rejected or Suspended. Which reply becomes which is decided in worker/linq; what follows from it in share.py.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class Position(msgspec.Struct, frozen=True):
+    """One valid position of one contact, normalized.
+
+    `handle` is E.164 with `+` or a lower-case e-mail address; degrees are WGS 84, `altitude` metres; `updated_at` is
+    Linq's time of the position in nanoseconds since 1970 (UTC), None where Linq gave none.
+    """
+
+    handle: str
+    longitude: float
+    latitude: float
+    altitude: float | None
+    address: str | None
+    locality: str | None
+    updated_at: int | None
+
+
+class Features(msgspec.Struct, frozen=True):
+    """A successful read: who is listed, and for each feature that was not a valid position, the reason."""
+
+    positions: list[Position]
+    invalid: list[str]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """No usable answer: it says nothing about the share. `kind` is a metric label, `detail` a log text without data."""
+
+    kind: Literal["server_error", "timeout", "broken", "malformed", "unexpected"]
+    detail: str
+
+
+class Throttled(msgspec.Struct, frozen=True):
+    """429 on a read; `retry_after` in seconds, None where the reply did not say."""
+
+    retry_after: float | None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """404/2001, 409/2013 or another 403 than 2011 on a read: final only when the next read says the same."""
+
+    reason: Literal["chat_not_found", "chat_unavailable", "forbidden"]
+    status: int
+    code: int | None
+
+
+class Suspended(msgspec.Struct, frozen=True):
+    """401 or 403/2011: it concerns the account, so everything pauses."""
+
+    status: int
+    code: int | None
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The prompt is on its way."""
+
+
+class AlreadySharing(msgspec.Struct, frozen=True):
+    """A 409 of no known meaning (or 2015): a read settles whether the contact shares already."""
+
+
+class Later(msgspec.Struct, frozen=True):
+    """The prompt was not sent and may be tried again after `retry_after` seconds (None: not said)."""
+
+    reason: Literal["throttled", "chat_being_created"]
+    retry_after: float | None
+
+
+class Uncertain(msgspec.Struct, frozen=True):
+    """5xx, time-out or broken connection on a prompt; `possibly_sent` is False only where no connection came about."""
+
+    possibly_sent: bool
+    detail: str
+
+
+RejectionReason = Literal[
+    "group_chat",
+    "not_imessage",
+    "chat_unavailable",
+    "chat_not_found",
+    "opted_out",
+    "blocked",
+    "line_not_eligible",
+    "recipient_not_allowed",
+    "forbidden",
+    "invalid_request",
+]
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The prompt was refused for good; `detail` is Linq's message (for people)."""
+
+    reason: RejectionReason
+    status: int
+    code: int | None
+    detail: str
+
+
+ReadObservation = Features | Fault | Throttled | Refused | Suspended
+PromptOutcome = Sent | AlreadySharing | Later | Uncertain | Rejected | Suspended

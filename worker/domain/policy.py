@@ -1,0 +1,251 @@
+"""When to read which chat: one price for a request, the same for everybody, and the interval that follows.
+
+A chat that changes L times a second and is read every I seconds has L*I/2 positions unread on average and
+costs 1/I requests. The sum over all chats is smallest, for a given number of requests, where I = C/sqrt(L)
+with one price C for all of them (Sia, Cho and Cho 2007). A request that waits to be accepted follows the same
+rule with the hazard of acceptance in place of L (Keller 1974).
+
+Everything here is pure: the caller brings the clock and the randomness. Times are float seconds since 1970
+(UTC), intervals seconds, rates requests per second.
+"""
+
+import math
+
+import msgspec
+
+PRIOR_SECONDS = 300.0  # one update in this time is the first guess, and what a chat's first minutes follow
+SLOWEST_UPDATES = 1 / 7200  # per second: someone who has slept for hours is still looked at
+FASTEST_UPDATES = 1 / 10
+FASTEST_HAZARD = 0.2  # of an update per second, once the quiet time is over
+MEMORY = 0.8  # what a poll leaves of the past: about five polls are remembered
+MEMORY_MOVING = 0.6  # somebody who has moved is about to publish at another pace than before
+QUIET_CREEP = 1.1  # the quiet time is the least gap seen, and forgets a freak one by rising slowly
+QUIET_SHARE = 0.3  # of the intensity that is left inside the quiet time: a still person may start to walk
+QUIET_GATE = 0.6  # updates per interval up to which nearly each can be seen, so that waiting for them pays
+UNFAIRNESS = 2.5  # times the fleet's mean interval: what is lost at most when a quiet chat wakes up
+
+ACCEPT_SHAPE = (
+    0.75  # between math.sqrt(age), best if everybody accepts in the end, and age, best if many never do
+)
+ACCEPT_OFFSET = 30.0  # seconds
+PENDING_LOWER = 5.0  # seconds: people who accept mostly do so at once
+PENDING_UPPER = 6.0  # times the largest interval
+PENDING_SHARE = 0.25  # of the rate: those who wait never starve those who share
+MOST_ANNOUNCED = 0.9  # webhooks are never trusted further
+
+BACKOFF_FIRST = 2.0  # seconds
+BACKOFF_MOST = 120.0
+BACKOFF_DOUBLINGS = 6  # 2 s doubled this often is over BACKOFF_MOST; more would overflow one day
+
+RATE_CUT = 0.8
+RATE_FLOOR = 0.05  # of the ceiling
+RATE_CUT_EVERY = 5.0  # seconds: one overload answers many requests with 429, and means one thing
+RATE_CALM = 60.0  # seconds without a 429 before the rate recovers
+RATE_RECOVERY = 3600.0  # seconds from nothing to the ceiling
+
+
+class Pace(msgspec.Struct, array_like=True):
+    """What the polls of one tracked chat have taught; kept with the share's state, so seven floats and no
+    more.
+
+    `weight` is the square root of the update intensity (updates per second) and this chat's part of the
+    fleet's sum; 0 until the first answer, while the chat is not counted there. `count` and the times observed
+    are discounted: recent polls count for more.
+    """
+
+    polled_at: float = 0.0  # 0: not yet
+    updated_at: float = 0.0  # the newest position's; 0: unknown
+    count: float = 0.0  # polls that found a newer position
+    observed: float = 0.0  # seconds known to hold no update: from the newest one to the poll that showed it
+    outside: float = 0.0  # seconds observed outside the quiet time
+    quiet: float = 0.0  # seconds in which no update follows an update; 0: unknown
+    weight: float = 0.0
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """What all chats on this Redis share: the demand that sets the price, and the rate that meets it."""
+
+    weights: float  # sum of the weights of all tracked chats, this one's present weight included
+    tracked: int  # chats in that sum
+    waiting: float  # reads per second that all pending chats want together, each as `wanted` says
+    rate: float  # requests per second allowed now
+    ceiling: float  # requests per second configured
+
+
+def follow(
+    pace: Pace,
+    fleet: Fleet,
+    *,
+    now: float,
+    updated_at: float | None,
+    moved: bool,
+    lower: float,
+    upper: float,
+    spread: float,
+    price_floor: float = 5.0,
+    head_room: float = 0.9,
+) -> tuple[float, str]:
+    """Learn from an answer at `now`; give the seconds until the next read and the name of the rule that
+    chose.
+
+    `updated_at` is the newest position's time, None where the answer held nothing newer (for a newer position
+    without a time, the middle between `pace.polled_at` and `now` is the unbiased guess); `moved`: it lies
+    over 100 m from the last. `lower` and `upper` are the chat's own bounds; `spread`, about uniform in 0.98
+    to 1.02, keeps chats apart and never leads out of the bounds. `price_floor` (square root of seconds) is
+    the price where requests are plentiful; `head_room` the share of the rate that is planned with, the rest
+    is for retries and commands.
+
+    `pace` is changed in place, its weight included: the fleet's sum has to grow by the difference. The
+    interval is finite and within the bounds for every finite input: clocks that go back or run ahead are
+    clamped.
+    """
+    polled_at = pace.polled_at
+    known = pace.updated_at
+    quiet = pace.quiet
+    count = pace.count
+    observed = pace.observed
+    outside = pace.outside
+    new = updated_at is not None and updated_at > known
+    newest = updated_at if new and updated_at is not None else known
+    since = now - newest if newest < now else 0.0
+
+    if polled_at:
+        elapsed = now - polled_at if now > polled_at else 0.0
+        memory = MEMORY_MOVING if new and moved else MEMORY
+        blind = polled_at if not known or known + quiet < polled_at else known + quiet
+        if new:
+            # The newest time shows exactly how long it has been still, however many updates were missed.
+            count = memory * count + 1.0
+            observed = memory * observed + min(elapsed, since)
+            outside *= memory
+            if since > quiet:
+                outside += since - quiet
+            if known and now - since > blind:
+                outside += now - since - blind
+        else:
+            count *= memory
+            observed = memory * observed + elapsed
+            outside *= memory
+            if now > blind:
+                outside += now - blind
+        pace.count = count
+        pace.observed = observed
+        pace.outside = outside
+    if new:
+        if known:
+            gap = newest - known
+            quiet = gap if not quiet or gap < QUIET_CREEP * quiet else QUIET_CREEP * quiet
+            pace.quiet = quiet
+        pace.updated_at = newest
+    pace.polled_at = now
+
+    updates = (count + 1.0) / (observed + PRIOR_SECONDS)
+    if not updates > SLOWEST_UPDATES:
+        updates = SLOWEST_UPDATES
+    elif updates > FASTEST_UPDATES:
+        updates = FASTEST_UPDATES
+    weight = math.sqrt(updates)
+    before = pace.weight
+    pace.weight = weight
+
+    tracked = fleet.tracked if before else fleet.tracked + 1
+    weights = fleet.weights + weight - before
+    if not weights > weight:  # a sum that has drifted never makes this chat cheaper than alone
+        weights = weight
+    ceiling = fleet.ceiling
+    reserved = min(PENDING_SHARE, fleet.waiting / ceiling) if ceiling > 0.0 else PENDING_SHARE
+    budget = fleet.rate * (head_room - reserved)
+    if not budget > 0.0:
+        return upper, "maximum"
+    price = max(price_floor, weights / budget)
+
+    interval = price / weight
+    rule = "square-root"
+    if quiet > 0.0 and interval * updates < QUIET_GATE:
+        # What the read will shorten adds up to price squared / 2 at this interval: slowly inside the quiet
+        # time, quickly after it.
+        rule = "quiet-time"
+        left = quiet - since if quiet > since else 0.0
+        prior = PRIOR_SECONDS if updates * PRIOR_SECONDS < 1.0 else 1.0 / updates
+        hazard = (count + 1.0) / (outside + prior)
+        if hazard < updates:
+            hazard = updates
+        elif hazard > FASTEST_HAZARD:
+            hazard = FASTEST_HAZARD
+        square = price * price
+        accrued = QUIET_SHARE * updates * left * left
+        if square <= accrued:
+            interval = price / math.sqrt(QUIET_SHARE * updates)
+        else:
+            interval = math.sqrt(left * left + (square - accrued) / hazard)
+
+    fair = UNFAIRNESS * price * tracked / weights if tracked > 0 else upper
+    if not interval < fair:
+        interval = fair
+        rule = "fleet-cap"
+    if not interval < upper:
+        interval = upper
+        rule = "maximum"
+    if not interval > lower:
+        interval = lower
+        rule = "minimum"
+    interval *= spread
+    if interval < lower:
+        return lower, rule
+    return min(upper, interval), rule
+
+
+def wait(
+    age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float
+) -> tuple[float, str]:
+    """Give the seconds until the next read of a chat asked `age` seconds ago, and the rule that chose them.
+
+    `lower` and `upper` are the chat's bounds while it is tracked; while it waits they are min(5 s, lower) and
+    6 * upper. `announced` (0 to 0.9) is the share of accepts that webhooks announce in time. All intervals
+    stretch alike so that pending reads use no more of a lowered rate than of the full one, and never over a
+    quarter.
+    """
+    interval = _wanted_interval(age, announced, lower, upper)
+    shortest = min(PENDING_LOWER, lower)
+    longest = PENDING_UPPER * upper
+    demand = max(fleet.ceiling, fleet.waiting / PENDING_SHARE)
+    stretched = fleet.rate < demand
+    if stretched:
+        interval = min(longest, interval * (demand / fleet.rate)) if fleet.rate > 0.0 else longest
+    interval = max(shortest, min(longest, interval * spread))
+    return interval, "pending-stretched" if stretched else "pending"
+
+
+def wanted(age: float, *, announced: float, lower: float, upper: float) -> float:
+    """Reads per second that a chat asked `age` seconds ago wants where requests are plentiful; see `wait`."""
+    return 1.0 / _wanted_interval(age, announced, lower, upper)
+
+
+def _wanted_interval(age: float, announced: float, lower: float, upper: float) -> float:
+    rarely = 1.0 / math.sqrt(1.0 - min(MOST_ANNOUNCED, max(0.0, announced)))
+    interval = rarely * math.pow(max(0.0, age) + ACCEPT_OFFSET, ACCEPT_SHAPE)
+    return max(min(PENDING_LOWER, lower), min(PENDING_UPPER * upper, interval))
+
+
+def backoff(failures: int, *, lower: float, upper: float, chance: float) -> float:
+    """Seconds until the next read after so many faults in a row: full jitter, `chance` uniform in 0 to 1.
+
+    Never above min(upper, 120), and at least `lower` unless that is above.
+    """
+    longest = min(upper, BACKOFF_MOST)
+    doublings = min(max(failures - 1, 0), BACKOFF_DOUBLINGS)
+    return max(min(lower, longest), chance * min(longest, math.ldexp(BACKOFF_FIRST, doublings)))
+
+
+def recovered_rate(rate: float, *, ceiling: float, calm: float) -> float:
+    """Requests per second allowed now, where the last 429 left `rate` and lies `calm` seconds back."""
+    return min(ceiling, rate + max(0.0, calm - RATE_CALM) * ceiling / RATE_RECOVERY)
+
+
+def throttled_rate(rate: float, *, ceiling: float, since_cut: float) -> float:
+    """Requests per second allowed after a 429: `rate` were until now, the last cut was `since_cut` seconds
+    ago.
+    """
+    if since_cut < RATE_CUT_EVERY:
+        return rate
+    return max(RATE_CUT * rate, RATE_FLOOR * ceiling)

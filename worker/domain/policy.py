@@ -24,9 +24,7 @@ QUIET_SHARE = 0.3  # of the intensity that is left inside the quiet time: a stil
 QUIET_GATE = 0.6  # updates per interval up to which nearly each can be seen, so that waiting for them pays
 UNFAIRNESS = 2.5  # times the fleet's mean interval: what is lost at most when a quiet chat wakes up
 
-ACCEPT_SHAPE = (
-    0.75  # between math.sqrt(age), best if everybody accepts in the end, and age, best if many never do
-)
+ACCEPT_SHAPE = 0.75  # between sqrt(age), best if everybody accepts in the end, and age, best if many never do
 ACCEPT_OFFSET = 30.0  # seconds
 PENDING_LOWER = 5.0  # seconds: people who accept mostly do so at once
 PENDING_UPPER = 6.0  # times the largest interval

@@ -1,4 +1,4 @@
-"""A contact's address: an E.164 phone number or an e-mail address, in the one form in which it is compared."""
+"""A contact's address, a phone number or an e-mail address, in the one form in which it is compared."""
 
 import hashlib
 import re

@@ -1,0 +1,103 @@
+"""A server that answers with exactly the bytes, pauses and breaks that a test writes down."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+Script = Callable[["Exchange"], Awaitable[None]]
+
+
+@dataclass
+class Exchange:
+    """One request (head and body as they came) and the way to answer it."""
+
+    head: bytes
+    body: bytes
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """Break the connection so that the other side sees a reset."""
+        self.writer.transport.abort()
+
+
+@dataclass
+class RawServer:
+    """Its address and what it was asked."""
+
+    url: str
+    requests: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+def http_answer(
+    body: bytes = b"",
+    *,
+    status: str = "200 OK",
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),),
+) -> bytes:
+    """A whole HTTP/1.1 answer with its Content-Length."""
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {text}" for name, text in headers),
+    ]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def answering(answer: bytes) -> Script:
+    """A script that sends the same bytes to every request and keeps the connection open."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(answer)
+
+    return script
+
+
+@contextlib.asynccontextmanager
+async def raw_server(script: Script) -> AsyncIterator[RawServer]:
+    """Serve on a free loopback port until the block ends; `script` runs once per request."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = 0
+                for line in head.split(b"\r\n"):
+                    name, _, text = line.partition(b":")
+                    if name.lower() == b"content-length":
+                        length = int(text)
+                body = await reader.readexactly(length)
+                server.requests.append(head)
+                server.bodies.append(body)
+                await script(Exchange(head, body, writer))
+                if writer.is_closing():
+                    return
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(serve(reader, writer))
+        tasks.add(task)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        finally:
+            tasks.discard(task)
+            writer.transport.abort()
+
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    server = RawServer(f"http://127.0.0.1:{port}")
+    try:
+        yield server
+    finally:
+        listener.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,197 @@
+"""What every call to another service shares: the reply, its limits, and reading errors and waiting times
+out of it.
+"""
+
+import asyncio
+import re
+import ssl
+import zlib
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import httpx
+import msgspec
+
+# Larger replies are given up while they are being read, so that no server can fill the memory.
+REPLY_LIMIT = 1024 * 1024
+CONNECT_SECONDS = 5.0
+USER_AGENT = "location-worker"
+
+Failure = Literal["timeout", "connect", "broken", "too_large", "redirect"]
+
+# A wait of more than a month is nobody's intention, and would be too large a number further on.
+_LONGEST_WAIT = 30 * 86400.0
+_SECONDS = re.compile(r"\d{1,20}(\.\d{0,20})?", re.ASCII)
+_GZIP = b"\x1f\x8b"
+
+
+class Reply(NamedTuple):
+    """One answer, or its absence.
+
+    `status` is 0 where no complete answer came (`timeout`, `connect`, `broken`); the status of a reply that
+    is too large or redirects is kept, its body is not. `retry_after` is in seconds, from the header or else
+    from the body, and looked for only in refusals (status 400 and above). `trace_id` is the header
+    `X-Trace-ID`.
+    """
+
+    status: int
+    body: bytes
+    retry_after: float | None
+    trace_id: str | None
+    failure: Failure | None
+
+
+class ErrorEnvelope(NamedTuple):
+    """The parts of `{"success": false, "error": {…}}` that decide something; None where absent or of a
+    wrong type.
+    """
+
+    code: int | None
+    message: str | None
+    retry_after: float | None
+    retryable: bool | None
+
+
+def no_reply(failure: Failure) -> Reply:
+    """The absence of an answer."""
+    return Reply(0, b"", None, None, failure)
+
+
+def build_reply(status: int, body: bytes, retry_after: str | None, trace_id: str | None) -> Reply:
+    """The reply of an answer whose body was read up to one byte over `REPLY_LIMIT`, in the encoding it
+    came in.
+    """
+    if 300 <= status < 400 and status != 304:
+        return Reply(status, b"", None, trace_id, "redirect")
+    if body[:2] == _GZIP:
+        # Both clients ask for no compression and unpack none; a proxy that compresses nevertheless is
+        # understood.
+        body = _unpack(body)
+    if len(body) > REPLY_LIMIT:
+        return Reply(status, b"", parse_retry_after(retry_after), trace_id, "too_large")
+    if status < 400:
+        return Reply(status, body, None, trace_id, None)
+    wait = parse_retry_after(retry_after)
+    if wait is None and (envelope := parse_error(body)) is not None:
+        wait = envelope.retry_after
+    return Reply(status, body, wait, trace_id, None)
+
+
+def _unpack(body: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(body, REPLY_LIMIT + 1)
+    except zlib.error:
+        return body
+
+
+def parse_retry_after(text: str | None, *, now: float | None = None) -> float | None:
+    """Seconds to wait by a `Retry-After` header: a number of seconds (decimals too) or an HTTP date.
+
+    None for what is neither, negative, in the past or over 30 days. `now`: seconds since 1970, default: the
+    clock.
+    """
+    if not text:
+        return None
+    text = text.strip()
+    if _SECONDS.fullmatch(text):
+        return _wait(float(text))
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        start = datetime.now(UTC).timestamp() if now is None else now
+        return _wait(moment.timestamp() - start)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _wait(seconds: float) -> float | None:
+    return float(seconds) if 0 <= seconds <= _LONGEST_WAIT else None
+
+
+def parse_error(body: bytes) -> ErrorEnvelope | None:
+    """The error that a refusing reply carries, or None where the body is not the vendors' envelope (a
+    proxy's page).
+    """
+    try:
+        reply = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    if not isinstance(reply, dict) or reply.get("success") is True:
+        return None
+    error = reply.get("error")
+    if not isinstance(error, dict):
+        return None
+    return read_error(error)
+
+
+def read_error(error: dict[str, Any]) -> ErrorEnvelope:
+    """The parts of the error object itself."""
+    code, message = error.get("code"), error.get("message")
+    retry_after, retryable = error.get("retry_after"), error.get("retryable")
+    return ErrorEnvelope(
+        code if type(code) is int else None,
+        message if isinstance(message, str) else None,
+        _wait(retry_after) if type(retry_after) is int or type(retry_after) is float else None,
+        retryable if isinstance(retryable, bool) else None,
+    )
+
+
+def build_client(
+    *, api_key: str, connections: int, timeout: float, headers: dict[str, str] | None = None
+) -> httpx.AsyncClient:
+    """An httpx client as all calls here use it: bearer token, no redirects, no compression.
+
+    `timeout` (seconds) bounds each step; `exchange` bounds the whole. Proxies and extra certificates come
+    from the usual environment variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE …), as in the pyreqwest client.
+    """
+    return httpx.AsyncClient(
+        headers={
+            "Authorization": f"Bearer {api_key}",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            **(headers or {}),
+        },
+        timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout), pool=None),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        follow_redirects=False,
+        verify=_certificates(),
+    )
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    # Loading the certificates takes tens of milliseconds; the many small pools of the httpx poller share
+    # them.
+    return httpx.create_ssl_context()
+
+
+async def exchange(client: httpx.AsyncClient, request: httpx.Request, *, timeout: float) -> Reply:
+    """Send once and read within the limits: `timeout` seconds for everything, `REPLY_LIMIT` bytes.
+
+    Raises nothing but CancelledError.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            response = await client.send(request, stream=True)
+            try:
+                body = bytearray()
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > REPLY_LIMIT:
+                        break
+            finally:
+                await response.aclose()
+    except (TimeoutError, httpx.TimeoutException) as error:
+        return no_reply("connect" if isinstance(error, httpx.ConnectTimeout) else "timeout")
+    except (httpx.ConnectError, httpx.ProxyError):
+        return no_reply("connect")
+    except (httpx.HTTPError, httpx.StreamError, RuntimeError):
+        # RuntimeError: the client has been closed.
+        return no_reply("broken")
+    headers = response.headers
+    return build_reply(
+        response.status_code, bytes(body), headers.get("retry-after"), headers.get("x-trace-id")
+    )

@@ -1,0 +1,121 @@
+"""Which reply of Linq means what (reference: linq-api.md, sections 3.3, 5.1 and 5.2; contract.md,
+section 4).
+"""
+
+import re
+
+from worker.domain.observation import (
+    AlreadySharing,
+    Fault,
+    Later,
+    PromptOutcome,
+    ReadObservation,
+    Refused,
+    Rejected,
+    RejectionReason,
+    Sent,
+    Suspended,
+    Throttled,
+    Uncertain,
+)
+from worker.domain.position import read_features
+from worker.http import ErrorEnvelope, parse_error
+from worker.linq.reply import Reply
+
+# Statuses that are transient whatever the code: request time-out and too early. 5xx is a range of its own.
+_TRANSIENT = frozenset({408, 425})
+
+_FORBIDDEN: dict[int | None, RejectionReason] = {
+    2008: "recipient_not_allowed",
+    2024: "opted_out",
+    2026: "blocked",
+    2027: "line_not_eligible",
+}
+_CONFLICT: dict[int | None, RejectionReason] = {
+    2013: "chat_unavailable",
+    2016: "group_chat",
+    2017: "not_imessage",
+}
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_LONGEST_DETAIL = 500
+_NO_ENVELOPE = ErrorEnvelope(None, None, None, None)
+
+
+def read_observation(reply: Reply, *, now: float) -> ReadObservation:
+    """What a reply to GET …/location tells; `now` in seconds since 1970 (UTC).
+
+    A refusal counts as Linq's only with Linq's error envelope: what a proxy answers in its place is a fault,
+    and a fault never ends a share. Only 401 is believed whatever its body, because nothing ends by it.
+    """
+    status = reply.status
+    if status == 200 and reply.failure is None:
+        return read_features(reply.body, now=now)
+    if status == 0:
+        if reply.failure == "timeout":
+            return Fault("timeout", "no complete reply in time")
+        return Fault("broken", "no connection" if reply.failure == "connect" else "the connection broke")
+    if status == 401:
+        return Suspended(status, _envelope(reply).code)
+    if status == 429:
+        return Throttled(reply.retry_after)
+    if status >= 500 or status in _TRANSIENT:
+        return Fault("server_error", f"HTTP {status}")
+    if 200 <= status < 300:
+        if reply.failure == "too_large":
+            return Fault("malformed", "the reply is larger than 1 MiB")
+        return read_features(reply.body, now=now)
+    envelope = parse_error(reply.body)
+    if envelope is not None:
+        code = envelope.code
+        if status == 403:
+            return Suspended(status, code) if code == 2011 else Refused("forbidden", status, code)
+        if status == 404:
+            return Refused("chat_not_found", status, code)
+        if status == 409 and code == 2013:
+            return Refused("chat_unavailable", status, code)
+        return Fault("unexpected", f"HTTP {status}, code {code}")
+    return Fault("unexpected", f"HTTP {status}")
+
+
+def prompt_outcome(reply: Reply) -> PromptOutcome:
+    """What a reply to POST …/location/request means for the prompt."""
+    status = reply.status
+    if status == 0:
+        return Uncertain(possibly_sent=reply.failure != "connect", detail=reply.failure or "broken")
+    if 200 <= status < 300:
+        return Sent()
+    if status < 400 or status >= 500 or status in _TRANSIENT:
+        return Uncertain(possibly_sent=True, detail=f"HTTP {status}")
+    if status == 429:
+        return Later("throttled", reply.retry_after)
+    envelope = _envelope(reply)
+    code = envelope.code
+    if status == 401 or (status == 403 and code == 2011):
+        return Suspended(status, code)
+    if status == 409:
+        if code == 2009:
+            return Later("chat_being_created", reply.retry_after)
+        if code not in _CONFLICT:
+            return AlreadySharing()
+    return Rejected(_rejection(status, code), status, code, error_detail(envelope.message, status))
+
+
+def _rejection(status: int, code: int | None) -> RejectionReason:
+    if status == 403:
+        return _FORBIDDEN.get(code, "forbidden")
+    if status == 404:
+        return "chat_not_found"
+    if status == 409:
+        return _CONFLICT[code]
+    return "invalid_request"
+
+
+def error_detail(message: str | None, status: int) -> str:
+    """The vendor's message for people, at most 500 characters on one line; the status where there is none."""
+    text = _CONTROL.sub(" ", message or "").strip()[:_LONGEST_DETAIL]
+    return text or f"HTTP {status}"
+
+
+def _envelope(reply: Reply) -> ErrorEnvelope:
+    return parse_error(reply.body) or _NO_ENVELOPE

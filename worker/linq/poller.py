@@ -1,0 +1,34 @@
+"""The narrow door through which locations are read: one GET per chat, with a choice of HTTP client."""
+
+from typing import Literal, Protocol
+
+from worker.linq.httpx_poller import HttpxPoller
+from worker.linq.pyreqwest_poller import PyreqwestPoller
+from worker.linq.reply import Reply
+
+
+class Poller(Protocol):
+    """Reads locations; safe to use from many tasks of one event loop."""
+
+    async def fetch(self, chat_id: str) -> Reply:
+        """GET /v3/chats/{chat_id}/location, once. Raises nothing but CancelledError."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections; reads under way fail as `broken`."""
+        ...
+
+
+def make_poller(
+    kind: Literal["pyreqwest", "httpx"], *, base_url: str, api_key: str, timeout: float, window: int
+) -> Poller:
+    """The poller that `POLL_CLIENT` names.
+
+    `base_url` as in `LINQ_API_V3_BASE_URL`; `timeout` (seconds) bounds a whole read, connecting (at most 5 s)
+    included; `window` is the number of reads that will be under way at a time. Both clients use the proxies
+    and certificates of the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR),
+    follow no redirect, ask for no compression and keep no cookies.
+    """
+    if kind == "httpx":
+        return HttpxPoller(base_url=base_url, api_key=api_key, timeout=timeout, window=window)
+    return PyreqwestPoller(base_url=base_url, api_key=api_key, timeout=timeout)

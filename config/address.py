@@ -1,0 +1,123 @@
+"""REDIS_URL taken apart: what redis-py accepts, and Sentinel, which it has no URL for."""
+
+import re
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, Connection, parse_url
+from redis.exceptions import RedisError
+
+ACCEPTED = (
+    "redis://[user:password@]host[:port][/db], rediss:// (TLS), unix:///path/to/socket or "
+    "redis+sentinel://[:password@]host:port,host:port/db?master=NAME, with special characters of a "
+    "password URL-quoted"
+)
+
+_SENTINEL_SCHEME = "redis+sentinel"
+_SENTINEL_PORT = 26379
+
+
+class RedisAddress(NamedTuple):
+    """Where Redis is.
+
+    `options`: keyword arguments of a redis-py connection pool; host, port or path are among them but for
+    Sentinel. `sentinels`: (host, port) pairs; without Sentinel it is empty, and so is `master`.
+    """
+
+    options: dict[str, Any]
+    sentinels: tuple[tuple[str, int], ...] = ()
+    master: str = ""
+
+
+def parse_address(url: str) -> RedisAddress:
+    """Take a REDIS_URL apart; raises ValueError, whose text never contains the password."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in {"redis", "rediss", "unix", _SENTINEL_SCHEME}:
+        raise ValueError("it begins with none of these schemes")
+    address = _sentinel(url) if scheme == _SENTINEL_SCHEME else RedisAddress(_options(url))
+    # Unknown query options and impossible values show only when redis-py builds a connection: build one.
+    arguments = dict(address.options)
+    arguments.pop("max_connections", None)
+    connection_class = arguments.pop("connection_class", Connection)
+    try:
+        connection_class(**arguments)
+    except (TypeError, ValueError, RedisError, OSError) as error:
+        # redis-py's texts can repeat values of the URL, a password among them.
+        raise ValueError("an option after the ? is unknown or has a wrong value") from error
+    return address
+
+
+def show_url(url: str) -> str:
+    """The URL for people: without user, password and unknown query values, even where it is no valid URL."""
+    scheme, separator, rest = url.partition("://")
+    if not re.fullmatch(r"[a-z+]+", scheme):
+        scheme, separator, rest = "", "", url
+    # Up to the last @: a password that is not URL-quoted may contain @, /, ? and #.
+    user, at, rest = rest.rpartition("@")
+    rest, question, query = rest.partition("?")
+    # Without an @ what stands for the port may be a password.
+    rest = re.sub(r":(?!\d+(?=[,/#]|$))[^,/#\[\]]+(?![^\[]*\])", ":•••", rest)
+    options = "&".join(_show_option(option) for option in query.split("&"))
+    return f"{scheme}{separator}{'•••' if user else ''}{at}{rest}{question}{options}"
+
+
+def _show_option(option: str) -> str:
+    name, equals, value = option.partition("=")
+    harmless = name == "master" or name in URL_QUERY_ARGUMENT_PARSERS
+    return name + equals + (value if harmless or not value else "•••")
+
+
+def _options(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("the port is not a number from 1 to 65535, or the password is not URL-quoted") from None
+    if parts.fragment:
+        raise ValueError("it contains a #, which must be URL-quoted (%23) in a password")
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError("the path of the socket is missing")
+    elif not parts.hostname:
+        raise ValueError("the host is missing")
+    elif port == 0:
+        raise ValueError("the port is 0")
+    elif not re.fullmatch(r"/?|/\d{1,9}/?", parts.path, re.ASCII):
+        # redis-py would silently take database 0.
+        raise ValueError("the database after the host is not a number")
+    options = cast("dict[str, Any]", dict(parse_url(url)))
+    # redis-py would send a command again after a time-out, and a script that changes data would run twice.
+    options.pop("retry_on_timeout", None)
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        if name in options and not 0 < options[name] < float("inf"):
+            raise ValueError(f"{name} is not a number of seconds above 0")
+    if options.get("db", 0) < 0:
+        raise ValueError("the database is below 0")
+    if options.get("max_connections", 1) < 1:
+        raise ValueError("max_connections is below 1")
+    return options
+
+
+def _sentinel(url: str) -> RedisAddress:
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    sentinels = tuple(_sentinel_host(host) for host in hosts.split(","))
+    query = f"?{parts.query}" if parts.query else ""
+    fragment = f"#{parts.fragment}" if parts.fragment else ""
+    options = _options(f"redis://{user}{at}sentinel{parts.path}{query}{fragment}")
+    master = options.pop("master", "")
+    del options["host"]
+    if not master:
+        raise ValueError("?master=NAME, the name of the master that Sentinel watches, is missing")
+    return RedisAddress(options, sentinels, master)
+
+
+def _sentinel_host(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the port of a sentinel is not a number from 1 to 65535") from None
+    if not host or port == 0:
+        raise ValueError("the host or port of a sentinel is missing")
+    return unquote(host), port or _SENTINEL_PORT

@@ -1,0 +1,295 @@
+"""Every setting of the project: read from the environment and `.env`, checked, explained when wrong."""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config import address
+
+Needs = Literal["worker", "web", "client", "demo"]
+
+_ALIASES = {
+    "linq_api_key": ("LINQ_API_V3_API_KEY", "LINQ_API_KEY"),
+    "linq_base_url": ("LINQ_API_V3_BASE_URL", "LINQ_BASE_URL"),
+}
+_NAMES = {"linq_webhook_secrets": ("LINQ_WEBHOOK_SECRET",), **_ALIASES}
+_SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret"}
+_URLS = {"redis_url", "linq_base_url", "chert_base_url"}
+_FILE = Path(".env")
+_LONGEST_SHOWN = 80
+# A hundred years: beyond it milliseconds overflow what Redis takes as an expiry.
+_LARGEST = 3_155_760_000
+
+
+class SettingsError(Exception):
+    """Settings are wrong or missing; `lines` has one line per variable, without any secret."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class _Given(NamedTuple):
+    name: str
+    text: str
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _printable(value: str) -> str:
+    if not value or not value.isprintable() or " " in value:
+        raise ValueError("empty, or a space or control character is in it")
+    return value
+
+
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("a space, a control character or one outside ASCII is in it")
+    return value
+
+
+def _secret_header(value: SecretStr) -> SecretStr:
+    _header(value.get_secret_value())
+    return value
+
+
+def _base_url(value: str) -> str:
+    try:
+        parts = urlsplit(_header(value))
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or "@" in parts.netloc or "?" in value or "#" in value:
+        raise ValueError("not such a URL")
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    address.parse_address(value)
+    return value
+
+
+def _webhook_secrets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _webhook_secret(value: str) -> str:
+    # Unpadded base64 is fine: standardwebhooks pads it, too.
+    encoded = value.removeprefix("whsec_").rstrip("=")
+    try:
+        valid = encoded and base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        valid = b""
+    if not valid or not value.startswith("whsec_"):
+        raise ValueError("not such a secret")
+    return value
+
+
+def _log_file(value: Path) -> Path:
+    if value.is_dir() or not value.parent.is_dir():
+        raise ValueError("it is a directory, or its directory does not exist")
+    return value
+
+
+_Positive = Annotated[float, Field(gt=0, le=_LARGEST, allow_inf_nan=False)]
+_ZeroOrMore = Annotated[float, Field(ge=0, le=_LARGEST, allow_inf_nan=False)]
+_Text = Annotated[str, AfterValidator(_printable)]
+_BaseUrl = Annotated[str, AfterValidator(_base_url)]
+_HeaderSecret = Annotated[SecretStr, AfterValidator(_secret_header)]
+
+_ABOVE_ZERO = f"a number above 0, at most {_LARGEST}"
+_SECONDS = f"a number of seconds above 0, at most {_LARGEST}"
+_SECONDS_OR_ZERO = f"a number of seconds from 0 (never) to {_LARGEST}"
+_BASE_URL = "an http:// or https:// URL with a host, without user, query or fragment"
+_KEY = "the key as the vendor shows it: printable ASCII without spaces"
+_NAME = "printable characters without spaces"
+
+
+class Settings(BaseSettings):
+    """The settings of contract section 2, checked; the description of each field is what it accepts.
+
+    Attributes are the lower-case names of the variables, but `linq_api_key`, `linq_base_url` and
+    `linq_webhook_secrets`. Read once, by `load_settings`; tests and the demo pass fields by name.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(None, repr=False, description=address.ACCEPTED)
+    linq_api_key: _HeaderSecret | None = Field(None, description=_KEY)
+    linq_base_url: _BaseUrl = Field("https://api.linqapp.com/api/partner", description=_BASE_URL)
+    linq_webhook_secrets: Annotated[
+        tuple[Annotated[str, AfterValidator(_webhook_secret)], ...], BeforeValidator(_webhook_secrets)
+    ] = Field((), repr=False, description="whsec_ and base64, as Linq shows it once; several separated by commas")
+    linq_requests_per_second: _Positive = Field(20, description=_ABOVE_ZERO)
+    poll_client: Annotated[Literal["pyreqwest", "httpx"], BeforeValidator(_lower)] = Field(
+        "pyreqwest", description="pyreqwest or httpx"
+    )
+    chert_signing_secret: _HeaderSecret | None = Field(None, description=_KEY)
+    chert_tenant: Annotated[str, AfterValidator(_header)] | None = Field(
+        None, description="printable ASCII without spaces"
+    )
+    chert_base_url: _BaseUrl = Field("https://console.trychert.com", description=_BASE_URL)
+    key_prefix: _Text = Field("location", description=_NAME)
+    queue_name: _Text = Field(
+        default_factory=lambda fields: f"{fields.get('key_prefix', 'location')}:jobs", description=_NAME
+    )
+    events_maxlen: int = Field(1_000_000, ge=0, le=10**15, description="a whole number, 0 (no cap) or above")
+    events_retention_seconds: _ZeroOrMore = Field(86400, description=_SECONDS_OR_ZERO)
+    min_poll_seconds: _Positive = Field(15, description=_SECONDS)
+    max_poll_seconds: _Positive = Field(600, description=_SECONDS + ", MAX_POLL_SECONDS not below MIN_POLL_SECONDS")
+    accept_within_seconds: _Positive = Field(86400, description=_SECONDS)
+    follow_for_seconds: _Positive = Field(604800, description=_SECONDS)
+    follow_unrequested: bool = Field(default=False, description="true or false")
+    request_cooldown_seconds: _ZeroOrMore = Field(600, description=f"a number of seconds from 0 to {_LARGEST}")
+    stale_after_seconds: _ZeroOrMore = Field(1800, description=_SECONDS_OR_ZERO)
+    lease_seconds: _Positive = Field(30, description=_SECONDS)
+    shutdown_grace_seconds: _Positive = Field(20, description=_SECONDS)
+    poll_log: Annotated[Path, AfterValidator(_log_file)] | None = Field(
+        None, description="a file in a directory that exists"
+    )
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] | None = Field(
+        None, description="console or json"
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = Field(
+        "INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL"
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="a port from 1 to 65535, or 0 (off)")
+    host: _Text = Field("127.0.0.1", description="an address or host name to listen on")
+    port: int = Field(8080, ge=1, le=65535, description="a port from 1 to 65535")
+
+    @field_validator("max_poll_seconds")
+    @classmethod
+    def _not_below_minimum(cls, value: float, info: ValidationInfo) -> float:
+        minimum = info.data.get("min_poll_seconds", 0)
+        if value < minimum:
+            raise ValueError(f"MIN_POLL_SECONDS is {minimum:g}, MAX_POLL_SECONDS is {value:g}")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then our own source: pydantic-settings' do not tell which alias a value came from."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _Variables(settings_cls)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Clear text of every configured secret, in each form in which it may turn up; longest first."""
+        found = {secret.get_secret_value() for secret in (self.linq_api_key, self.chert_signing_secret) if secret}
+        for secret in self.linq_webhook_secrets:
+            found |= {secret, secret.removeprefix("whsec_")}
+        if self.redis_url:
+            password = address.parse_address(self.redis_url).options.get("password", "")
+            found |= {password, quote(password, safe="")}
+        return tuple(sorted(found - {""}, key=lambda text: (-len(text), text)))
+
+
+class _Variables(PydanticBaseSettingsSource):
+    """The environment before `.env`, by field name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 (base class)
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return {field: given.text for field, given in _read_variables().items()}
+
+
+def load_settings(needs: Needs) -> Settings:
+    """Read the settings and check that what this process cannot do without is there.
+
+    Raises SettingsError with one line per wrong or missing variable.
+    """
+    try:
+        given = _read_variables()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingsError([f".env: cannot be read ({reason}); accepted: a readable text file, or none"]) from None
+    lines = []
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        # Several webhook secrets can be wrong: still one line. QUEUE_NAME's default waits for all before it.
+        wrong = {
+            str(problem["loc"][0]): problem["msg"]
+            for problem in error.errors()
+            if problem["type"] != "default_factory_not_called"
+        }
+        lines = [_explain(field, message, given) for field, message in wrong.items()]
+    lines += _missing(needs, given)
+    if lines:
+        raise SettingsError(lines)
+    return settings
+
+
+def _read_variables() -> dict[str, _Given]:
+    """What is set, by field name; an empty or blank text counts as unset."""
+    sources: list[Mapping[str, str | None]] = [os.environ, dotenv_values(_FILE) if _FILE.exists() else {}]
+    found = {}
+    for field in Settings.model_fields:
+        names = _NAMES.get(field, (field.upper(),))
+        values = [_Given(name, (source.get(name) or "").strip()) for source in sources for name in names]
+        given = next((value for value in values if value.text), None)
+        if given:
+            found[field] = given
+    return found
+
+
+def _explain(field: str, message: str, given: dict[str, _Given]) -> str:
+    if field == "max_poll_seconds" and field not in given:
+        field = "min_poll_seconds"
+    name, text = given[field]
+    if field in _SECRETS:
+        shown = "•••"
+    else:
+        text = address.show_url(text) if field in _URLS else text
+        shown = repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…")
+    # The texts of our own checks add to the description; pydantic's repeat it.
+    own = message.removeprefix("Value error, ")
+    reason = f" ({own})" if own != message else ""
+    return f"{name}: given {shown}{reason}; accepted: {Settings.model_fields[field].description}"
+
+
+def _missing(needs: Needs, given: dict[str, _Given]) -> list[str]:
+    lines = []
+    if needs != "demo" and "redis_url" not in given:
+        lines.append(
+            "REDIS_URL: not set; set it to your Redis server, such as redis://localhost:6379/0 "
+            "(`location-worker demo` brings a server of its own)"
+        )
+    if needs == "worker" and not {"linq_api_key", "chert_signing_secret"} & set(given):
+        lines.append(
+            "LINQ_API_V3_API_KEY: not set, and neither is CHERT_SIGNING_SECRET; set at least one: "
+            "the key of the API that the worker shall use"
+        )
+    return lines

@@ -1,0 +1,53 @@
+"""`python -m simulator`: the simulator as a process of its own, on loopback, until it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from simulator.harness import SimulatorServer
+from simulator.movement import recording, recording_names
+from simulator.world import Habits
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM. The first line on stdout is JSON with the addresses and the chats."""
+    parser = argparse.ArgumentParser(prog="python -m simulator", description="Stands in for Linq and Chert.")
+    parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the story per real second")
+    parser.add_argument("--people", type=int, default=0, help="contacts to begin with, who move as recorded")
+    options = parser.parse_args(arguments)
+    if not options.speed > 0 or options.people < 0:
+        parser.error("--speed is above 0, --people not below 0")
+    simulator = SimulatorServer(habits=Habits(speed=options.speed), port=options.port)
+    chats = add_people(simulator, options.people)
+    hello = {"base_url": simulator.base_url, "api_key": simulator.api_key, "chats": chats}
+    sys.stdout.write(json.dumps({**hello, "chert_secret": simulator.chert_secret}) + "\n")
+    sys.stdout.flush()
+    simulator.serve()
+    return 0
+
+
+def add_people(simulator: SimulatorServer, count: int) -> list[str]:
+    """Contacts of many habits, one after the other: prompt, slow, already sharing, never, for a limited time."""
+    names = recording_names()
+    chats = []
+    for number in range(count):
+        name = names[number % len(names)]
+        length = recording(name).times[-1]
+        habit = number % 6
+        chats.append(
+            simulator.add_person(
+                recording=name,
+                offset=(number * 977) % length,
+                accepts_after=None if habit == 4 else (5, 60, 240, 0, 0, 20)[habit],
+                sharing=habit == 3,
+                shares_for=1800 if habit == 5 else None,
+            )
+        )
+    return chats
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,333 @@
+"""The director: everything that a test or the demo may tell the simulation to do, and ask it afterwards.
+
+The same methods serve Python (from any thread) and the control API (`POST /_simulator/METHOD`, arguments as JSON).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+
+from simulator.answers import Answer
+from simulator.chats import Chat
+from simulator.clock import rfc3339
+from simulator.deliveries import Attempt, Disorder, Disturbance
+from simulator.faults import Endpoint, Fault, Kind, Shape
+from simulator.movement import Fix
+from simulator.people import Person, Position, normal_handle
+from simulator.pins import Pin
+from simulator.simulation import Simulation
+from simulator.subscriptions import Subscription
+from simulator.world import Event, Habits
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+BEGAN_EARLIER = 60.0
+"""Seconds by which a share that "already" runs began before it was set up."""
+
+
+def on_loop(
+    method: Callable[Concatenate[Director, Arguments], Result],
+) -> Callable[Concatenate[Director, Arguments], Result]:
+    """Run the method on the server's loop, whichever thread calls; directly before the server has started."""
+
+    def run(director: Director, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        def here() -> Result:
+            result = method(director, *arguments, **named)
+            if director.loop is not None:
+                director.simulation.settle()
+            return result
+
+        async def there() -> Result:
+            return here()
+
+        if director.loop is None or threading.get_ident() == director.thread:
+            return here()
+        return asyncio.run_coroutine_threadsafe(there(), director.loop).result(30)
+
+    functools.update_wrapper(run, method)
+    return run
+
+
+class Director:
+    """Commands and questions to one simulation."""
+
+    def __init__(self, simulation: Simulation | None = None) -> None:
+        self.simulation = simulation or Simulation()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread: int | None = None
+
+    @on_loop
+    def add_person(
+        self,
+        handle: str | None = None,
+        *,
+        chat_id: str | None = None,
+        line: str | None = None,
+        service: str | None = "iMessage",
+        accepts_after: float | None = 0.0,
+        sharing: bool = False,
+        shares_for: float | None = None,
+        shares_as: str | None = None,
+        recording: str | None = None,
+        offset: float = 0.0,
+        longitude: float | None = None,
+        latitude: float | None = None,
+    ) -> str:
+        """Add a contact with a 1:1 chat; the id of the chat. See `Person` for the arguments.
+
+        `sharing`: shares already, since a minute, and shows a position. Without `handle` a number is made up; without
+        coordinates a place of its own.
+        """
+        number = len(self.simulation.world.people)
+        person = Person(
+            handle or f"+1202{5_550_100 + number:07d}",
+            accepts_after=accepts_after,
+            shares_for=shares_for,
+            shares_as=shares_as,
+            recording=recording,
+            offset=offset,
+            place=Fix(
+                round(-120 + number * 0.01, 6) if longitude is None else longitude,
+                round(35 + number * 0.001, 6) if latitude is None else latitude,
+            ),
+        )
+        world = self.simulation.world
+        world.add_person(person)
+        chat = world.add_chat([person.handle], time.time(), chat_id=chat_id, line=line, service=service)
+        if sharing:
+            world.start_sharing(person.handle, time.time() - BEGAN_EARLIER, line=chat.line, chat_id=chat.id)
+            world.outbox.pop()
+        return chat.id
+
+    @on_loop
+    def add_chat(
+        self,
+        handles: list[str],
+        *,
+        chat_id: str | None = None,
+        line: str | None = None,
+        service: str | None = "iMessage",
+        is_group: bool | None = None,
+    ) -> str:
+        """Add a chat with contacts, known or not; several make a group. The id of the chat."""
+        world = self.simulation.world
+        chat = world.add_chat(handles, time.time(), chat_id=chat_id, line=line, service=service, is_group=is_group)
+        return chat.id
+
+    @on_loop
+    def change_person(self, handle: str, /, **changes: Any) -> None:
+        """Change fields of a `Person`, for what happens from now on."""
+        _change(self.simulation.world.people[normal_handle(handle)], changes)
+
+    @on_loop
+    def change_chat(self, chat_id: str, /, **changes: Any) -> None:
+        """Change fields of a `Chat`: `available`, `deleted`, `refuses_with`, `service`, `features`, `ready_at` …"""
+        _change(self.simulation.world.chats[chat_id], changes)
+
+    @on_loop
+    def change_habits(self, /, **changes: Any) -> None:
+        """Change fields of `Habits`, but the speed: it is fixed when the server is made."""
+        if "speed" in changes:
+            raise ValueError("the speed is fixed when the server is made")
+        _change(self.simulation.world.habits, changes)
+
+    @on_loop
+    def set_position(
+        self,
+        chat_id: str,
+        handle: str | None,
+        longitude: float,
+        latitude: float,
+        *,
+        altitude: float | None = None,
+        updated_at: float | str | None = "now",
+        address: str | None = None,
+        locality: str | None = None,
+    ) -> str | None:
+        """What the contact's phone shows from now on while they share; the `updated_at` that is sent.
+
+        `handle` None: the chat's first contact. `updated_at`: seconds since 1970 UTC, a text sent as it stands,
+        "now", or None to leave it out.
+        """
+        if handle is None:
+            handle = self.simulation.world.chats[chat_id].handles[0]
+        moment = time.time() if updated_at == "now" else updated_at
+        text = moment if moment is None or isinstance(moment, str) else rfc3339(moment)
+        person = self._person(handle)
+        person.scripted = Position(Fix(longitude, latitude, altitude), text, address, locality)
+        return text
+
+    @on_loop
+    def set_features(self, chat_id: str, features: list[Any] | None) -> None:
+        """Make every read of the chat answer exactly these features; None: what people share again."""
+        self.simulation.world.chats[chat_id].features = features
+
+    @on_loop
+    def start_sharing(self, handle: str, *, line: str | None = None, chat_id: str | None = None) -> None:
+        """The contact accepts, shares on their own account, or prolongs."""
+        self.simulation.world.start_sharing(handle, time.time(), line=line, chat_id=chat_id)
+
+    @on_loop
+    def stop_sharing(self, handle: str, *, line: str | None = None, announce: bool = True) -> None:
+        """The contact stops; without `announce` no webhook tells."""
+        self.simulation.world.stop_sharing(handle, time.time(), line=line, announce=announce)
+
+    @on_loop
+    def fault(
+        self,
+        kind: Kind,
+        *,
+        endpoint: Endpoint | None = None,
+        chat_id: str | None = None,
+        replies: int | None = 1,
+        probability: float = 1.0,
+        status: int | None = None,
+        code: int | None = None,
+        message: str | None = None,
+        retry_after: float | str | None = None,
+        retryable: bool | None = None,
+        delay: float = 0.0,
+        after_work: bool | None = None,
+        shape: Shape = "features_null",
+        location: str = "http://127.0.0.1:9/",
+    ) -> None:
+        """Set a fault; see `Fault` for the arguments."""
+        self.simulation.faults.add(
+            Fault(
+                kind,
+                endpoint,
+                chat_id,
+                replies,
+                probability,
+                status,
+                code,
+                message,
+                retry_after,
+                retryable,
+                delay,
+                after_work,
+                shape,
+                location,
+            )
+        )
+
+    @on_loop
+    def clear_faults(self, endpoint: Endpoint | None = None, chat_id: str | None = None) -> None:
+        """Remove faults; without arguments all."""
+        self.simulation.faults.clear(endpoint, chat_id)
+
+    @on_loop
+    def subscribe(self, target_url: str, events: list[str] | None = None, *, secret: str | None = None) -> Subscription:
+        """Subscribe a receiver without a request; the two location events unless told otherwise."""
+        wanted = events or ["location.sharing.started", "location.sharing.stopped"]
+        body = {"target_url": target_url, "subscribed_events": wanted}
+        return self.simulation.subscriptions.create(body, time.time(), secret=secret)
+
+    @on_loop
+    def announce(
+        self,
+        event_type: str,
+        data: dict[str, Any],
+        *,
+        line: str | None = None,
+        created_at: float | None = None,
+        event_id: str | None = None,
+    ) -> str:
+        """Deliver any event to the subscriptions that want it; one of an unknown type to all. Its id."""
+        event = Event(event_type, data, created_at or time.time(), line or self.simulation.world.lines[0])
+        return self.simulation.deliveries.announce(event, event_id=event_id)
+
+    @on_loop
+    def disturb(
+        self, kind: Disorder, event_type: str | None = None, *, events: int | None = 1, seconds: float = 0.0
+    ) -> None:
+        """Disturb deliveries; see `Disturbance`."""
+        self.simulation.deliveries.disturb(Disturbance(kind, event_type, events, seconds))
+
+    @on_loop
+    def settle_deliveries(self) -> None:
+        """End all disturbances and send what was held."""
+        self.simulation.deliveries.settle()
+
+    @on_loop
+    def use_api_key(self, api_key: str) -> None:
+        """Linq takes only this key from now on."""
+        self.simulation.api_key = api_key
+
+    @on_loop
+    def answers(self, *, endpoint: Endpoint | None = None, chat_id: str | None = None, after: int = 0) -> list[Answer]:
+        """The replies given, oldest first, with numbers above `after`."""
+        return self.simulation.answers.select(endpoint=endpoint, chat_id=chat_id, after=after)
+
+    @on_loop
+    def attempts(self) -> list[Attempt]:
+        """Every sending of every webhook."""
+        return list(self.simulation.deliveries.attempts)
+
+    @on_loop
+    def pins(self) -> list[Pin]:
+        """The pins that were really sent."""
+        return list(self.simulation.pins.sent)
+
+    @on_loop
+    def prompts(self, chat_id: str) -> int:
+        """How many prompts the contact of this chat has seen."""
+        return self.simulation.world.chats[chat_id].prompts
+
+    @on_loop
+    def request_times(self, api: Literal["linq", "chert"] = "linq") -> list[float]:
+        """When requests arrived (seconds since 1970 UTC), in order: material for checks of a request budget."""
+        chert = ("pin", "chert_phone_numbers")
+        answers = self.simulation.answers.answers
+        return sorted(a.received_at for a in answers if (a.endpoint in chert) == (api == "chert"))
+
+    @on_loop
+    def state(self) -> dict[str, Any]:
+        """Chats with their contacts and shares, counts of requests and of prompts."""
+        world, answers = self.simulation.world, self.simulation.answers
+        return {
+            "habits": asdict(world.habits),
+            "lines": list(world.lines),
+            "chats": [self._chat_state(chat) for chat in world.chats.values()],
+            "requests": dict(answers.requests),
+            "prompts": {chat.id: chat.prompts for chat in world.chats.values() if chat.prompts},
+            "faults": [asdict(fault) for fault in self.simulation.faults.faults],
+        }
+
+    def _person(self, handle: str) -> Person:
+        """The contact with that handle, or the one whose shares hang on it."""
+        wanted = normal_handle(handle)
+        people = self.simulation.world.people
+        if wanted in people:
+            return people[wanted]
+        for person in people.values():
+            if normal_handle(person.sharing_handle) == wanted:
+                return person
+        raise KeyError("no such person; add_person comes first")
+
+    def _chat_state(self, chat: Chat) -> dict[str, Any]:
+        shares = self.simulation.world.shares
+        sharing = [handle for handle in chat.handles if (normal_handle(handle), chat.line) in shares]
+        return {
+            "chat_id": chat.id,
+            "line": chat.line,
+            "handles": chat.handles,
+            "service": chat.service,
+            "is_group": chat.is_group,
+            "sharing": sharing,
+        }
+
+
+def _change(thing: Person | Chat | Habits, changes: dict[str, Any]) -> None:
+    known = [field.name for field in fields(thing)]
+    for name, value in changes.items():
+        if name not in known:
+            raise ValueError(f"{type(thing).__name__} has no {name!r}; it has {', '.join(known)}")
+        setattr(thing, name, value)

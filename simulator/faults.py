@@ -1,0 +1,141 @@
+"""Faults on demand: what goes wrong, where, and how often."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Endpoint = Literal[
+    "request", "read", "stop",
+    "chats", "chat", "create_chat", "message", "phone_numbers", "subscriptions", "webhook_events",
+    "pin", "chert_phone_numbers",
+]  # fmt: skip
+Kind = Literal["error", "reset", "hang", "cut", "slow", "html", "redirect", "empty", "malformed"]
+Shape = Literal[
+    "features_null", "features_absent", "features_text", "coordinates_text", "nan", "huge",
+    "data_null", "list", "not_json", "not_utf8", "nothing",
+]  # fmt: skip
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    `endpoint`, `chat_id`: where; None is everywhere. `replies`: how many replies it spoils, None until cleared.
+    `probability`: of each reply that it could spoil. `delay`: seconds between the work and the reply, for every kind.
+    `after_work`: whether the work (a prompt, a pin) was done all the same; what spoils a finished reply (`cut`, `slow`,
+    `html`, `empty`, `malformed`) always comes after it unless this is set to False.
+
+    `error`: `status`, `code`, `message`, `retry_after` (seconds, or text such as an HTTP date) as the API writes them.
+    `reset`: the connection is reset. `hang`: no reply until the client goes away. `cut`: fewer bytes than announced.
+    `html`: a proxy's page with `status` (default 502). `redirect`: 302 (or `status`) to `location`.
+    `empty`: a read that lists nobody. `malformed`: the reply in the wrong `shape`.
+    """
+
+    kind: Kind
+    endpoint: Endpoint | None = None
+    chat_id: str | None = None
+    replies: int | None = 1
+    probability: float = 1.0
+    status: int | None = None
+    code: int | None = None
+    message: str | None = None
+    retry_after: float | str | None = None
+    retryable: bool | None = None
+    delay: float = 0.0
+    after_work: bool | None = None
+    shape: Shape = "features_null"
+    location: str = "http://127.0.0.1:9/"
+
+    def __post_init__(self) -> None:
+        """ValueError for what could never happen, so that a misspelt fault does not pass unseen."""
+        for name, given, known in (
+            ("kind", self.kind, get_args(Kind)),
+            ("endpoint", self.endpoint, (None, *get_args(Endpoint))),
+            ("shape", self.shape, get_args(Shape)),
+        ):
+            if given not in known:
+                raise ValueError(f"{name} {given!r} is none of {', '.join(map(str, known))}")
+        if self.kind == "error" and self.status is None and self.code is None:
+            raise ValueError("a fault of kind 'error' needs a status or a code")
+
+    @property
+    def works(self) -> bool:
+        """Whether the request takes effect although its reply is spoilt."""
+        if self.after_work is not None:
+            return self.after_work
+        return self.kind in ("cut", "slow", "html", "empty", "malformed")
+
+    def hits(self, endpoint: Endpoint, chat_id: str | None) -> bool:
+        """Whether this fault is about such a request at all."""
+        return self.endpoint in (None, endpoint) and self.chat_id in (None, chat_id)
+
+
+class FaultBoard:
+    """The faults that are set, oldest first. Of those that hit a request the oldest takes it."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.faults: list[Fault] = []
+        self._chance = random.Random(seed)
+
+    def add(self, fault: Fault) -> Fault:
+        """Set a fault."""
+        self.faults.append(fault)
+        return fault
+
+    def clear(self, endpoint: Endpoint | None = None, chat_id: str | None = None) -> None:
+        """Remove the faults of that endpoint and chat; without arguments all."""
+        self.faults = [
+            fault
+            for fault in self.faults
+            if endpoint not in (None, fault.endpoint) or chat_id not in (None, fault.chat_id)
+        ]
+
+    def take(self, endpoint: Endpoint, chat_id: str | None) -> Fault | None:
+        """The fault for this request, counted down."""
+        for fault in self.faults:
+            if fault.hits(endpoint, chat_id) and (fault.probability >= 1 or self._chance.random() < fault.probability):
+                if fault.replies is not None:
+                    fault.replies -= 1
+                    if fault.replies <= 0:
+                        self.faults.remove(fault)
+                return fault
+        return None
+
+
+def malformed(shape: Shape, content: Any) -> bytes:
+    """A reply's content, put into the wrong shape."""
+    features: Any = content.get("data", {}).get("features", []) if isinstance(content, dict) else []
+    first = features[0] if features else {"type": "Feature", "geometry": None, "properties": {}}
+    point: dict[str, Any]
+    collection: dict[str, Any] = {"type": "FeatureCollection"}
+    match shape:
+        case "features_null":
+            collection["features"] = None
+        case "features_text":
+            collection["features"] = "none"
+        case "coordinates_text":
+            coordinates = (first["geometry"] or {}).get("coordinates", [0, 0])
+            point = {"type": "Point", "coordinates": [str(number) for number in coordinates]}
+            collection["features"] = [{**first, "geometry": point}]
+        case "nan":
+            point = {"type": "Point", "coordinates": [float("nan"), float("nan")]}
+            collection["features"] = [{**first, "geometry": point}]
+        case "huge":
+            collection["features"] = features
+            collection["padding"] = "x" * (1_100_000)
+        case "features_absent":
+            pass
+        case "data_null":
+            return json.dumps({"success": True, "data": None}).encode()
+        case "list":
+            return b"[1,2,3]"
+        case "not_json":
+            return b'{"success": true, "data": {'
+        case "not_utf8":
+            return b'{"success": true, "data": "\xff\xfe"}'
+        case "nothing":
+            return b""
+    return json.dumps({"success": True, "data": collection}).encode()

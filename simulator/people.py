@@ -1,0 +1,108 @@
+"""People, the positions that their phones show, and their shares."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.clock import rfc3339
+from simulator.movement import Cadence, Fix, Journey, recording
+
+HANDLE = re.compile(r"\+[1-9][0-9]{6,14}|[^@\s]+@[^@\s]+\.[^@\s]+")
+"""What Linq takes as a handle: E.164 with `+` and digits only, or an e-mail address."""
+
+
+def normal_handle(handle: str) -> str:
+    """The form in which handles are compared: `+` and digits, or lower-case e-mail."""
+    if "@" in handle:
+        return handle.strip().lower()
+    return "+" + re.sub(r"[^0-9]", "", handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What the API shows of a phone. `updated_at` is sent as it stands; None leaves the field out."""
+
+    fix: Fix
+    updated_at: str | None
+    address: str | None = None
+    locality: str | None = None
+
+
+@dataclass(slots=True)
+class Person:
+    """A contact. All durations are seconds of the story, which the world's speed shortens.
+
+    `accepts_after`: from the prompt to the acceptance; None: never. `shares_for`: None is open-ended.
+    `shares_as`: the handle that the share hangs on, where it is not the person's own (an Apple ID e-mail address).
+    `recording`: the journey to replay; None stands still at `place` and publishes one position per share.
+    """
+
+    handle: str
+    accepts_after: float | None = 0.0
+    shares_for: float | None = None
+    shares_as: str | None = None
+    recording: str | None = None
+    offset: float = 0.0
+    place: Fix = field(default_factory=lambda: Fix(13.4, 52.5))
+    scripted: Position | None = None
+
+    @property
+    def sharing_handle(self) -> str:
+        """The handle that a share of this person hangs on."""
+        return self.shares_as or self.handle
+
+
+@dataclass(slots=True)
+class Share:
+    """One contact's share with one line; exists from `began_at` to `ended_at`. Seconds since 1970 UTC."""
+
+    person: Person
+    shared_by: str
+    line: str
+    chat_id: str | None
+    began_at: float
+    ends_at: float | None
+    first_position_at: float
+    ended_at: float | None = None
+    journey: Journey | None = None
+
+    def position(self, now: float, speed: float) -> Position | None:
+        """What is readable at `now`; None before the first position."""
+        if self.person.scripted is not None:
+            return self.person.scripted
+        if now < self.first_position_at:
+            return None
+        if self.journey is None:
+            return Position(self.person.place, rfc3339(self.first_position_at))
+        self.journey.advance((now - self.first_position_at) * speed)
+        return Position(self.journey.fix, rfc3339(self.first_position_at + self.journey.published_at / speed))
+
+
+def journey_of(person: Person, cadence: Cadence) -> Journey | None:
+    """The journey that a new share of this person replays; the same person always moves alike."""
+    if person.recording is None:
+        return None
+    return Journey(recording(person.recording), person.offset, cadence, random.Random(person.handle))
+
+
+def feature(handle: str, position: Position) -> dict[str, Any]:
+    """A GeoJSON feature as in section 5.2 of the Linq reference."""
+    fix = position.fix
+    coordinates = [fix.longitude, fix.latitude]
+    if fix.altitude is not None:
+        coordinates.append(fix.altitude)
+    properties: dict[str, Any] = {"handle": handle}
+    optional = {
+        "address": position.address,
+        "locality": position.locality,
+        "updated_at": position.updated_at,
+    }
+    properties.update({name: value for name, value in optional.items() if value is not None})
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": coordinates},
+        "properties": properties,
+    }

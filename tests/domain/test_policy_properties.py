@@ -1,0 +1,250 @@
+"""What holds for every chat and every fleet, however odd its numbers."""
+
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain import policy
+from worker.domain.policy import Fleet, Pace
+
+LEAST, MOST = math.sqrt(policy.SLOWEST_UPDATES), math.sqrt(policy.FASTEST_UPDATES)
+
+times = st.one_of(st.just(0.0), st.floats(-1e10, 1e10), st.floats(1.7e9, 1.8e9))
+amounts = st.floats(0.0, 1e9)
+rates = st.one_of(st.floats(0.0, 1e6), st.floats(0.0, 1e-300))
+weights = st.one_of(st.just(0.0), st.floats(LEAST, MOST))
+paces = st.builds(
+    Pace,
+    polled_at=times,
+    updated_at=times,
+    count=amounts,
+    observed=amounts,
+    outside=amounts,
+    quiet=amounts,
+    weight=weights,
+)
+fleets = st.builds(
+    Fleet,
+    weights=st.floats(-1.0, 1e6),  # a sum kept by adding and taking away may end a little below zero
+    tracked=st.integers(0, 10_000_000),
+    waiting=amounts,
+    rate=rates,
+    ceiling=rates,
+)
+bounds = st.tuples(st.floats(0.001, 1e6), st.floats(0.001, 1e6)).map(sorted)
+spreads = st.floats(0.98, 1.02)
+chances = st.floats(0.0, 1.0)
+
+
+def copy(pace: Pace, **changes: float) -> Pace:
+    return msgspec.structs.replace(pace, **changes)
+
+
+@given(
+    pace=paces,
+    fleet=fleets,
+    now=times,
+    updated_at=st.none() | times,
+    moved=st.booleans(),
+    bounds=bounds,
+    spread=spreads,
+    price_floor=st.floats(0.0, 100.0),
+)
+def test_an_interval_is_always_finite_and_within_the_bounds(
+    *,
+    pace: Pace,
+    fleet: Fleet,
+    now: float,
+    updated_at: float | None,
+    moved: bool,
+    bounds: list[float],
+    spread: float,
+    price_floor: float,
+) -> None:
+    lower, upper = bounds
+
+    interval, rule = policy.follow(
+        pace,
+        fleet,
+        now=now,
+        updated_at=updated_at,
+        moved=moved,
+        lower=lower,
+        upper=upper,
+        spread=spread,
+        price_floor=price_floor,
+    )
+
+    assert lower <= interval <= upper
+    assert rule in {"square-root", "quiet-time", "fleet-cap", "minimum", "maximum"}
+    assert all(math.isfinite(value) for value in msgspec.structs.astuple(pace))
+    assert LEAST <= pace.weight <= MOST
+    assert min(pace.count, pace.observed, pace.outside) >= 0.0
+
+
+@given(
+    pace=paces,
+    fleet=fleets,
+    bounds=bounds,
+    elapsed=st.floats(0.0, 1e6),
+    more=st.floats(1.0, 10.0),
+    less=st.floats(0.0, 1.0),
+)
+def test_more_updates_in_less_time_never_lead_to_a_longer_interval(
+    *,
+    pace: Pace,
+    fleet: Fleet,
+    bounds: list[float],
+    elapsed: float,
+    more: float,
+    less: float,
+) -> None:
+    # Exactly this holds: of two chats without a known quiet time and of equal weight before the answer. Where a
+    # quiet time is known, a quicker chat may be read later, because reads within it are wasted.
+    lower, upper = bounds
+    slow = copy(pace, polled_at=1e9, updated_at=0.0, quiet=0.0)
+    quick = copy(slow, count=more * slow.count, observed=less * slow.observed)
+
+    intervals = [
+        policy.follow(
+            each,
+            fleet,
+            now=1e9 + elapsed,
+            updated_at=None,
+            moved=False,
+            lower=lower,
+            upper=upper,
+            spread=1.0,
+        )[0]
+        for each in (quick, slow)
+    ]
+
+    assert quick.weight >= slow.weight
+    assert intervals[0] <= intervals[1] * (1.0 + 1e-9)
+
+
+@given(paces, fleets, st.floats(0.0, 1.0))
+def test_a_tighter_budget_never_shortens_an_interval(pace: Pace, fleet: Fleet, share: float) -> None:
+    tighter = msgspec.structs.replace(fleet, rate=share * fleet.rate)
+    intervals = [
+        policy.follow(
+            copy(pace, polled_at=1e9, updated_at=0.0, quiet=0.0),
+            each,
+            now=1e9 + 60.0,
+            updated_at=None,
+            moved=False,
+            lower=15.0,
+            upper=600.0,
+            spread=1.0,
+        )[0]
+        for each in (fleet, tighter)
+    ]
+
+    assert intervals[0] <= intervals[1] * (1.0 + 1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(1.0, 3600.0), st.booleans()), max_size=40))
+def test_the_sum_of_all_weights_stays_what_its_parts_add_up_to(
+    reads: list[tuple[int, float, bool]],
+) -> None:
+    paces = [Pace() for _ in range(5)]
+    kept, now = 0.0, 1e9
+    for chat, later, new in reads:
+        now += later
+        pace = paces[chat]
+        before = pace.weight
+        tracked = sum(each.weight > 0.0 for each in paces)
+        policy.follow(
+            pace,
+            Fleet(weights=kept, tracked=tracked, waiting=0.0, rate=1.0, ceiling=1.0),
+            now=now,
+            updated_at=now - 1.0 if new else None,
+            moved=new,
+            lower=15.0,
+            upper=600.0,
+            spread=1.0,
+        )
+        kept += pace.weight - before
+
+    assert kept == pytest.approx(sum(pace.weight for pace in paces))
+
+
+@given(paces, fleets, weights, st.floats(0.5, 1e4))
+def test_only_the_others_weights_and_the_new_one_set_the_price(
+    pace: Pace, fleet: Fleet, weight: float, others: float
+) -> None:
+    # A chat that is counted already, and the same chat with another old weight in the sum.
+    counted = copy(pace, weight=max(pace.weight, LEAST))
+    other = copy(pace, weight=max(weight, LEAST))
+
+    intervals = [
+        policy.follow(
+            each,
+            msgspec.structs.replace(fleet, weights=others + each.weight),
+            now=1.75e9,
+            updated_at=None,
+            moved=False,
+            lower=0.01,
+            upper=1e9,
+            spread=1.0,
+        )[0]
+        for each in (counted, other)
+    ]
+
+    assert intervals[0] == pytest.approx(intervals[1], rel=1e-6)
+
+
+@given(times, fleets, bounds, st.floats(-1.0, 2.0), spreads)
+def test_a_pending_interval_is_always_within_its_bounds(
+    age: float, fleet: Fleet, bounds: list[float], announced: float, spread: float
+) -> None:
+    lower, upper = bounds
+
+    interval, rule = policy.wait(age, fleet, lower=lower, upper=upper, announced=announced, spread=spread)
+    rate = policy.wanted(age, announced=announced, lower=lower, upper=upper)
+
+    assert min(5.0, lower) <= interval <= 6.0 * upper
+    assert rule in {"pending", "pending-stretched"}
+    assert 1.0 / (6.0 * upper) <= rate * (1.0 + 1e-9)
+    assert rate <= (1.0 + 1e-9) / min(5.0, lower)
+
+
+@given(st.lists(st.floats(0.0, 86_400.0), min_size=1, max_size=50), st.floats(0.01, 100.0), st.floats(0.05, 1.0))
+def test_pending_reads_together_take_at_most_a_quarter_of_the_rate(
+    ages: list[float], ceiling: float, lowered: float
+) -> None:
+    longest = 1e9  # where the upper bound holds an interval back, the token bucket is what is left
+    waiting = sum(policy.wanted(age, announced=0.0, lower=15.0, upper=longest) for age in ages)
+    fleet = Fleet(weights=0.0, tracked=0, waiting=waiting, rate=lowered * ceiling, ceiling=ceiling)
+
+    taken = sum(1.0 / policy.wait(age, fleet, lower=15.0, upper=longest, announced=0.0, spread=1.0)[0] for age in ages)
+
+    assert taken <= waiting * lowered * (1.0 + 1e-9)
+    assert taken <= fleet.rate / 4.0 * (1.0 + 1e-9)
+
+
+@given(st.integers(-1, 10**9), bounds, chances)
+def test_backing_off_never_takes_longer_than_the_largest_interval_or_two_minutes(
+    failures: int, bounds: list[float], chance: float
+) -> None:
+    lower, upper = bounds
+    longest = min(upper, 120.0)
+
+    assert min(lower, longest) <= policy.backoff(failures, lower=lower, upper=upper, chance=chance) <= longest
+
+
+@given(st.lists(st.floats(0.0, 7200.0), max_size=60), st.floats(0.001, 1e6))
+def test_the_rate_stays_between_its_floor_and_its_ceiling(gaps: list[float], ceiling: float) -> None:
+    rate, since_cut = ceiling, math.inf
+    for gap in gaps:
+        recovered = policy.recovered_rate(rate, ceiling=ceiling, calm=gap)
+        since_cut += gap
+        lowered = policy.throttled_rate(recovered, ceiling=ceiling, since_cut=since_cut)
+        if lowered != recovered:
+            since_cut = 0.0
+
+        assert 0.05 * ceiling <= lowered <= recovered <= ceiling
+        rate = lowered

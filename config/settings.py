@@ -26,11 +26,11 @@ from config import address
 
 Needs = Literal["worker", "web", "client", "demo"]
 
-_ALIASES = {
+_NAMES = {
     "linq_api_key": ("LINQ_API_V3_API_KEY", "LINQ_API_KEY"),
     "linq_base_url": ("LINQ_API_V3_BASE_URL", "LINQ_BASE_URL"),
+    "linq_webhook_secrets": ("LINQ_WEBHOOK_SECRET",),
 }
-_NAMES = {"linq_webhook_secrets": ("LINQ_WEBHOOK_SECRET",), **_ALIASES}
 _SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret"}
 _URLS = {"redis_url", "linq_base_url", "chert_base_url"}
 _FILE = Path(".env")
@@ -252,13 +252,17 @@ def load_settings(needs: Needs) -> Settings:
     return settings
 
 
+def names_of(field: str) -> tuple[str, ...]:
+    """Names of the variables that set a field, in their order of precedence."""
+    return _NAMES.get(field, (field.upper(),))
+
+
 def _read_variables() -> dict[str, _Given]:
     """What is set, by field name; an empty or blank text counts as unset."""
     sources: list[Mapping[str, str | None]] = [os.environ, dotenv_values(_FILE) if _FILE.exists() else {}]
     found = {}
     for field in Settings.model_fields:
-        names = _NAMES.get(field, (field.upper(),))
-        values = [_Given(name, (source.get(name) or "").strip()) for source in sources for name in names]
+        values = [_Given(name, (source.get(name) or "").strip()) for source in sources for name in names_of(field)]
         given = next((value for value in values if value.text), None)
         if given:
             found[field] = given

@@ -1,0 +1,63 @@
+"""What every test may ask for: a real Redis, a key prefix of its own, a clean environment."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from redis.asyncio import Redis
+
+from config import settings as settings_module
+from config.embedded import EmbeddedRedis
+from config.redis import connect
+from config.settings import Settings
+from tests.support.keys import leaked_keys
+
+# No deadline: a loaded machine makes no test wrong. `thorough` is for a long look: make test PROFILE=thorough
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("default")
+
+_VARIABLES = {name for field in Settings.model_fields for name in settings_module.names_of(field)}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests gets into them, neither from the environment nor from .env."""
+    for name in os.environ:
+        if name in _VARIABLES or name.startswith(("LINQ_", "CHERT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(settings_module, "_FILE", Path(os.devnull))
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real server, shared by all tests of this process: keep to your own `prefix`, and do not stop or flush it."""
+    with EmbeddedRedis() as server:
+        yield server.url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A KEY_PREFIX that no other test has."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def lasting() -> set[str]:
+    """Names of keys that this test leaves in Redis on purpose; it adds them."""
+    return set()
+
+
+@pytest.fixture
+async def redis(redis_url: str, prefix: str, lasting: set[str]) -> AsyncIterator[Redis]:
+    """A client of the shared server; at the end every key under `prefix` must be permanent, alive or expiring."""
+    client = connect(Settings(redis_url=redis_url))
+    yield client
+    leaked = [key for key in await leaked_keys(client, prefix) if key not in lasting]
+    async for key in client.scan_iter(match=f"{prefix}:*", count=1000):
+        await client.unlink(key)
+    await client.aclose()
+    assert not leaked, f"keys without an expiry (tests/support/keys.py says which may): {leaked}"

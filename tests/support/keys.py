@@ -1,0 +1,46 @@
+"""Which keys may stay in Redis for ever: every other one must expire, or a test that used it fails."""
+
+from redis.asyncio import Redis
+
+# One of each per installation, bounded by what is alive or by trimming.
+PERMANENT = (
+    "budget",
+    "dead-letters",
+    "dead-letters:counts",
+    "due",
+    "events",
+    "fleet",
+    "geo",
+    "jobs",
+)
+
+# `{prefix}:NAME:{chat_id}`: may stay as long as the chat is watched, which is as long as it is in `{prefix}:due`.
+PER_CHAT = ("latest", "share")
+
+# `{prefix}:NAME:{digest}`: sets of chat ids, which may stay as long as one of their chats is watched.
+SETS_OF_CHATS = ("handle",)
+
+
+async def leaked_keys(redis: Redis, prefix: str) -> list[str]:
+    """Names of the keys under `prefix` that nothing will ever remove."""
+    names = [_text(key) async for key in redis.scan_iter(match=f"{prefix}:*", count=1000)]
+    watched = {_text(member) for member in await redis.zrange(f"{prefix}:due", 0, -1)}
+    return sorted([name for name in names if await _leaks(redis, name, name.removeprefix(f"{prefix}:"), watched)])
+
+
+async def _leaks(redis: Redis, key: str, name: str, watched: set[str]) -> bool:
+    # -1: no expiry; -2 would be a key that has gone since the scan.
+    if name in PERMANENT or await redis.pttl(key) != -1:
+        return False
+    kind, _, rest = name.partition(":")
+    if kind in PER_CHAT:
+        return rest not in watched
+    if kind in SETS_OF_CHATS:
+        # redis-py's annotation says "awaitable or not" for both of its clients at once.
+        members = await redis.smembers(key)  # type: ignore[misc]
+        return not watched & {_text(member) for member in members}
+    return True
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

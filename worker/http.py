@@ -24,6 +24,9 @@ Failure = Literal["timeout", "connect", "broken", "too_large", "redirect"]
 # A wait of more than a month is nobody's intention, and would be too large a number further on.
 _LONGEST_WAIT = 30 * 86400.0
 _SECONDS = re.compile(r"\d{1,20}(\.\d{0,20})?", re.ASCII)
+# Control characters and the line separators of Unicode.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_LONGEST_DETAIL = 500
 _GZIP = b"\x1f\x8b"
 
 
@@ -111,15 +114,22 @@ def _wait(seconds: float) -> float | None:
     return float(seconds) if 0 <= seconds <= _LONGEST_WAIT else None
 
 
+def decode_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body is, or None where it is none."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        # ValueError: text that is not UTF-8. RecursionError: nesting deeper than the decoder follows.
+        return None
+    return decoded if isinstance(decoded, dict) else None
+
+
 def parse_error(body: bytes) -> ErrorEnvelope | None:
     """The error that a refusing reply carries, or None where the body is not the vendors' envelope (a
     proxy's page).
     """
-    try:
-        reply = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-    if not isinstance(reply, dict) or reply.get("success") is True:
+    reply = decode_object(body)
+    if reply is None or reply.get("success") is True:
         return None
     error = reply.get("error")
     if not isinstance(error, dict):
@@ -137,6 +147,12 @@ def read_error(error: dict[str, Any]) -> ErrorEnvelope:
         _wait(retry_after) if type(retry_after) is int or type(retry_after) is float else None,
         retryable if isinstance(retryable, bool) else None,
     )
+
+
+def error_detail(message: str | None, status: int) -> str:
+    """The vendor's message for people, at most 500 characters on one line; the status where there is none."""
+    text = _CONTROL.sub(" ", message or "").strip()[:_LONGEST_DETAIL]
+    return text or f"HTTP {status}"
 
 
 def build_client(
@@ -192,6 +208,4 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request, *, timeout
         # RuntimeError: the client has been closed.
         return no_reply("broken")
     headers = response.headers
-    return build_reply(
-        response.status_code, bytes(body), headers.get("retry-after"), headers.get("x-trace-id")
-    )
+    return build_reply(response.status_code, bytes(body), headers.get("retry-after"), headers.get("x-trace-id"))

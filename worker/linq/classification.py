@@ -2,8 +2,6 @@
 section 4).
 """
 
-import re
-
 from worker.domain.observation import (
     AlreadySharing,
     Fault,
@@ -19,7 +17,7 @@ from worker.domain.observation import (
     Uncertain,
 )
 from worker.domain.position import read_features
-from worker.http import ErrorEnvelope, parse_error
+from worker.http import ErrorEnvelope, error_detail, parse_error
 from worker.linq.reply import Reply
 
 # Statuses that are transient whatever the code: request time-out and too early. 5xx is a range of its own.
@@ -37,8 +35,6 @@ _CONFLICT: dict[int | None, RejectionReason] = {
     2017: "not_imessage",
 }
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_LONGEST_DETAIL = 500
 _NO_ENVELOPE = ErrorEnvelope(None, None, None, None)
 
 
@@ -109,12 +105,6 @@ def _rejection(status: int, code: int | None) -> RejectionReason:
     if status == 409:
         return _CONFLICT[code]
     return "invalid_request"
-
-
-def error_detail(message: str | None, status: int) -> str:
-    """The vendor's message for people, at most 500 characters on one line; the status where there is none."""
-    text = _CONTROL.sub(" ", message or "").strip()[:_LONGEST_DETAIL]
-    return text or f"HTTP {status}"
 
 
 def _envelope(reply: Reply) -> ErrorEnvelope:

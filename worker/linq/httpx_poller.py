@@ -22,9 +22,7 @@ class HttpxPoller:
         self._prefix = f"{base_url.rstrip('/')}/v3/chats/"
         self._timeout = timeout
         self._clients = [
-            build_client(
-                api_key=api_key, connections=_CONNECTIONS, timeout=timeout, headers={"Accept": ACCEPT}
-            )
+            build_client(api_key=api_key, connections=_CONNECTIONS, timeout=timeout, headers={"Accept": ACCEPT})
             for _ in range(max(1, math.ceil(window / _CONNECTIONS)))
         ]
         # Each client stands here once per free connection, so that no read waits behind a slow one.

@@ -18,9 +18,7 @@ class PyreqwestPoller:
         self._prefix = f"{base_url.rstrip('/')}/v3/chats/"
         self._client = (
             ClientBuilder()
-            .default_headers(
-                {"Authorization": f"Bearer {api_key}", "Accept": ACCEPT, "Accept-Encoding": "identity"}
-            )
+            .default_headers({"Authorization": f"Bearer {api_key}", "Accept": ACCEPT, "Accept-Encoding": "identity"})
             .user_agent(USER_AGENT)
             .timeout(timedelta(seconds=timeout))
             .connect_timeout(timedelta(seconds=min(CONNECT_SECONDS, timeout)))

@@ -1,0 +1,170 @@
+"""Deliveries of Linq's webhooks: whose they are, and what they say (reference: linq-api.md, sections 12
+and 13).
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from worker.domain.handle import normalize_handle
+from worker.domain.timestamp import parse_time
+from worker.http import decode_object
+
+STARTED = "location.sharing.started"
+STOPPED = "location.sharing.stopped"
+
+_TOLERANCE_SECONDS = 300
+_INTEGER = re.compile(r"\d{1,15}", re.ASCII)
+# 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all.
+_SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
+
+
+class WebhookError(Exception):
+    """Why a delivery is refused.
+
+    SignatureError
+        MissingSignatureError, BadSignatureError, StaleSignatureError
+    NotAnEventError
+    """
+
+
+class SignatureError(WebhookError):
+    """It is not certain that Linq sent this."""
+
+
+class MissingSignatureError(SignatureError):
+    """A header of the signature is absent or empty."""
+
+
+class BadSignatureError(SignatureError):
+    """The time is no number of seconds, or no signature fits any secret."""
+
+
+class StaleSignatureError(SignatureError):
+    """Signed more than 300 s ago, or that far in the future: a replay, or a clock that is off."""
+
+
+class NotAnEventError(WebhookError):
+    """Signed, but not JSON, no event, or an event of ours without usable handles."""
+
+
+class SharingStarted(msgspec.Struct, frozen=True):
+    """A contact (`shared_by`) shares with a line (`shared_with`), both in normal form.
+
+    Times in nanoseconds since 1970 (UTC), None where unknown; `created_at` is the time of reception where the
+    delivery does not say. `chat_id`: lower-case, where the share was first sent to; None where unknown.
+    """
+
+    shared_by: str
+    shared_with: str
+    chat_id: str | None
+    began_at: int | None
+    ends_at: int | None
+    created_at: int
+
+
+class SharingStopped(msgspec.Struct, frozen=True):
+    """A share ended; as SharingStarted. `ended_at` is when Linq saw the end."""
+
+    shared_by: str
+    shared_with: str
+    chat_id: str | None
+    began_at: int | None
+    ended_at: int | None
+    created_at: int
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """An event of a type that is not ours."""
+
+    event_type: str
+
+
+def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> str:
+    """The event id (`webhook-id`) of a delivery that Linq signed with one of the secrets (`whsec_…`).
+
+    `body` is what came over the wire. Raises SignatureError, and ValueError where a secret cannot be decoded.
+    """
+    given = {name.lower(): text for name, text in headers.items()}
+    event_id, timestamp = given.get("webhook-id"), given.get("webhook-timestamp")
+    signatures = given.get("webhook-signature")
+    if not event_id or not timestamp or not signatures:
+        raise MissingSignatureError("webhook-id, webhook-timestamp and webhook-signature must all be there")
+    if not _INTEGER.fullmatch(timestamp):
+        raise BadSignatureError("webhook-timestamp is not a number of seconds since 1970")
+    if abs(time.time() - int(timestamp)) > _TOLERANCE_SECONDS:
+        raise StaleSignatureError("signed more than 5 minutes ago or ahead: is this machine's clock right?")
+    entries = [entry for entry in signatures.split() if _SIGNATURE.fullmatch(entry)]
+    signed = {
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(entries),
+    }
+    if entries:
+        for secret in secrets:
+            try:
+                _webhook(secret).verify(body, signed, json_parse=False)
+            except (WebhookVerificationError, UnicodeError):
+                # UnicodeError: the library signs text only, so what is not UTF-8 cannot be Linq's.
+                continue
+            return event_id
+    raise BadSignatureError("no signature fits: is LINQ_WEBHOOK_SECRET that of this subscription?")
+
+
+@lru_cache(maxsize=16)
+def _webhook(secret: str) -> Webhook:
+    return Webhook(secret)
+
+
+def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped | Ignored:
+    """What a verified delivery says; `now`: seconds since 1970 at which it came.
+
+    Only the two handles are required; every other field that is absent, null or of a wrong shape counts as
+    unknown. Raises NotAnEventError.
+    """
+    event = decode_object(body)
+    if event is None:
+        raise NotAnEventError("the body is not a JSON object")
+    if not isinstance(event_type := event.get("event_type"), str):
+        raise NotAnEventError("the body has no event_type")
+    if event_type not in {STARTED, STOPPED}:
+        return Ignored(event_type)
+    data = event.get("data")
+    if not isinstance(data, dict):
+        raise NotAnEventError("the event has no data")
+    shared_by, shared_with = _handle(data, "shared_by"), _handle(data, "shared_with")
+    chat_id, began_at = _chat_id(data.get("chat_id")), _time(data.get("began_at"))
+    created_at = _time(event.get("created_at"))
+    if created_at is None:
+        created_at = int(now * 1_000_000_000)
+    if event_type == STARTED:
+        return SharingStarted(shared_by, shared_with, chat_id, began_at, _time(data.get("ends_at")), created_at)
+    return SharingStopped(shared_by, shared_with, chat_id, began_at, _time(data.get("ended_at")), created_at)
+
+
+def _handle(data: dict[str, Any], name: str) -> str:
+    text = data.get(name)
+    try:
+        return normalize_handle(text if isinstance(text, str) else "", lenient=True)
+    except ValueError:
+        raise NotAnEventError(f"{name} is neither a phone number nor an e-mail address") from None
+
+
+def _time(text: object) -> int | None:
+    try:
+        return parse_time(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _chat_id(text: object) -> str | None:
+    try:
+        return str(UUID(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None

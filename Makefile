@@ -1,0 +1,117 @@
+# Everything happens in .venv; stamp files there make a second call instant.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
+PYTHON ?=
+SECONDS ?=
+WORKERS ?= 2
+PROFILE ?= default
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: install
+install: $(VENV)/.installed  ## Make .venv with everything for use and development
+
+.PHONY: demo
+demo: $(VENV)/.runtime  ## Watch it work on a Redis and a stand-in API of its own (SECONDS=60 ends it)
+	@$(BIN)/python -m worker demo $(if $(SECONDS),--seconds $(SECONDS))
+
+# In the background a shell makes its children deaf to Ctrl-C, so they get SIGTERM from here; the first to be waited
+# for (the worker) takes the others with it.
+.PHONY: run
+run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings of the environment and .env
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; processes=; status=0; \
+	while IFS=: read -r name command; do $$command & processes="$$processes $$!"; done < Procfile; \
+	trap 'kill -TERM $$processes 2>/dev/null' INT TERM; \
+	for process in $$processes; do \
+		wait $$process; code=$$?; \
+		if [ $$code -gt 128 ] && kill -0 $$process 2>/dev/null; then wait $$process; code=$$?; fi; \
+		[ $$code -eq 0 ] || status=$$code; \
+		kill -TERM $$processes 2>/dev/null; \
+	done; \
+	exit $$status
+
+.PHONY: test
+test: $(VENV)/.installed  ## Run the tests and show what they cover (WORKERS=2, PROFILE=thorough for longer)
+	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=$(PROFILE) --cov --cov-report=term:skip-covered $(TESTS)
+
+.PHONY: check
+check: format lint types  ## All that must pass: format, lint, types, floors, tests
+	@$(MAKE) --no-print-directory test
+
+.PHONY: format
+format: $(VENV)/.installed
+	@$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: $(VENV)/.installed
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+.PHONY: types
+types: $(VENV)/.installed
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/.installed  ## Run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	--python-version 3.11 --extra embedded
+
+.PHONY: lock
+lock: $(VENV)/.installed  ## Renew requirements/ from pyproject.toml
+	@$(PIP) install uv
+	@$(LOCK) pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) --group dev pyproject.toml -o requirements/development.txt
+
+.PHONY: clean
+clean:  ## Remove .venv, caches and reports
+	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The newest Python that is new enough and can make virtual environments, or a word about what is missing. A .venv that
+# is there already and new enough is kept.
+NEW_ENOUGH := 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))'
+$(VENV)/.created:
+	@if $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		touch $@; exit; \
+	fi; \
+	found=; bare=; \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
+		"$$python" -c $(NEW_ENOUGH) 2>/dev/null || continue; \
+		if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then found=$$python; break; fi; \
+		bare=$${bare:-$$python}; \
+	done; \
+	if [ -z "$$found" ] && [ -n "$$bare" ]; then \
+		echo "$$bare cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" \
+			"(or $$("$$bare" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')), then make again." >&2; \
+		exit 1; \
+	elif [ -z "$$found" ]; then \
+		echo "No Python 3.11 to 3.14 was found (looked for: $(or $(PYTHON),$(PYTHONS)))." \
+			"Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV) && touch $@
+
+# Enough for the demo: `python -m worker` needs no build back end, so it starts sooner.
+$(VENV)/.runtime: requirements/runtime.txt $(VENV)/.created
+	@echo "Installing what the worker needs"
+	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.installed: requirements/development.txt pyproject.toml $(VENV)/.created
+	@echo "Installing everything for development"
+	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.runtime

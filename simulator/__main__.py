@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 
 from simulator.harness import SimulatorServer
 from simulator.movement import recording, recording_names
@@ -22,10 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--speed is above 0, --people not below 0")
     simulator = SimulatorServer(habits=Habits(speed=options.speed), port=options.port)
     chats = add_people(simulator, options.people)
-    hello = {"base_url": simulator.base_url, "api_key": simulator.api_key, "chats": chats}
-    sys.stdout.write(json.dumps({**hello, "chert_secret": simulator.chert_secret}) + "\n")
-    sys.stdout.flush()
-    simulator.serve()
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with simulator:
+        hello = {"base_url": simulator.base_url, "api_key": simulator.api_key, "chats": chats}
+        sys.stdout.write(json.dumps({**hello, "chert_secret": simulator.chert_secret}) + "\n")
+        sys.stdout.flush()
+        stopped.wait()
     return 0
 
 

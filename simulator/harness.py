@@ -78,10 +78,6 @@ class SimulatorServer(Director):
             raise RuntimeError("the simulator did not start within 10 s")
         return self
 
-    def serve(self) -> None:
-        """Serve in this thread until SIGINT or SIGTERM."""
-        self._serve()
-
     def stop(self) -> None:
         """End what hangs, stop serving and wait for the thread."""
         if self._server is not None:

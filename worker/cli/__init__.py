@@ -1,0 +1,111 @@
+"""The command line: `location-worker COMMAND`. Exit statuses are those of contract.md section 9.
+
+Modules that a command needs are imported when it runs, so that `--help` and wrong usage answer at once.
+"""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NoReturn
+
+import click
+
+from worker.cli.events import schema, tail
+from worker.cli.operations import doctor, status, webhooks
+from worker.cli.pins import pin
+from worker.cli.processes import demo, web, worker
+from worker.cli.queueing import forget, request, stop_sharing, track, untrack
+
+INTERRUPTED = 130
+
+
+class WrongSettings(click.ClickException):
+    """Settings that no command can run with: exit status 2, one line per variable."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Commands in the order in which a newcomer needs them; failures become one message and an exit
+    status.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of registration."""
+        del ctx
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it raises is told without a traceback where it is no fault of the program."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader has seen enough. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001  # sorted by _tell, which raises what it does not know
+            _tell(error)
+
+
+def _tell(error: Exception) -> NoReturn:
+    from redis.exceptions import RedisError  # noqa: PLC0415  # after a failure time does not matter
+
+    from config.settings import SettingsError  # noqa: PLC0415
+
+    if isinstance(error, SettingsError):
+        raise WrongSettings("\n".join(error.lines)) from error
+    if isinstance(error, RedisError):
+        raise click.ClickException(
+            f"Redis does not do what was asked ({type(error).__name__}: {error}). Is it running at the address "
+            "in REDIS_URL, and may this user do that? `location-worker doctor` looks closer."
+        ) from error
+    raise error
+
+
+def _version() -> str:
+    try:
+        return version("location-worker")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version(), prog_name="location-worker")
+def cli() -> None:
+    """Follow locations shared over iMessage and publish every new position once on a Redis stream.
+
+    Settings come from environment variables and from .env; REDIS_URL is the first one to set.
+    """
+
+
+for _command in (
+    demo,
+    worker,
+    web,
+    request,
+    track,
+    untrack,
+    stop_sharing,
+    forget,
+    pin,
+    status,
+    tail,
+    schema,
+    webhooks,
+    doctor,
+):
+    cli.add_command(_command)
+
+
+def main() -> int:
+    """Run the command line of this process and give its exit status."""
+    try:
+        cli.main(prog_name="location-worker")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return INTERRUPTED

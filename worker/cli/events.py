@@ -1,0 +1,169 @@
+"""Commands about events: tail, schema."""
+
+import math
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.arguments import EVENT_TYPE, STARTING_POINT
+from worker.cli.connection import with_client
+from worker.cli.output import as_json, clean, print_json, print_table
+
+if TYPE_CHECKING:
+    from worker.client import Event, LocationClient
+
+_COLOURS = {
+    "location.updated": "green",
+    "location.requested": "cyan",
+    "location.sharing.started": "bright_green",
+    "location.sharing.stopped": "yellow",
+    "location.sharing.stale": "yellow",
+    "location.pin.queued": "cyan",
+    "location.tracking.ended": "bright_black",
+}
+# What is named nowhere above is a refusal or a failure.
+_OTHER_COLOUR = "red"
+
+
+@click.command()
+@click.option("--type", "types", multiple=True, type=EVENT_TYPE, help="Only these; may be repeated.")
+@click.option(
+    "--from", "start", type=STARTING_POINT, default="end", show_default=True,
+    help="`beginning`, `end`, or the id of an entry, behind which reading begins.",
+)  # fmt: skip
+@click.option(
+    "--group", metavar="NAME", help="Read as a member of this consumer group and acknowledge what was printed."
+)
+@click.option("--consumer", metavar="NAME", help="The member's name; this machine's if left out.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@as_json
+def tail(
+    *,
+    types: tuple[str, ...],
+    start: str,
+    group: str | None,
+    consumer: str | None,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Show events as they come.
+
+    Until Ctrl-C. With --json: one CloudEvent a line.
+    """
+    if consumer is not None and group is None:
+        raise click.UsageError("--consumer is the name of a member: name the consumer group with --group")
+    if group is not None and start not in {"0", "$"}:
+        raise click.UsageError("a consumer group begins at `beginning` or `end`: its members go on from there")
+    show = _show_json if as_json else _shower()
+
+    async def follow(client: "LocationClient") -> None:
+        shown = 0
+        async for event in _events(client, types, start, group, consumer):
+            show(event)
+            if group is not None:
+                await event.acknowledge()
+            shown += 1
+            if shown == count:
+                return
+
+    with_client(follow)
+
+
+def _events(
+    client: "LocationClient", types: tuple[str, ...], start: str, group: str | None, consumer: str | None
+) -> "AsyncIterator[Event]":
+    if group is None:
+        return client.events(start, types=types or None)
+    name = consumer or f"tail-{socket.gethostname()}"
+    return client.group_events(group, name, start=start, types=types or None, count=100)
+
+
+def _show_json(event: "Event") -> None:
+    print_json(event.as_dict())
+
+
+def _shower() -> "Callable[[Event], None]":
+    def show(event: "Event") -> None:
+        line = describe(event)
+        styled = "NO_COLOR" not in os.environ
+        click.echo(click.style(line, fg=_COLOURS.get(event.type, _OTHER_COLOUR)) if styled else line)
+
+    return show
+
+
+def describe(event: "Event") -> str:
+    """One line for people: when, what, which chat, who, and what the type has to say."""
+    chat = (event.chat_id or "chert")[:8]
+    fields = [
+        event.time[11:19].ljust(8),
+        event.type.removeprefix("location.").ljust(18),
+        chat.ljust(8),
+        event.subject.ljust(16),
+        _details(event),
+        f"[{event.reference}]" if event.reference else "",
+    ]
+    return clean("  ".join(fields).rstrip())
+
+
+def _details(event: "Event") -> str:
+    try:
+        data = event.data
+        if event.type == "location.updated":
+            return _describe_position(data)
+        said = {
+            name: value
+            for name, value in data.items()
+            if name not in {"chat_id", "share_id", "handle"} and value is not None
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "not one of this project's events"
+    return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
+def _describe_position(data: dict[str, Any]) -> str:
+    longitude, latitude = data["geometry"]["coordinates"][:2]
+    known = data["properties"]
+    age = seconds_between(known["updated_at"], known["received_at"])
+    parts = [f"{latitude:.5f}, {longitude:.5f}", known["locality"] or known["address"] or ""]
+    if not math.isnan(age):
+        parts.append(f"{age:.0f} s old")
+    return "  ".join(part for part in parts if part)
+
+
+def seconds_between(earlier: str | None, later: str | None) -> float:
+    """Seconds from one RFC 3339 time to another; not a number where one is missing or unreadable."""
+    try:
+        return (_moment(later) - _moment(earlier)).total_seconds()
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        raise ValueError("no time")
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+@click.command()
+@click.argument("event_type", required=False, type=EVENT_TYPE, metavar="[TYPE]")
+@as_json
+def schema(*, event_type: str | None, as_json: bool) -> None:
+    """Print the JSON Schema of a type of event.
+
+    Without TYPE: list the types.
+    """
+    import json  # noqa: PLC0415
+
+    from worker.domain import events  # noqa: PLC0415  # models take a while to build
+
+    if event_type is not None:
+        click.echo(json.dumps(events.schema(event_type), indent=2, ensure_ascii=False))
+    elif as_json:
+        print_json({name: events.schema(name) for name in events.EVENT_TYPES})
+    else:
+        rows = [(name, events.dataschema(name)) for name in events.EVENT_TYPES]
+        print_table("types of events", ("type", "dataschema"), rows)

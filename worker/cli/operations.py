@@ -1,0 +1,235 @@
+"""Commands for whoever runs the worker: status, webhooks, doctor."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.arguments import CHAT_ID
+from worker.cli.connection import with_client
+from worker.cli.output import as_json, clean, print_json, print_table
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from worker.client import LocationClient
+    from worker.store.store import Store
+
+_COLUMNS = ("chat", "phase", "next", "rule", "position", "people", "reference")
+
+
+@click.command()
+@click.argument("chat_id", required=False, type=CHAT_ID)
+@as_json
+def status(*, chat_id: str | None, as_json: bool) -> int:
+    """Show what is watched.
+
+    Phase, next read and why, age of the last position.
+    """
+    from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
+
+    settings = load_settings("client")
+
+    async def work(client: "LocationClient") -> int:
+        from worker.store.store import Store  # noqa: PLC0415
+
+        store = Store(client.redis, settings)
+        if chat_id is not None:
+            return await _show_one(store, chat_id, as_json=as_json)
+        return await _show_all(store, as_json=as_json)
+
+    return with_client(work, settings)
+
+
+async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
+    from worker.cli.watched import describe_share  # noqa: PLC0415
+
+    loaded = await store.shares.load(chat_id)
+    if loaded.share is None:
+        raise click.ClickException(
+            f"chat {chat_id} is not watched, and was not within the last day; "
+            "`location-worker request` or `track` begins"
+        )
+    described = describe_share(chat_id, loaded.share, loaded.due, loaded.now)
+    if as_json:
+        print_json(described)
+    else:
+        people = described.pop("people")
+        print_table("share", ("", ""), list(described.items()))
+        if people:
+            print_table("people", tuple(people[0]), [tuple(person.values()) for person in people])
+    return 0
+
+
+async def _show_all(store: "Store", *, as_json: bool) -> int:
+    from worker.cli.watched import describe_share, in_words  # noqa: PLC0415
+
+    seconds, microseconds = await store.redis.time()
+    now = seconds + microseconds / 1e6
+    rows: list[tuple[object, ...]] = []
+    async for page in store.shares.watched():
+        for chat_id, share, due in page:
+            described = describe_share(chat_id, share, due, now)
+            if as_json:
+                print_json(described)
+                continue
+            sharing = [person for person in described["people"] if person["sharing"]]
+            rows.append(
+                (
+                    chat_id,
+                    described["phase"],
+                    in_words(described["next_read_in"]),
+                    described["rule"],
+                    in_words(described["position_age"]),
+                    len(sharing),
+                    described["reference"],
+                )
+            )
+    if not as_json:
+        print_table(f"{len(rows)} chats watched", _COLUMNS, rows)
+    return 0
+
+
+@click.group()
+def webhooks() -> None:
+    """Manage the subscription at Linq.
+
+    It tells the `web` process that a share begins or ends.
+    """
+
+
+@webhooks.command("list")
+@as_json
+def list_subscriptions(*, as_json: bool) -> None:
+    """Show every subscription of the account."""
+
+    async def work(linq: Any) -> Any:
+        return await linq.list_subscriptions()
+
+    found = _with_linq(work)
+    if as_json:
+        print_json([_about(subscription) for subscription in found])
+        return
+    print_table(
+        f"{len(found)} subscriptions",
+        ("id", "url", "events", "lines", "active"),
+        [
+            (
+                subscription.id,
+                subscription.target_url,
+                ", ".join(subscription.subscribed_events),
+                ", ".join(subscription.phone_numbers) or "all",
+                {True: "yes", False: "no", None: "?"}[subscription.is_active],
+            )
+            for subscription in found
+        ],
+    )
+
+
+@webhooks.command()
+@click.argument("url")
+@as_json
+def register(*, url: str, as_json: bool) -> None:
+    """Subscribe URL, which is the public address of your `/webhooks/linq`, to the two location events."""
+    from worker.cli.subscription import EVENTS, pinned  # noqa: PLC0415
+
+    try:
+        target = pinned(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="URL") from None
+
+    async def work(linq: Any) -> Any:
+        return await linq.create_subscription(target_url=target, events=list(EVENTS))
+
+    made = _with_linq(work)
+    if as_json:
+        print_json({**_about(made), "signing_secret": made.signing_secret})
+        return
+    click.echo(f"subscription {clean(made.id)} for {clean(made.target_url)}")
+    click.echo(f"\nLINQ_WEBHOOK_SECRET={clean(made.signing_secret)}\n")
+    click.echo(
+        "Linq shows this secret only now. Set it for the `web` process (with an older one, separated by a comma, "
+        "while you rotate) and restart it; then try `location-worker webhooks test`."
+    )
+
+
+@webhooks.command()
+@click.argument("subscription_id", metavar="ID")
+def delete(*, subscription_id: str) -> None:
+    """End a subscription."""
+
+    async def work(linq: Any) -> None:
+        await linq.delete_subscription(subscription_id)
+
+    _with_linq(work)
+    click.echo(f"subscription {clean(subscription_id)} is deleted")
+
+
+@webhooks.command()
+@click.option("--url", help="Your endpoint; `/webhooks/linq` on HOST and PORT if left out.")
+def test(*, url: str | None) -> int:
+    """Send a signed sample to your own endpoint; it names nobody and changes nothing."""
+    from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
+    from worker.cli.subscription import send_sample  # noqa: PLC0415
+
+    settings = load_settings("demo")
+    if not settings.linq_webhook_secrets:
+        raise click.ClickException(
+            "LINQ_WEBHOOK_SECRET is not set: `location-worker webhooks register URL` prints it once"
+        )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    target = url or f"http://{host}:{settings.port}/webhooks/linq"
+    succeeded, told = send_sample(target, settings.linq_webhook_secrets[0], time.time())
+    if not succeeded:
+        raise click.ClickException(told)
+    click.echo(told)
+    return 0
+
+
+def _with_linq(work: Any) -> Any:
+    import asyncio  # noqa: PLC0415  # see worker.cli
+
+    from config.settings import load_settings  # noqa: PLC0415
+    from worker.linq.client import LinqClient, LinqError  # noqa: PLC0415
+
+    settings: Settings = load_settings("demo")
+    if settings.linq_api_key is None:
+        raise click.ClickException("LINQ_API_V3_API_KEY is not set: it is the token from Linq's dashboard")
+    key = settings.linq_api_key.get_secret_value()
+
+    async def run() -> Any:
+        async with LinqClient(base_url=settings.linq_base_url, api_key=key) as linq:
+            return await work(linq)
+
+    try:
+        return asyncio.run(run())
+    except LinqError as error:
+        said = f": {clean(error.message)}" if error.message else ""
+        raise click.ClickException(f"{clean(error)}{said}") from None
+
+
+def _about(subscription: Any) -> dict[str, Any]:
+    return {
+        "id": subscription.id,
+        "target_url": subscription.target_url,
+        "subscribed_events": subscription.subscribed_events,
+        "phone_numbers": subscription.phone_numbers,
+        "is_active": subscription.is_active,
+    }
+
+
+@click.command()
+@as_json
+def doctor(*, as_json: bool) -> int:
+    """Check the installation; say what to mend.
+
+    Settings, Redis, keys, clocks, webhooks, queue.
+    """
+    from worker.doctor import diagnose  # noqa: PLC0415  # see worker.cli
+
+    findings = diagnose()
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    else:
+        rows = [("ok" if finding.ok else "WRONG", finding.check, finding.found, finding.remedy) for finding in findings]
+        print_table("doctor", ("", "check", "found", "remedy"), rows)
+    return 0 if all(finding.ok for finding in findings) else 1

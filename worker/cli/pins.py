@@ -1,0 +1,83 @@
+"""The command that sends a pin."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.arguments import (
+    CHAT_ID,
+    HANDLE,
+    LATITUDE,
+    LONGITUDE,
+    MOMENT,
+    PHONE,
+    REFERENCE,
+    WEB_ADDRESS,
+)
+from worker.cli.connection import with_client
+from worker.cli.queueing import queue_and_report, waiting
+
+if TYPE_CHECKING:
+    from worker.client import LocationClient
+
+
+@click.command()
+@click.option("--phone", type=PHONE, help="The recipient.")
+@click.option("--chat-id", metavar="ID", help="The recipient's delivery chat at Chert, instead of --phone.")
+@click.option("--latitude", type=LATITUDE)
+@click.option("--longitude", type=LONGITUDE)
+@click.option("--from-share", type=CHAT_ID, help="Take the coordinates from the latest position of this Linq chat.")
+@click.option("--handle", type=HANDLE, help="Whose position, where several people share in that chat.")
+@click.option("--label", metavar="TEXT", help="Name of the place.")
+@click.option("--address", metavar="TEXT", help="Second line.")
+@click.option("--url", type=WEB_ADDRESS, help="Overrides the link to the map.")
+@click.option("--fallback-mode", type=click.Choice(["auto", "balloon", "geo_url"]), help="Card, link, or what works.")
+@click.option("--expires-at", type=MOMENT, help="For your own books: nothing expires on the phone.")
+@click.option("--phone-line-id", metavar="ID", help="A certain line of yours.")
+@click.option("--idempotency-key", metavar="KEY", help="One key per intended pin; the job id if left out.")
+@click.option("--external-id", metavar="ID", help="Your own id, kept by Chert.")
+@click.option("--reference", type=REFERENCE, help="Your own id, carried by the event.")
+@waiting
+def pin(
+    *,
+    latitude: float | None,
+    longitude: float | None,
+    from_share: str | None,
+    handle: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+    **rest: Any,
+) -> int:
+    """Send a one-time pin on the map through Chert."""
+    if (rest["phone"] is None) == (rest["chat_id"] is None):
+        raise click.UsageError("a pin has one recipient: give --phone, or --chat-id as Chert gave it")
+    if handle is not None and from_share is None:
+        raise click.UsageError("--handle chooses a person of --from-share: name the chat, or leave --handle out")
+    if from_share is not None:
+        if latitude is not None or longitude is not None:
+            raise click.UsageError("--from-share brings the coordinates: leave --latitude and --longitude out")
+        latitude, longitude = with_client(lambda client: _latest_position(client, from_share, handle))
+    if latitude is None or longitude is None:
+        raise click.UsageError("no place: give --latitude and --longitude, or --from-share CHAT_ID")
+    arguments = {"latitude": latitude, "longitude": longitude, **rest}
+    return queue_and_report("send_pin", [arguments], wait, timeout, as_json=as_json)
+
+
+async def _latest_position(client: "LocationClient", chat_id: str, handle: str | None) -> tuple[float, float]:
+    positions = await client.latest(chat_id)
+    if handle is not None:
+        positions = {known: feature for known, feature in positions.items() if known == handle}
+    if not positions:
+        raise click.ClickException(
+            f"nobody shares a position in chat {chat_id} now"
+            + (" under this handle" if handle else "")
+            + "; `location-worker status` shows who does"
+        )
+    if len(positions) > 1:
+        raise click.ClickException(
+            f"{len(positions)} people share in chat {chat_id}; choose one with --handle: {', '.join(positions)}"
+        )
+    ((_, feature),) = positions.items()
+    longitude, latitude = feature["geometry"]["coordinates"][:2]
+    return latitude, longitude

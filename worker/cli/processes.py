@@ -1,0 +1,40 @@
+"""Commands that are processes of their own: demo, worker, web."""
+
+import click
+
+from worker.cli.arguments import SECONDS
+
+
+@click.command()
+@click.option("--seconds", type=SECONDS, help="End after so long, with a summary; else with Ctrl-C.")
+@click.option("--people", type=click.IntRange(1, 200), default=12, show_default=True, help="How many are asked.")
+def demo(*, seconds: float | None, people: int) -> int:
+    """Show it all at work on a stand-in for the APIs.
+
+    People with recorded journeys are asked, accept and move; a real worker follows them.
+    """
+    from worker.demo import run_demo  # noqa: PLC0415  # see worker.cli
+
+    return run_demo(seconds, people)
+
+
+@click.command()
+def worker() -> int:
+    """Run the worker: jobs, polling, events."""
+    from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
+
+    settings = load_settings("worker")
+    from worker.main import run_worker  # noqa: PLC0415
+
+    return run_worker(settings)
+
+
+@click.command()
+def web() -> int:
+    """Run the receiver of webhooks, with health and metrics."""
+    from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
+
+    settings = load_settings("web")
+    from worker.web import run_web  # noqa: PLC0415
+
+    return run_web(settings)

@@ -1,0 +1,265 @@
+"""Commands that queue jobs: request, track, untrack, stop-sharing, forget."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from worker.cli.arguments import CHAT_ID, HANDLE, REFERENCE, SECONDS
+from worker.cli.connection import with_client
+from worker.cli.output import as_json, note, print_json, print_table, progress
+from worker.cli.targets import Target, read_targets
+
+if TYPE_CHECKING:
+    from worker.client import Job, LocationClient, QueuedJob
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+# More lines than this nobody reads; --json gives them all.
+_LONGEST_TABLE = 50
+_UNSUCCESSFUL = {"rejected", "failed"}
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[CommandT], CommandT]:
+    """Several options as one decorator, in this order in the help."""
+
+    def decorate(command: CommandT) -> CommandT:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+waiting = together(
+    click.option("--wait", is_flag=True, help="Wait for the worker and print the result; exit status 1 if it failed."),
+    click.option("--timeout", type=SECONDS, default=60, show_default=True, help="How long --wait waits."),
+    as_json,
+)
+_chats = together(
+    click.argument("chat_ids", nargs=-1, metavar="[CHAT_ID]..."),
+    click.option(
+        "--file",
+        metavar="PATH",
+        help="Chats from a file, `-` for standard input: `chat_id` or `chat_id,reference` a line.",
+    ),
+)
+_following = together(
+    click.option("--to", type=HANDLE, help="The contact, instead of a chat id: the 1:1 chat is looked up."),
+    click.option("--from", "from_", type=HANDLE, help="Your own line; goes with --to."),
+    click.option("--reference", type=REFERENCE, help="Your own id; every event of the share carries it."),
+    click.option("--once", is_flag=True, help="Stop after the first position."),
+    click.option("--follow-for", type=SECONDS, help="Let the share go after this long."),
+    click.option("--min-interval", type=SECONDS, help="Least time between two reads."),
+    click.option("--max-interval", type=SECONDS, help="Longest time between two reads."),
+)
+
+
+@click.command()
+@_chats
+@_following
+@click.option("--message", help="Text with which a missing chat is created; goes with --to.")
+@click.option("--accept-within", type=SECONDS, help="How long the contact's answer is waited for.")
+@waiting
+def request(
+    *,
+    chat_ids: tuple[str, ...],
+    file: str | None,
+    message: str | None,
+    accept_within: float | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+    **following: Any,
+) -> int:
+    """Ask contacts for their location and follow it.
+
+    \b
+    location-worker request 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 --reference order-7 --wait
+    location-worker request --to +12025550147 --from +14155550100 --once
+    location-worker request --file chats.csv
+    """  # noqa: D301  # \b keeps click from rewrapping the examples
+    if message is not None and not following["to"]:
+        raise click.UsageError("--message creates a chat with a contact: name both with --to and --from")
+    if message is not None and not message.strip():
+        raise click.BadParameter("it is empty: expected the text of the first message", param_hint="--message")
+    extra = {"message": message, "accept_within": accept_within}
+    return _follow("request_location", chat_ids, file, following, extra, wait=wait, timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@_chats
+@_following
+@waiting
+def track(
+    *, chat_ids: tuple[str, ...], file: str | None, wait: bool, timeout: float, as_json: bool, **following: Any
+) -> int:
+    """Follow chats without asking.
+
+    For groups, and for contacts who share already.
+    """
+    return _follow("track_location", chat_ids, file, following, {}, wait=wait, timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@_chats
+@waiting
+def untrack(*, chat_ids: tuple[str, ...], file: str | None, wait: bool, timeout: float, as_json: bool) -> int:
+    """Stop following chats; nothing changes for the contact."""
+    targets = read_targets(chat_ids, file)
+    if not targets:
+        raise click.UsageError("no chat: name CHAT_ID, or --file with one chat id a line")
+    return queue_and_report(
+        "untrack_location", [{"chat_id": target.chat_id} for target in targets], wait, timeout, as_json=as_json
+    )
+
+
+@click.command("stop-sharing")
+@click.argument("chat_id", type=CHAT_ID)
+@click.argument("handle", type=HANDLE)
+@waiting
+def stop_sharing(*, chat_id: str, handle: str, wait: bool, timeout: float, as_json: bool) -> int:
+    """Ask Linq to end a contact's share.
+
+    It ends in every chat with this contact.
+    """
+    return queue_and_report("stop_sharing", [{"chat_id": chat_id, "handle": handle}], wait, timeout, as_json=as_json)
+
+
+@click.command()
+@click.argument("handle", type=HANDLE)
+@waiting
+def forget(*, handle: str, wait: bool, timeout: float, as_json: bool) -> int:
+    """Erase what is kept about a handle.
+
+    State, latest position, events and dead letters.
+    """
+    return queue_and_report("forget_handle", [{"handle": handle}], wait, timeout, as_json=as_json)
+
+
+def _follow(
+    function: str,
+    chat_ids: Sequence[str],
+    file: str | None,
+    following: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    *,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    shortest, longest = following["min_interval"], following["max_interval"]
+    if shortest is not None and longest is not None and shortest > longest:
+        raise click.UsageError(
+            f"--min-interval {shortest:g} is above --max-interval {longest:g}: expected it at or below"
+        )
+    to, own = following["to"], following["from_"]
+    if (to is None) != (own is None):
+        raise click.UsageError("--to and --from go together: the contact and your own line")
+    if to is not None and (chat_ids or file is not None):
+        raise click.UsageError("a chat id and --to both name the chat: give one of them")
+    targets = [Target("")] if to is not None else read_targets(chat_ids, file)
+    if not targets:
+        raise click.UsageError("no chat: name CHAT_ID, --file with one chat id a line, or --to and --from")
+    shared = {
+        "to": to,
+        "from_": own,
+        "follow": not following["once"],
+        "follow_for": following["follow_for"],
+        "min_interval": shortest,
+        "max_interval": longest,
+        **extra,
+    }
+    jobs = [
+        {**shared, "chat_id": target.chat_id or None, "reference": target.reference or following["reference"]}
+        for target in targets
+    ]
+    return queue_and_report(function, jobs, wait, timeout, as_json=as_json)
+
+
+def queue_and_report(
+    function: str, arguments: Sequence[Mapping[str, Any]], wait: bool, timeout: float, *, as_json: bool
+) -> int:
+    """Queue one job for each set of arguments, tell about them, and give the exit status."""
+    from worker.client import Job  # noqa: PLC0415  # brings redis-py, which wrong usage does not need
+
+    jobs: list[Job[dict[str, Any]]] = [Job(function, one, str(uuid.uuid4())) for one in arguments]
+
+    async def work(client: "LocationClient") -> int:
+        with progress(len(jobs), "queueing") as tell:
+            queued = await client.queue_many(jobs, progress=tell)
+        if wait:
+            return await _report_results(client, jobs, queued, timeout, as_json=as_json)
+        _report_queued(jobs, as_json=as_json)
+        return 0
+
+    return with_client(work)
+
+
+def _report_queued(jobs: "Sequence[Job[dict[str, Any]]]", *, as_json: bool) -> None:
+    if as_json:
+        for job in jobs:
+            print_json({"job_id": job.id, **_about(job)})
+    elif len(jobs) <= _LONGEST_TABLE:
+        rows = [(job.id, job.arguments.get("chat_id"), job.arguments.get("reference")) for job in jobs]
+        print_table(f"queued: {jobs[0].function}", ("job", "chat", "reference"), rows)
+    else:
+        click.echo(f"{len(jobs)} jobs queued ({jobs[0].function})")
+
+
+async def _report_results(
+    client: "LocationClient",
+    jobs: "Sequence[Job[dict[str, Any]]]",
+    queued: "Sequence[QueuedJob[dict[str, Any]]]",
+    timeout: float,
+    *,
+    as_json: bool,
+) -> int:
+    outcomes: dict[str, dict[str, Any]] = {}
+    with progress(len(jobs), "waiting for results") as tell:
+        async for answered, outcome in client.results(queued, timeout=timeout):
+            outcomes[answered.id] = (
+                {"status": "error", "error": outcome.error, "detail": outcome.detail}
+                if isinstance(outcome, Exception)
+                else outcome
+            )
+            tell(1)
+    missing = {
+        "status": "waiting",
+        "detail": f"no result within {timeout:g} s: does a worker run on this Redis, queue and prefix?",
+    }
+    results = [(job, outcomes.get(job.id, missing)) for job in jobs]
+    bad = [result for _, result in results if result.get("status") in _UNSUCCESSFUL | {"error", "waiting"}]
+    if as_json:
+        for job, result in results:
+            print_json({"job_id": job.id, **_about(job), "result": result})
+    else:
+        # Of very many results the bad ones are what one wants to read.
+        rows = results if len(results) <= _LONGEST_TABLE else [row for row in results if row[1] in bad]
+        print_table(
+            f"results: {jobs[0].function}",
+            ("chat", "reference", "status", "more"),
+            [
+                (
+                    result.get("chat_id") or job.arguments.get("chat_id"),
+                    job.arguments.get("reference"),
+                    result.get("status"),
+                    _more(result),
+                )
+                for job, result in rows[:_LONGEST_TABLE]
+            ],
+        )
+    if bad:
+        note(f"{len(bad)} of {len(jobs)} did not succeed")
+    return 1 if bad else 0
+
+
+def _about(job: "Job[dict[str, Any]]") -> dict[str, Any]:
+    return {name: job.arguments[name] for name in ("chat_id", "reference") if job.arguments.get(name)}
+
+
+def _more(result: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value}" for name, value in result.items() if name not in {"status", "chat_id"} and value is not None
+    )

@@ -18,6 +18,7 @@ MAXIMUM = math.inf
 HEAD_ROOM = 0.97
 PRICE_FLOOR = 0.0
 BACKOFF_MOST = 16.0  # times the base interval
+BACKOFF_SPENDS = 0.99  # of the budget: all that can be spent without queueing for tokens
 BACKOFF_BASES = tuple(0.05 * 1.3**step for step in range(13))  # to try, in mean intervals: 0.05 to 1.16
 
 
@@ -121,9 +122,7 @@ class Recommended(Scheduled):
         weight = pace.weight
         interval, _ = policy.follow(
             pace,
-            policy.Fleet(
-                weights=self._weights, tracked=tracked, waiting=0.0, rate=rate, ceiling=self._ceiling
-            ),
+            policy.Fleet(weights=self._weights, tracked=tracked, waiting=0.0, rate=rate, ceiling=self._ceiling),
             now=EPOCH + now,
             updated_at=None if answer.updated_at is None else EPOCH + answer.updated_at,
             moved=answer.moved,
@@ -191,7 +190,23 @@ def fixed(scenario: Scenario, rate: float, random: Random) -> Result:  # noqa: A
 
 
 def doubling(scenario: Scenario, rate: float, random: Random) -> Result:  # noqa: ARG001 - nothing varies
-    """Run exponential backoff with the base interval that, in hindsight, gives this fleet the least delay."""
+    """Run exponential backoff with the base interval that, in hindsight, just spends the budget."""
+    shortest, longest = 0.0, 2.0 * scenario.mean_alive / rate
+    for _ in range(9):
+        middle = (shortest + longest) / 2.0
+        if _run(scenario, Doubling(middle), rate).requests > BACKOFF_SPENDS * rate * scenario.horizon_s:
+            shortest = middle
+        else:
+            longest = middle
+    return _run(scenario, Doubling(longest), rate)
+
+
+def overbooked(scenario: Scenario, rate: float, random: Random) -> Result:  # noqa: ARG001 - nothing varies
+    """Run backoff with the base interval that, in hindsight, gives this fleet the least delay.
+
+    It asks for more than the budget, so that everybody is overdue all the time and the order of being due
+    decides.
+    """
     mean = scenario.mean_alive / rate
     return min(_run(scenario, Doubling(mean * share), rate) for share in BACKOFF_BASES)
 

@@ -1,0 +1,311 @@
+"""What both clients of the poll path must do alike, against a server that misbehaves to order."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import pytest
+
+from tests.support.rawserver import Exchange, RawServer, Script, answering, http_answer, raw_server
+from worker.http import Reply
+from worker.linq.poller import Poller, make_poller
+
+Kind = Literal["pyreqwest", "httpx"]
+CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
+EMPTY = b'{"success":true,"data":{"type":"FeatureCollection","features":[]}}'
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(params=["pyreqwest", "httpx"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    chosen: Kind = request.param
+    return chosen
+
+
+@asynccontextmanager
+async def polling(kind: Kind, url: str, *, timeout: float = 10, window: int = 8) -> AsyncIterator[Poller]:
+    poller = make_poller(kind, base_url=url, api_key="lk_example", timeout=timeout, window=window)
+    try:
+        yield poller
+    finally:
+        await poller.close()
+
+
+async def fetch(kind: Kind, script: Script, *, timeout: float = 10) -> tuple[Reply, RawServer]:
+    async with raw_server(script) as server, polling(kind, server.url, timeout=timeout) as poller:
+        return await poller.fetch(CHAT), server
+
+
+async def test_one_get_goes_out_with_the_key_and_what_is_accepted(kind: Kind) -> None:
+    async with (
+        raw_server(answering(http_answer(EMPTY, headers=(("X-Trace-ID", "7d1f"),)))) as server,
+        polling(kind, f"{server.url}/api/partner/") as poller,
+    ):
+        assert await poller.fetch(CHAT) == Reply(200, EMPTY, None, "7d1f", None)
+    (head,) = server.requests
+    line, *headers = head.decode().lower().rstrip().split("\r\n")
+    assert line == f"get /api/partner/v3/chats/{CHAT}/location http/1.1"
+    assert "authorization: bearer lk_example" in headers
+    assert "accept: application/geo+json, application/json" in headers
+    assert "accept-encoding: identity" in headers
+
+
+async def test_connections_are_used_again(kind: Kind) -> None:
+    async with (
+        raw_server(answering(http_answer(EMPTY))) as server,
+        polling(kind, server.url, window=1) as poller,
+    ):
+        for _ in range(5):
+            assert (await poller.fetch(CHAT)).status == 200
+    assert len(server.requests) == 5
+    assert server.connections == 1
+
+
+async def test_a_whole_window_is_under_way_at_once(kind: Kind) -> None:
+    arrived = 0
+    everybody = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal arrived
+        arrived += 1
+        if arrived == 10:
+            everybody.set()
+        await everybody.wait()
+        await exchange.send(http_answer(EMPTY))
+
+    async with raw_server(script) as server, polling(kind, server.url, window=10) as poller:
+        replies = await asyncio.gather(*(poller.fetch(CHAT) for _ in range(10)))
+    assert [reply.status for reply in replies] == [200] * 10
+
+
+async def test_more_reads_than_the_window_wait_their_turn(kind: Kind) -> None:
+    async with (
+        raw_server(answering(http_answer(EMPTY))) as server,
+        polling(kind, server.url, window=1) as poller,
+    ):
+        replies = await asyncio.gather(*(poller.fetch(CHAT) for _ in range(12)))
+    assert [reply.status for reply in replies] == [200] * 12
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "seconds"),
+    [
+        ("38", b"", 38.0),
+        ("1.5", b"", 1.5),
+        ("-3", b"", None),
+        ("nan", b"", None),
+        ("soon", b'{"error": {"retry_after": 7}}', 7.0),
+        (None, b'{"success": false, "error": {"retry_after": 12.5}}', 12.5),
+        (None, b"<html>slow down</html>", None),
+    ],
+)
+async def test_the_wait_of_a_refusal_is_read(
+    kind: Kind, header: str | None, body: bytes, seconds: float | None
+) -> None:
+    headers = (("Retry-After", header),) if header else ()
+    answer = http_answer(body, status="429 Too Many Requests", headers=headers)
+    reply, _ = await fetch(kind, answering(answer))
+    assert reply == Reply(429, body, seconds, None, None)
+
+
+async def test_html_in_place_of_an_answer_is_handed_on(kind: Kind) -> None:
+    page = b"<html><body>Bad gateway</body></html>"
+    answer = http_answer(page, status="502 Bad Gateway", headers=(("Content-Type", "text/html"),))
+    reply, _ = await fetch(kind, answering(answer))
+    assert reply == Reply(502, page, None, None, None)
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "300 Choices"])
+async def test_redirects_are_refused(kind: Kind, status: str) -> None:
+    answer = http_answer(b"elsewhere", status=status, headers=(("Location", "/elsewhere"),))
+    reply, server = await fetch(kind, answering(answer))
+    assert (reply.status, reply.failure, reply.body) == (int(status[:3]), "redirect", b"")
+    assert len(server.requests) == 1
+
+
+async def test_not_modified_is_no_failure(kind: Kind) -> None:
+    reply, _ = await fetch(kind, answering(b"HTTP/1.1 304 Not Modified\r\n\r\n"))
+    assert reply == Reply(304, b"", None, None, None)
+
+
+async def test_no_content_is_an_empty_body(kind: Kind) -> None:
+    reply, _ = await fetch(kind, answering(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    assert reply == Reply(204, b"", None, None, None)
+
+
+async def test_a_reply_of_exactly_the_limit_is_read(kind: Kind) -> None:
+    reply, _ = await fetch(kind, answering(http_answer(b"a" * MEBIBYTE)))
+    assert (reply.status, len(reply.body), reply.failure) == (200, MEBIBYTE, None)
+
+
+async def test_a_byte_more_is_too_large(kind: Kind) -> None:
+    reply, _ = await fetch(kind, answering(http_answer(b"a" * (MEBIBYTE + 1))))
+    assert (reply.status, reply.body, reply.failure) == (200, b"", "too_large")
+
+
+async def test_an_endless_reply_is_given_up_while_it_comes(kind: Kind) -> None:
+    sent = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while sent < 200 * MEBIBYTE:
+            await exchange.send(b"10000\r\n" + b"a" * 65536 + b"\r\n")
+            sent += 65536
+
+    reply, _ = await fetch(kind, script)
+    assert (reply.status, reply.body, reply.failure) == (200, b"", "too_large")
+    assert sent < 100 * MEBIBYTE
+
+
+async def test_packed_replies_are_understood_though_none_are_asked_for(kind: Kind) -> None:
+    answer = http_answer(gzip.compress(EMPTY), headers=(("Content-Encoding", "gzip"),))
+    reply, _ = await fetch(kind, answering(answer))
+    assert reply == Reply(200, EMPTY, None, None, None)
+
+
+async def test_a_packed_reply_that_unpacks_to_too_much_is_too_large(kind: Kind) -> None:
+    answer = http_answer(gzip.compress(b"0" * 50 * MEBIBYTE), headers=(("Content-Encoding", "gzip"),))
+    assert len(answer) < MEBIBYTE
+    reply, _ = await fetch(kind, answering(answer))
+    assert (reply.status, reply.body, reply.failure) == (200, b"", "too_large")
+
+
+async def test_silence_is_a_timeout(kind: Kind) -> None:
+    async def script(_: Exchange) -> None:
+        await asyncio.sleep(60)
+
+    reply, _ = await fetch(kind, script, timeout=0.3)
+    assert reply == Reply(0, b"", None, None, "timeout")
+
+
+async def test_a_reply_that_drips_is_a_timeout_in_all(kind: Kind) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(1000):
+            await exchange.send(b" ")
+            await asyncio.sleep(0.05)
+
+    reply, _ = await fetch(kind, script, timeout=0.4)
+    assert reply == Reply(0, b"", None, None, "timeout")
+
+
+async def reset_at_once(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+async def close_without_answer(exchange: Exchange) -> None:
+    exchange.writer.close()
+
+
+async def cut_short(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + EMPTY[:20])
+    exchange.writer.close()
+
+
+async def cut_in_a_chunk(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" + EMPTY[:20])
+    exchange.writer.close()
+
+
+async def cut_between_chunks(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    exchange.writer.close()
+
+
+async def not_http(exchange: Exchange) -> None:
+    await exchange.send(b"SSH-2.0-example\r\n\r\n")
+    exchange.writer.close()
+
+
+async def headers_without_end(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\n" + b"X-Padding: 0123456789\r\n" * 100_000)
+    exchange.writer.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        reset_at_once,
+        close_without_answer,
+        cut_short,
+        cut_in_a_chunk,
+        cut_between_chunks,
+        not_http,
+        headers_without_end,
+    ],
+)
+async def test_a_connection_that_breaks_is_broken(kind: Kind, script: Script) -> None:
+    reply, _ = await fetch(kind, script)
+    assert reply == Reply(0, b"", None, None, "broken")
+
+
+async def test_nobody_listening_is_told_apart_from_a_break(kind: Kind) -> None:
+    async with raw_server(reset_at_once) as server:
+        url = server.url
+    async with polling(kind, url) as poller:
+        assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "connect")
+
+
+async def test_a_chat_id_or_url_that_makes_no_url_is_a_failure_too(kind: Kind) -> None:
+    async with polling(kind, "http://127.0.0.1:1") as poller:
+        assert (await poller.fetch("\ud800")).failure == "broken"
+    async with polling(kind, "nonsense") as poller:
+        assert (await poller.fetch(CHAT)).failure == "broken"
+
+
+async def test_a_header_that_is_no_text_does_no_harm(kind: Kind) -> None:
+    answer = http_answer(EMPTY).replace(b"Content-Type: application/json", b"X-Trace-ID: \xff\xfe")
+    reply, _ = await fetch(kind, answering(answer))
+    assert (reply.status, reply.body, reply.failure) == (200, EMPTY, None)
+
+
+async def test_reads_go_on_after_failures(kind: Kind) -> None:
+    turns = iter([reset_at_once, cut_short, close_without_answer])
+
+    async def script(exchange: Exchange) -> None:
+        turn = next(turns, answering(http_answer(EMPTY)))
+        await turn(exchange)
+
+    async with raw_server(script) as server, polling(kind, server.url, window=1) as poller:
+        failures = [(await poller.fetch(CHAT)).failure for _ in range(5)]
+    assert failures == ["broken", "broken", "broken", None, None]
+
+
+async def test_a_read_that_is_cancelled_frees_its_place(kind: Kind) -> None:
+    asked = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if asked.is_set():
+            await exchange.send(http_answer(EMPTY))
+        else:
+            asked.set()
+            await asyncio.sleep(60)
+
+    async with raw_server(script) as server, polling(kind, server.url, window=1) as poller:
+        task = asyncio.create_task(poller.fetch(CHAT))
+        await asyncio.wait_for(asked.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await poller.fetch(CHAT)).status == 200
+
+
+async def test_a_closed_poller_answers_with_a_failure(kind: Kind) -> None:
+    async with polling(kind, "http://127.0.0.1:1") as poller:
+        await poller.close()
+        assert (await poller.fetch(CHAT)).failure == "broken"
+
+
+async def test_proxies_of_the_environment_are_used(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with raw_server(answering(http_answer(EMPTY))) as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        monkeypatch.setenv("http_proxy", server.url)
+        async with polling(kind, "http://linq.example") as poller:
+            assert (await poller.fetch(CHAT)).status == 200
+    (head,) = server.requests
+    assert head.startswith(f"GET http://linq.example/v3/chats/{CHAT}/location HTTP/1.1".encode())

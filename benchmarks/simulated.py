@@ -133,10 +133,12 @@ class Fleet:
         )
 
     def result(self, requests: int, throttled: int) -> Result:
-        """Sum up, after the last read."""
+        """Sum up, after the last read; not a number where no position counts."""
         for chat, end in enumerate(self.ends):
             until = min(end, self.scenario.horizon_s)
             self._note(chat, self.read_until[chat], bisect_right(self.available[chat], until), until)
+        if not self._counted:
+            return Result(math.nan, math.nan, math.nan, math.nan, requests, throttled)
         delays = sorted(delay for chat in self._delays for delay in chat)
         per_chat = sorted(sum(chat) / len(chat) for chat in self._delays if chat)
         return Result(
@@ -218,9 +220,7 @@ class _Server:
     """The other side's own limit, while a window of throttling lasts."""
 
     def __init__(self, scenario: Scenario, rate: float) -> None:
-        self._windows = [
-            (start, end, factor * rate, _Bucket(SERVER_BURST)) for start, end, factor in scenario.throttle
-        ]
+        self._windows = [(start, end, factor * rate, _Bucket(SERVER_BURST)) for start, end, factor in scenario.throttle]
 
     def admits(self, now: float) -> bool:
         for start, end, rate, bucket in self._windows:

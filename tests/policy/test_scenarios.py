@@ -37,13 +37,9 @@ def test_tracking_is_as_fresh_as_the_budget_allows(name: str, budget: str) -> No
 
 @pytest.mark.parametrize("policy", ["fixed", "clairvoyant"])
 @pytest.mark.parametrize("name", ["mixed", "traces"])
-def test_the_simulated_clock_agrees_with_the_reference_about_policies_without_choices(
-    name: str, policy: str
-) -> None:
+def test_the_simulated_clock_agrees_with_the_reference_about_policies_without_choices(name: str, policy: str) -> None:
     scenario = FLEETS[name]
-    expected = scenario.reference["medium"][
-        {"fixed": "fixed", "clairvoyant": "clairvoyant_rate_limited"}[policy]
-    ]
+    expected = scenario.reference["medium"][{"fixed": "fixed", "clairvoyant": "clairvoyant_rate_limited"}[policy]]
 
     result = getattr(followers, policy)(scenario, scenario.rates["medium"], Random(0))
 

@@ -6,9 +6,7 @@ import re
 # What people and programs put between digits: spaces (also those that do not break), hyphens and dashes,
 # dots, parentheses, slashes, and the marks of writing direction that copying a number from an address book
 # leaves behind.
-_DECORATION = re.compile(
-    "[\\s().\u2010-\u2015/\u2212\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff-]+"
-)
+_DECORATION = re.compile("[\\s().\u2010-\u2015/\u2212\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff-]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _LONGEST_EMAIL = 254
 # Longer texts cannot become a handle; this keeps hostile ones cheap.

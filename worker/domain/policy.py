@@ -193,9 +193,7 @@ def follow(
     return min(upper, interval), rule
 
 
-def wait(
-    age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float
-) -> tuple[float, str]:
+def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float) -> tuple[float, str]:
     """Give the seconds until the next read of a chat asked `age` seconds ago, and the rule that chose them.
 
     `lower` and `upper` are the chat's bounds while it is tracked; while it waits they are min(5 s, lower) and

@@ -1,0 +1,163 @@
+"""A share: one watched chat, from the job that began it to its `location.tracking.ended`. Data only; life.py decides.
+
+The whole share is one value, so that a commit can replace it in one step, and small, because a million are kept:
+absent numbers are None (one byte when packed), not 0.0 (nine).
+"""
+
+import enum
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from worker.domain.policy import Pace
+
+
+class Prompt(enum.IntEnum):
+    """How far the request to share has come."""
+
+    NONE = 0  # a chat that is tracked without asking
+    WAITING = 1  # to be sent as soon as it may be
+    CALLING = 2  # recorded before the call: whoever finds this has to take it for sent
+    SENT = 3
+    UNCERTAIN = 4  # settled by reading
+
+
+PROMPT_IN_RESULTS: dict[Prompt, str | None] = {
+    Prompt.NONE: None,
+    Prompt.WAITING: "waiting",
+    Prompt.CALLING: "uncertain",
+    Prompt.SENT: "sent",
+    Prompt.UNCERTAIN: "uncertain",
+}
+
+Phase = Literal["requested", "pending", "tracking", "ended"]
+PHASES: tuple[Phase, ...] = ("requested", "pending", "tracking")
+
+
+class Person(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One handle in a share, and what was published of it. Positions' times are ns, other times s, since 1970 UTC."""
+
+    handle: str
+    sharing: bool = False
+    updated_at: int | None = None  # newest `updated_at` published
+    seen_at: float | None = None  # when a newer position was last seen, or sharing began
+    content: bytes | None = None  # digest of the position last published
+    longitude: float | None = None
+    latitude: float | None = None
+    listed: bool = False  # since sharing began
+    missing_since: float | None = None  # first successful read that did not list it
+    stale: bool = False  # said since the last position
+    began_at: int | None = None  # ns, as webhooks tell it
+    ends_at: int | None = None  # ns, planned
+    heard_at: int | None = None  # ns: creation of the newest `started` that was applied
+    stopping_at: int | None = None  # ns: a `stopped` was heard, one last read is to be made
+    stopped_at: int | None = None  # ns: end of the last sharing
+    unlisted: bool = False  # not listed by some read since it stopped
+
+
+class Share(msgspec.Struct, array_like=True, omit_defaults=True):
+    """The state of one share. Times are float seconds since 1970 (UTC), intervals seconds.
+
+    `lower` and `upper` are the caller's own bounds of the interval between scheduled reads, None where not given.
+    """
+
+    share_id: str
+    reference: str
+    begun_at: float
+    asked: bool  # by request_location; else by track_location or a webhook
+    follow: bool
+    follow_for: float
+    expires_at: float | None = None  # how long a request waits to be accepted
+    follow_until: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    sequence: int = 0
+    prompt: Prompt = Prompt.NONE
+    prompts: int = 0  # that were or may have been sent
+    prompt_after: float | None = None
+    look_first: bool = False  # read once more before the next prompt
+    prompted_at: float | None = None  # last prompt in this chat, of an earlier share too
+    prompted_before: float | None = None  # what `prompted_at` returns to when a prompt turns out not to be sent
+    read_at: float | None = None  # last successful read
+    failures: int = 0  # in a row
+    doubt: str | None = None  # reason of the refused read that the next one has to repeat
+    doubt_since: float | None = None
+    hint_at: float | None = None  # a webhook said that a first position is near
+    pace: Pace | None = None  # from the first position on
+    wanted: float | None = None  # reads per second wanted while it waits
+    rule: str = ""  # that chose the next read
+    people: list[Person] = []
+    left_out: list[str] = []  # digests of handles that were forgotten
+    group: bool | None = None  # None: not known
+    conflict: bool = False  # Linq answered the prompt with the 409 that may mean "shares already"
+    refusal: tuple[str, int | None] | None = None  # reason and code, for a job that runs again
+    ended: str | None = None  # reason
+
+    @property
+    def phase(self) -> Phase:
+        """Where the share is, as metrics and `status` say it."""
+        if self.ended is not None:
+            return "ended"
+        if self.pace is not None:
+            return "tracking"
+        if self.prompt in (Prompt.WAITING, Prompt.CALLING):
+            return "requested"
+        return "pending"
+
+
+class Tally(NamedTuple):
+    """What one share adds to the fleet's sums; whole numbers (millionths), so that sums never drift."""
+
+    weights: int = 0
+    wanted: int = 0
+    tracking: int = 0
+    pending: int = 0
+    requested: int = 0
+
+
+NOTHING = Tally()
+
+
+def tally(share: Share) -> Tally:
+    """Give what the share adds to the fleet's sums now."""
+    pace = share.pace
+    if share.ended is not None:
+        return NOTHING
+    if pace is not None:
+        return Tally(int(pace.weight * 1e6), 0, 1, 0, 0)
+    wanted = int((share.wanted or 0.0) * 1e6)
+    if share.phase == "requested":
+        return Tally(0, wanted, 0, 0, 1)
+    return Tally(0, wanted, 0, 1, 0)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Share)
+
+
+def pack(share: Share) -> bytes:
+    """Make the stored form of a share."""
+    return _encoder.encode(share)
+
+
+def unpack(stored: bytes) -> Share:
+    """Read the stored form of a share; raises msgspec.ValidationError or DecodeError when it is not one."""
+    return _decoder.decode(stored)
+
+
+def describe(share: Share) -> dict[str, Any]:
+    """Give the share as plain data, for `status`."""
+    plain: dict[str, Any] = {
+        "share_id": share.share_id,
+        "reference": share.reference,
+        "phase": share.phase,
+        "prompt": PROMPT_IN_RESULTS[share.prompt],
+        "rule": share.rule,
+        "failures": share.failures,
+        "read_at": share.read_at,
+        "expires_at": share.expires_at if share.pace is None else None,
+        "follow_until": share.follow_until,
+        "sequence": share.sequence,
+        "ended": share.ended,
+    }
+    return plain

@@ -1,0 +1,436 @@
+"""The engine: claims what is due, fetches it, lets the domain decide, and commits what was decided.
+
+The only loop that matters for speed. It knows neither arq nor a key's name. A fixed number of fetchers work on what was
+claimed; what they decide is committed in small batches, by count and by time, so that a slow reply holds nobody up.
+A worker that dies leaves leases behind; whoever claims them next reads again and publishes what was not committed.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from worker import metrics
+from worker.domain.life import Circumstances, Turn
+from worker.domain.observation import (
+    AlreadySharing,
+    Fault,
+    Features,
+    Later,
+    PromptOutcome,
+    ReadObservation,
+    Refused,
+    Rejected,
+    Sent,
+    Suspended,
+    Throttled,
+    Uncertain,
+)
+from worker.domain.share import Prompt
+from worker.linq.classification import prompt_outcome, read_observation
+from worker.linq.client import LinqClient
+from worker.linq.poller import Poller
+from worker.linq.reply import Reply
+from worker.poll_log import PollLog
+from worker.store.shares import Claim, Claimed, Item
+from worker.store.store import Store
+
+FETCHERS = 256  # reads under way at once; with replies of 45 ms enough for 5,600 polls a second
+MOST_HELD = 512  # chats claimed and not yet committed
+MOST_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (design.md)
+LEAST_CLAIMED = 64  # below, it is cheaper to wait for the next commit
+COMMIT_COUNT = 128
+COMMIT_SECONDS = 0.02
+IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick of the cron job takes over
+BREATH_SECONDS = 0.02  # between two claims that found less than they asked for
+COMMIT_TRIES = 5
+PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
+PROMPT_SETTLE_TRIES = 5
+
+log = structlog.get_logger("engine")
+
+
+class _Work(NamedTuple):
+    claimed: Claimed
+    circumstances: Circumstances
+    now: float
+    probe: bool
+
+
+class Engine:
+    """Polls what is due, on one event loop. Used as an async context manager; `wake` may be called at any time."""
+
+    def __init__(
+        self,
+        store: Store,
+        poller: Poller,
+        linq: LinqClient,
+        *,
+        poll_log: PollLog | None = None,
+        chance: Callable[[], float] = random.random,
+        fetchers: int = FETCHERS,
+    ) -> None:
+        self._store = store
+        self._shares = store.shares
+        self._poller = poller
+        self._linq = linq
+        self._poll_log = poll_log
+        self._chance = chance
+        self._fetcher_count = fetchers
+        self._queue: asyncio.Queue[_Work] = asyncio.Queue()
+        self._held: dict[str, Claimed] = {}
+        self._decided: list[Item] = []
+        self._fetchers: list[asyncio.Task[None]] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._woken: asyncio.Task[None] | None = None
+        self._flush = asyncio.Event()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._progress = asyncio.Event()
+        self._polling = False
+        self._stopping = False
+        self._clock_offset = 0.0
+        self._outcomes: dict[str, int] = {}
+
+    async def __aenter__(self) -> "Engine":
+        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(self._fetcher_count)]
+        self._committer = asyncio.create_task(self._commit_batches())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(0.0)
+
+    # Stopping
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, let what runs finish within `grace` seconds, and give the rest of the claims back."""
+        self._stopping = True
+        self._progress.set()
+        deadline = time.monotonic() + grace
+        while self._held and time.monotonic() < deadline:
+            self._progress.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(), deadline - time.monotonic())
+        for task in self._fetchers:
+            task.cancel()
+        await asyncio.gather(*self._fetchers, return_exceptions=True)
+        self._fetchers = []
+        if self._committer is not None:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+            self._committer = None
+        with contextlib.suppress(RedisError, OSError):
+            await self._give_back()
+        if self._poll_log is not None:
+            self._poll_log.close()
+
+    async def _give_back(self) -> None:
+        if self._decided:
+            await self._shares.commit(self._decided)
+            self._decided = []
+        for start in range(0, len(held := list(self._held.values())), MOST_CLAIMED):
+            await self._shares.release(held[start : start + MOST_CLAIMED])
+        self._held.clear()
+
+    # Claiming
+
+    async def poll_due(self, seconds: float) -> None:
+        """Poll whatever is due until nothing is for a second, at most for `seconds`. May be called while it runs."""
+        if self._polling:
+            self.wake()
+            return
+        self._polling = True
+        try:
+            await self._poll_until(time.monotonic() + seconds)
+        finally:
+            self._polling = False
+
+    def wake(self) -> None:
+        """Look for due chats at once, whether a tick is polling now or not."""
+        self._progress.set()
+        if not self._polling and not self._stopping and (self._woken is None or self._woken.done()):
+            self._woken = asyncio.create_task(self._poll_once())
+
+    async def _poll_once(self) -> None:
+        with contextlib.suppress(RedisError):  # the next tick tries again
+            await self.poll_due(IDLE_SECONDS)
+
+    async def _poll_until(self, deadline: float) -> None:
+        while not self._stopping and time.monotonic() < deadline:
+            free = MOST_HELD - len(self._held)
+            if free < LEAST_CLAIMED:
+                await self._sleep(IDLE_SECONDS)
+                continue
+            most = min(free, MOST_CLAIMED)
+            claim = await self._claim(most)
+            if len(claim.chats) == most:
+                continue
+            if claim.paused and not claim.probe:
+                return
+            if claim.tokens < 1:
+                await asyncio.sleep(max(BREATH_SECONDS, min(IDLE_SECONDS, 1 / claim.circumstances.fleet.rate)))
+            elif claim.chats:
+                await asyncio.sleep(BREATH_SECONDS)
+            elif claim.next_due is not None and claim.next_due - claim.now < IDLE_SECONDS:
+                await self._sleep(max(0.001, claim.next_due - claim.now))
+            elif self._held:
+                await self._sleep(IDLE_SECONDS)
+            else:
+                return
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep until something is committed or somebody calls `wake`, at most so long."""
+        self._progress.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._progress.wait(), seconds)
+
+    async def _claim(self, most: int, *, only: str = "") -> Claim:
+        claim = await self._shares.claim(most, only=only)
+        self._clock_offset = claim.now - time.monotonic()
+        for chat_id, stored in claim.unreadable:
+            await self._bury(chat_id, stored)
+        for claimed in claim.chats:
+            self._held[claimed.chat_id] = claimed
+            self._queue.put_nowait(_Work(claimed, claim.circumstances, claim.now, claim.probe))
+        if claim.chats:
+            self._replace_dead_fetchers()
+        return claim
+
+    async def serve(self, chat_id: str) -> Claim:
+        """Claim this chat if it is due and see it through until its decision is committed."""
+        claim = await self._claim(1, only=chat_id)
+        while any(claimed is self._held.get(claimed.chat_id) for claimed in claim.chats):
+            self._progress.clear()
+            await self._progress.wait()
+        return claim
+
+    def _replace_dead_fetchers(self) -> None:
+        for index, task in enumerate(self._fetchers):
+            if task.done() and not self._stopping:
+                log.error("fetcher_replaced")
+                self._fetchers[index] = asyncio.create_task(self._fetch())
+
+    async def _bury(self, chat_id: str, stored: bytes) -> None:
+        """A state that is lost or not ours cannot be followed: say so and let it go."""
+        log.error("share_state_unreadable", chat_id=chat_id, bytes=len(stored))
+        await self._store.shares.drop(chat_id)
+
+    # Fetching and deciding
+
+    def now(self) -> float:
+        """Give Redis' time, as of the last claim plus what has passed since."""
+        return time.monotonic() + self._clock_offset
+
+    async def _fetch(self) -> None:
+        while True:
+            work = await self._queue.get()
+            try:
+                await self._serve(work)
+            except Exception:
+                # The lease runs out and the chat is read again; the fetcher lives on.
+                log.exception("poll_failed", chat_id=work.claimed.chat_id)
+                self._let_go(work.claimed)
+
+    async def _serve(self, work: _Work) -> None:
+        claimed = work.claimed
+        turn = self._turn(claimed, work)
+        action = "read" if work.probe else turn.next_action()
+        if action == "read":
+            started = time.monotonic()
+            reply = await self._poller.fetch(claimed.chat_id)
+            metrics.POLL_SECONDS.observe(time.monotonic() - started)
+            turn.now = max(self.now(), work.now)
+            observation = read_observation(reply, now=turn.now)
+            await self._account(observation, probe=work.probe)
+            turn.observe(observation)
+            self._record(turn, observation, reply)
+            if isinstance(observation, Features):
+                if observation.invalid:
+                    await self._keep_bad_reply(turn, "invalid_position", observation.invalid, reply)
+            elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
+                await self._keep_bad_reply(turn, observation.kind, observation.detail, reply)
+        elif action == "prompt":
+            await self._prompt(work, turn)
+            return
+        else:
+            turn.end_of_time()
+        self._decide(self._shares.item(turn, claimed.lease, claimed.before))
+
+    def _turn(self, claimed: Claimed, work: _Work) -> Turn:
+        return Turn(
+            claimed.share,
+            claimed.chat_id,
+            now=max(self.now(), work.now),
+            circumstances=work.circumstances,
+            chance=self._chance(),
+        )
+
+    async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
+        """Draw the consequences for everybody: the pause, and the slower pace after a 429 on a read."""
+        if isinstance(observation, Suspended):
+            reason = f"Linq answered {observation.status}" + (f"/{observation.code}" if observation.code else "")
+            if await self._store.budget.pause(reason):
+                log.error("paused", reason=reason, remedy="check the API key and that locations are enabled")
+            elif probe:
+                log.error("still_paused", reason=reason)
+        elif isinstance(observation, Throttled):
+            await self._store.budget.throttle(observation.retry_after)
+            log.warning("throttled", retry_after=observation.retry_after)
+        elif probe and isinstance(observation, Features | Refused) and await self._store.budget.resume():
+            log.warning("resumed")
+
+    def _record(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
+        outcome = _outcome(observation, turn)
+        metrics.POLLS.labels(outcome).inc()
+        for position in turn.positions:
+            metrics.POSITIONS.inc()
+            if position.updated_at is not None:
+                metrics.STALENESS_SECONDS.observe(max(0.0, turn.now - position.updated_at / 1e9))
+        share = turn.share
+        log.debug(
+            "poll",
+            chat_id=turn.chat_id,
+            outcome=outcome,
+            status=reply.status,
+            trace_id=reply.trace_id,
+            rule=share.rule,
+            next_in=None if turn.due is None else round(turn.due - turn.now, 3),
+        )
+        if self._poll_log is not None:
+            self._poll_log.write(turn)
+
+    async def _keep_bad_reply(self, turn: Turn, reason: str, detail: object, reply: Reply) -> None:
+        log.warning("bad_reply", chat_id=turn.chat_id, reason=reason, trace_id=reply.trace_id)
+        try:
+            kept = await self._store.dead_letters.add(
+                "api_reply",
+                reason,
+                payload=reply.body,
+                detail={"status": reply.status, "trace_id": reply.trace_id, "found": detail},
+                reference=turn.share.reference,
+                chat_id=turn.chat_id,
+            )
+        except RedisError:
+            log.warning("dead_letter_lost", reason=reason)
+            return
+        if kept:
+            metrics.DEAD_LETTERS.labels("api_reply").inc()
+
+    # Prompting
+
+    async def _prompt(self, work: _Work, turn: Turn) -> None:
+        """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
+        claimed = work.claimed
+        turn.call_prompt()
+        fence = turn.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
+        turn.due = fence
+        fenced = await self._commit([self._shares.item(turn, claimed.lease, claimed.before)])
+        if not fenced[0]:
+            self._let_go(claimed)
+            return
+        reply = await self._linq.request_location(claimed.chat_id)
+        outcome = prompt_outcome(reply)
+        name = type(outcome).__name__.lower()
+        metrics.REQUESTS.labels(_PROMPT_OUTCOMES.get(type(outcome), name)).inc()
+        log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
+        await self._account(outcome)
+        await self._settle(claimed, outcome, turn.share.share_id)
+
+    async def _settle(self, claimed: Claimed, outcome: PromptOutcome, share_id: str) -> None:
+        """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer."""
+        for _ in range(PROMPT_SETTLE_TRIES):
+            loaded = await self._shares.load(claimed.chat_id)
+            share = loaded.live
+            if share is None or share.share_id != share_id or share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
+                break
+            turn = Turn(
+                share,
+                claimed.chat_id,
+                now=loaded.now,
+                circumstances=loaded.circumstances,
+                chance=self._chance(),
+            )
+            turn.settle_prompt(outcome)
+            if await self._shares.change(loaded, turn):
+                break
+        self._let_go(claimed)
+
+    # Committing
+
+    def _decide(self, item: Item) -> None:
+        self._decided.append(item)
+        if len(self._decided) >= COMMIT_COUNT:
+            self._flush.set()
+        elif self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(COMMIT_SECONDS, self._flush.set)
+
+    def _let_go(self, claimed: Claimed) -> None:
+        self._held.pop(claimed.chat_id, None)
+        self._progress.set()
+
+    async def _commit_batches(self) -> None:
+        while True:
+            await self._flush.wait()
+            self._flush.clear()
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
+                self._flush_timer = None
+            batch, self._decided = self._decided, []
+            try:
+                for start in range(0, len(batch), MOST_CLAIMED):
+                    await self._commit(batch[start : start + MOST_CLAIMED])
+            except asyncio.CancelledError:
+                self._decided = [*batch, *self._decided]
+                raise
+            except Exception:
+                log.exception("commit_lost", chats=len(batch), consequence="they are polled again after their leases")
+            for item in batch:
+                self._held.pop(item[0], None)
+            self._progress.set()
+            if self._poll_log is not None:
+                self._poll_log.flush()
+
+    async def _commit(self, items: list[Item]) -> list[bool]:
+        """Commit a batch. Sending it again after a broken connection is safe: what took effect no longer fits."""
+        for attempt in range(COMMIT_TRIES):
+            try:
+                accepted = await self._shares.commit(items)
+            except (OSError, RedisConnectionError, RedisTimeoutError, BusyLoadingError):
+                if attempt + 1 == COMMIT_TRIES:
+                    raise
+                await asyncio.sleep(0.1 * 2**attempt)
+            else:
+                superseded = len(accepted) - sum(accepted)
+                if superseded:
+                    log.debug("superseded", chats=superseded)
+                return accepted
+        raise AssertionError  # the loop returns or raises
+
+
+_PROMPT_OUTCOMES: dict[type, str] = {
+    Sent: "sent",
+    AlreadySharing: "conflict",
+    Later: "later",
+    Uncertain: "uncertain",
+    Rejected: "rejected",
+    Suspended: "suspended",
+}
+
+
+def _outcome(observation: ReadObservation, turn: Turn) -> str:
+    """Name what came of a read, as the label of location_polls_total."""
+    if isinstance(observation, Features):
+        if turn.positions:
+            return "new"
+        return "unchanged" if observation.positions else "empty"
+    if isinstance(observation, Fault):
+        return observation.kind
+    if isinstance(observation, Refused):
+        return observation.reason
+    return "throttled" if isinstance(observation, Throttled) else "suspended"

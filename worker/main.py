@@ -1,0 +1,141 @@
+"""The worker process: builds the parts, keeps arq running whatever happens to Redis, and stops cleanly."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+
+import structlog
+import uvloop
+from arq.worker import Worker
+from prometheus_client import start_http_server
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.logging import configure_logging
+from config.redis import ServerError, check_server, connect
+from config.settings import Settings
+from worker import queue
+from worker.engine import FETCHERS, Engine
+from worker.linq.client import LinqClient
+from worker.linq.poller import make_poller
+from worker.poll_log import PollLog
+from worker.services import Services
+from worker.store.store import Store
+
+LONGEST_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+READ_SHARE_OF_LEASE = 0.8
+FIRST_RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 5.0
+STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
+
+log = structlog.get_logger("main")
+
+
+def run_worker(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT; give the exit status. An error that is final is 1, with a message."""
+    configure_logging(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    redis = connect(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(redis.aclose)
+        services = await _build(settings, redis, stack)
+        log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
+        try:
+            await _supervise(settings, services, stop)
+        except ServerError as error:
+            log.error("redis_unusable", error=str(error))  # noqa: TRY400 (the text says it all)
+            return 1
+        log.info("worker_stopped")
+    return 0
+
+
+async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitStack) -> Services:
+    store = Store(redis, settings)
+    if settings.linq_api_key is None:
+        return Services(settings, store)
+    key = settings.linq_api_key.get_secret_value()
+    poller = make_poller(
+        settings.poll_client,
+        base_url=settings.linq_base_url,
+        api_key=key,
+        timeout=min(LONGEST_READ_SECONDS, READ_SHARE_OF_LEASE * settings.lease_seconds),
+        window=FETCHERS,
+    )
+    stack.push_async_callback(poller.close)
+    linq = await stack.enter_async_context(LinqClient(base_url=settings.linq_base_url, api_key=key))
+    poll_log = None if settings.poll_log is None else PollLog(settings.poll_log)
+    engine = await stack.enter_async_context(Engine(store, poller, linq, poll_log=poll_log))
+    return Services(settings, store, engine, linq)
+
+
+async def _supervise(settings: Settings, services: Services, stop: asyncio.Event) -> None:
+    """Run arq's worker, build it anew whenever Redis took it down, until `stop` is set. Raises ServerError."""
+    stopping = asyncio.create_task(stop.wait())
+    retry = FIRST_RETRY_SECONDS
+    checked = away = False
+    while not stop.is_set():
+        began = time.monotonic()
+        pool = queue.open_pool(settings)
+        try:
+            if not checked:
+                for warning in (await check_server(pool)).warnings:
+                    log.warning("redis", warning=warning)
+                checked = True
+            await pool.ping()
+            if away:
+                log.warning("redis_back")
+                away = False
+            await _run_until(stopping, queue.make_worker(settings, services, pool), services, settings)
+        except (RedisError, OSError) as error:
+            if not away:
+                log.warning("redis_away", error=type(error).__name__, remedy="the worker tries again by itself")
+            away = True
+        except ServerError:
+            raise
+        except Exception:
+            log.exception("queue_failed")
+            with contextlib.suppress(RedisError, OSError):
+                await queue.mend(services, pool, settings.queue_name)
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await pool.aclose()
+        if time.monotonic() - began > STEADY_SECONDS:
+            retry = FIRST_RETRY_SECONDS
+        if not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), retry * random.uniform(0.5, 1.0))
+            retry = min(LONGEST_RETRY_SECONDS, 2 * retry)
+    stopping.cancel()
+
+
+async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Services, settings: Settings) -> None:
+    """Run a worker until it fails or `stopping` is done; then let its jobs finish."""
+    main = asyncio.create_task(worker.main())
+    await asyncio.wait({main, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    grace = settings.shutdown_grace_seconds if stopping.done() else FIRST_RETRY_SECONDS
+    worker.allow_pick_jobs = False
+    main.cancel()
+    deadline = time.monotonic() + grace
+    if stopping.done() and services.engine is not None:
+        await services.engine.stop(grace)
+    tasks = queue.running(worker)
+    if tasks:
+        await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
+    # What is cut short goes back to the queue (arq-notes.md, 14).
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        await main

@@ -1,0 +1,107 @@
+"""arq, behind one small module: the worker that runs our jobs, and the mending of a queue that others have broken.
+
+../shared/reference/arq-notes.md, in short: JSON on the pool and on the worker both, no job over 30 s, hooks unused,
+the pool built by ourselves, and everything that arq would die of kept away from it or answered by building it anew.
+"""
+
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.cron import cron
+from arq.worker import Worker, func
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from config.redis import arq_pool
+from config.settings import Settings
+from worker import jobs, metrics
+from worker.serialization import REFUSE, make_reader, write_job
+from worker.services import Services
+
+MOST_JOBS = 100  # run at once
+QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MOST_JOBS: running jobs are read first (arq-notes.md, 7)
+POLL_DELAY = 0.1  # slots are refilled only this often
+JOB_SECONDS = 30.0  # after a crash a job waits for this and 10 s more
+RESULT_SECONDS = 3600.0  # contract.md section 3
+MOST_TRIES = 100  # outages of Redis and stopped workers use up a try each
+HEALTH_SECONDS = 30.0
+TRIM_SECONDS = 10  # contract.md section 2: within half a minute
+
+log = structlog.get_logger("queue")
+
+_CRON_JOBS = {"cron:poll_due", "cron:trim"}
+
+
+def open_pool(settings: Settings) -> ArqRedis:
+    """Open arq's own connections, with JSON on both sides."""
+    return arq_pool(settings, job_serializer=write_job, job_deserializer=make_reader({*jobs.JOBS, *_CRON_JOBS}))
+
+
+def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worker:
+    """Build arq's worker for all our jobs. It handles no signals, and is used up when its `main` ends."""
+    functions = [func(run, name=name) for name, run in jobs.JOBS.items()]  # type: ignore[arg-type]  # arq's protocol wants __qualname__
+    functions.append(func(jobs.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
+    ticks = [
+        cron(jobs.poll_due, name="cron:poll_due", second=set(range(60)), max_tries=1),
+        cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),
+    ]
+    return _Worker(
+        functions,
+        queue_name=settings.queue_name,
+        cron_jobs=ticks,
+        redis_pool=pool,
+        handle_signals=False,
+        max_jobs=MOST_JOBS,
+        queue_read_limit=QUEUE_READ_LIMIT,
+        job_timeout=JOB_SECONDS,
+        keep_result=RESULT_SECONDS,
+        poll_delay=POLL_DELAY,
+        max_tries=MOST_TRIES,
+        health_check_interval=HEALTH_SECONDS,
+        ctx={"services": services},
+        job_serializer=write_job,
+        job_deserializer=pool.job_deserializer,
+        log_results=False,
+    )
+
+
+class _Worker(Worker):
+    """arq's worker, but a job that cannot even be read does not take it down."""
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        try:
+            await super().run_job(job_id, score)
+        except (RedisConnectionError, RedisTimeoutError):
+            raise
+        except Exception as error:
+            log.exception("job_unreadable", job_id=job_id)
+            services: Services = self.ctx["services"]
+            await bury(services, self.pool, self.queue_name, job_id.encode(), f"{type(error).__name__}: {error}")
+
+
+async def bury(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
+    """Take out of the queue what arq cannot run, and keep it as a dead letter."""
+    await services.store.dead_letters.add("job", "unusable_entry", payload=job_id, detail={"fault": reason})
+    metrics.DEAD_LETTERS.labels("job").inc()
+    await pool.zrem(queue_name, job_id)
+    await pool.delete(job_key_prefix.encode() + job_id)
+
+
+async def mend(services: Services, pool: ArqRedis, queue_name: str) -> None:
+    """Find entries of the queue that arq would die of or never run: bad ids, and times that are none."""
+    entry: bytes
+    score: float
+    async for entry, score in pool.zscan_iter(queue_name, count=1000):
+        usable = entry.isascii() and entry.decode("latin-1").isprintable() and b" " not in entry
+        if not usable or score == float("inf"):
+            await bury(services, pool, queue_name, entry, "the id is not printable ASCII, or its time is infinite")
+        elif score <= 0:
+            seconds, _ = await pool.time()
+            await pool.zadd(queue_name, {entry: seconds * 1000}, xx=True)
+
+
+def running(worker: Worker) -> list[Any]:
+    """Give the tasks of the jobs that run now."""
+    return [task for task in worker.tasks.values() if not task.done()]

@@ -1,0 +1,77 @@
+"""The JSON of jobs and results (contract.md section 6): what is written, and what is made of whatever is found.
+
+arq gives every job's data to `read_job`. What is not our JSON, or is JSON of another shape, becomes a call of
+`REFUSE`, the one function that turns it into a dead letter and a failed result; nothing is ever unpickled.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+
+REFUSE = "refuse"
+MOST_BYTES = 1_048_576  # no job of ours comes near; more is kept out of memory and logs
+LATEST_ENQUEUE_TIME = 4_102_444_800_000  # the year 2100 in milliseconds: arq makes a datetime of it
+MOST_TRIES = 1_000
+
+
+class _Job(msgspec.Struct):
+    t: int | None
+    f: str
+    a: list[Any]
+    k: dict[str, Any]
+    et: int
+
+
+_decode = msgspec.json.Decoder(_Job).decode
+_encode = msgspec.json.Encoder(enc_hook=lambda value: _plain(value)).encode
+
+
+def make_reader(functions: Collection[str]) -> Callable[[bytes], dict[str, Any]]:
+    """Make arq's job deserializer; `functions` are the names that jobs may call. It never raises."""
+
+    def read_job(data: bytes) -> dict[str, Any]:
+        reason = None
+        try:
+            if len(data) > MOST_BYTES:
+                reason = f"the job has {len(data)} bytes, at most {MOST_BYTES} are accepted"
+            else:
+                job = _decode(data)
+                reason = _fault(job, functions)
+                if reason is None:
+                    return {"t": job.t, "f": job.f, "a": (), "k": job.k, "et": job.et}
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            reason = f"not the JSON of a job: {error}"
+        return {"t": None, "f": REFUSE, "a": (), "k": {"payload": data, "reason": reason}, "et": 0}
+
+    return read_job
+
+
+def _fault(job: _Job, functions: Collection[str]) -> str | None:
+    if job.f not in functions:
+        known = ", ".join(sorted(name for name in functions if ":" not in name))
+        return f"no function {job.f[:100]!r}; there are {known}"
+    if job.a:
+        return "jobs take keyword arguments only; `a` must be empty"
+    if not 0 <= job.et <= LATEST_ENQUEUE_TIME:
+        return "`et` is not a time in milliseconds since 1970"
+    if job.t is not None and not 0 <= job.t <= MOST_TRIES:
+        return f"`t` is neither null nor a number of tries up to {MOST_TRIES}"
+    return None
+
+
+def write_job(data: dict[str, Any]) -> bytes:
+    """Write a job or a result as JSON; a failure's result is `{"error": class name, "detail": …}`.
+
+    A refused job's result names neither the stand-in function nor the payload, which is a dead letter.
+    """
+    if data["f"] == REFUSE:
+        data = data | {"f": None, "k": {}}
+    return _encode(data)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseException):
+        detail = getattr(value, "detail", None)
+        return {"error": type(value).__name__, "detail": str(value) if detail is None else detail}
+    raise NotImplementedError(f"{type(value).__name__} is not JSON")

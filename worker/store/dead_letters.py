@@ -1,0 +1,66 @@
+"""The dead-letter stream: what could not be used is kept here, readable and without secrets (contract.md section 5)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from redis.asyncio import Redis
+
+from worker.store.keys import Keys
+
+MOST_ENTRIES = 10_000
+MOST_PAYLOAD_BYTES = 65_536
+MUTED_SECONDS = 60
+MASK = "•••"
+
+Kind = Literal["job", "api_reply", "webhook"]
+
+
+class DeadLetters:
+    """The dead letters under one KEY_PREFIX; `secrets` are masked wherever they turn up."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, secrets: Sequence[str] = ()) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+
+    async def add(
+        self,
+        kind: Kind,
+        reason: str,
+        *,
+        payload: bytes | str,
+        detail: Any = None,
+        reference: str = "",
+        chat_id: str = "",
+    ) -> bool:
+        """Keep what could not be used; give whether it was kept.
+
+        With `chat_id`, at most one letter per chat and minute is.
+        """
+        if chat_id:
+            fresh = await self._redis.set(self._keys.muted(chat_id), b"", nx=True, ex=MUTED_SECONDS)
+            if not fresh:
+                return False
+        # A secret may be cut in two by the limit: mask first.
+        text = payload if isinstance(payload, str) else payload.decode("utf-8", "replace")
+        text = self._mask(text).encode("utf-8", "replace")[:MOST_PAYLOAD_BYTES].decode("utf-8", "ignore")
+        fields = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "kind": kind,
+            "reason": reason,
+            "detail": self._mask(msgspec.json.encode(detail).decode()),
+            "payload": text,
+            "reference": reference,
+        }
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xadd(self._keys.dead_letters, fields, maxlen=MOST_ENTRIES, approximate=True)
+            pipeline.hincrby(self._keys.dead_letter_counts, kind, 1)
+            await pipeline.execute()
+        return True
+
+    def _mask(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text

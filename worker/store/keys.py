@@ -1,0 +1,69 @@
+"""Every key this project owns in Redis, named in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys under one KEY_PREFIX. `events`, `latest`, `geo` and `dead_letters` are public (contract.md 4, 5)."""
+
+    prefix: str
+
+    @property
+    def events(self) -> str:
+        """Name the event stream."""
+        return f"{self.prefix}:events"
+
+    @property
+    def geo(self) -> str:
+        """Name the geo set of latest positions."""
+        return f"{self.prefix}:geo"
+
+    @property
+    def dead_letters(self) -> str:
+        """Name the dead-letter stream."""
+        return f"{self.prefix}:dead-letters"
+
+    @property
+    def dead_letter_counts(self) -> str:
+        """Name the hash that counts dead letters by kind."""
+        return f"{self.prefix}:dead-letters:counts"
+
+    @property
+    def latest(self) -> str:
+        """Begin the name of a chat's latest view."""
+        return f"{self.prefix}:latest:"
+
+    @property
+    def due(self) -> str:
+        """Name the sorted set of watched chats, scored with the time at which each is next due."""
+        return f"{self.prefix}:due"
+
+    @property
+    def share(self) -> str:
+        """Begin the name of a chat's share."""
+        return f"{self.prefix}:share:"
+
+    @property
+    def handle(self) -> str:
+        """Begin the name of the set of chats that show a handle (a digest of it follows)."""
+        return f"{self.prefix}:handle:"
+
+    @property
+    def budget(self) -> str:
+        """Name the request budget."""
+        return f"{self.prefix}:budget"
+
+    @property
+    def pause(self) -> str:
+        """Name the pause, there while the account is refused."""
+        return f"{self.prefix}:pause"
+
+    @property
+    def fleet(self) -> str:
+        """Name the sums over all shares."""
+        return f"{self.prefix}:fleet"
+
+    def muted(self, chat_id: str) -> str:
+        """Name the mark that a chat's bad replies are kept already (contract.md 5: one per chat and minute)."""
+        return f"{self.prefix}:muted:{chat_id}"

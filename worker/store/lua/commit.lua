@@ -1,0 +1,79 @@
+-- Writes what was decided about a batch of chats: state, events, latest view and next due time of each, all or nothing.
+-- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
+-- KEYS: due, events, geo, fleet
+-- ARGV: prefix of the share keys, of the latest views, of the handle index, MAXLEN of the event stream, the items packed
+-- An item: chat id, expected due time (false: not watched), expected state (false: not compared), state (false: unchanged),
+--   next due time (false: ended), seconds the state is kept after the end, changes of the fleet's sums, events, views
+-- Gives: 1 or 0 for each item
+local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
+local MOST_LATITUDE = 85.05112878 -- beyond, a geo set has no place
+
+local function append(maxlen, event)
+  local fields = {
+    'specversion', '1.0', 'id', event[1], 'source', event[2], 'type', event[3], 'subject', event[4], 'time', event[5],
+    'datacontenttype', event[6], 'dataschema', 'urn:location-worker:' .. event[3] .. ':1', 'sequence', event[7],
+    'reference', event[8], 'data', event[9],
+  }
+  if maxlen == '0' then
+    redis.call('XADD', KEYS[2], '*', unpack(fields))
+  else
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxlen, '*', unpack(fields))
+  end
+end
+
+-- A view: handle, its digest, data (false: remove), longitude, latitude
+local function show(chat, view)
+  local latest, chats = ARGV[2] .. chat, ARGV[3] .. view[2]
+  if view[3] then
+    redis.call('HSET', latest, view[1], view[3])
+    redis.call('SADD', chats, chat)
+    if math.abs(view[5]) <= MOST_LATITUDE then
+      redis.call('GEOADD', KEYS[3], view[4], view[5], view[1])
+      return
+    end
+  else
+    redis.call('HDEL', latest, view[1])
+    redis.call('SREM', chats, chat)
+    if redis.call('EXISTS', chats) == 1 then
+      return -- readable in another watched chat, too
+    end
+  end
+  redis.call('ZREM', KEYS[3], view[1])
+end
+
+local sums, answer = {}, {}
+for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
+  local chat, expected, state = item[1], item[2], ARGV[1] .. item[1]
+  local score = redis.call('ZSCORE', KEYS[1], chat)
+  local fits = (score and tonumber(score) or false) == expected
+  if fits and item[3] then
+    fits = (redis.call('GET', state) or '') == item[3]
+  end
+  answer[index] = fits and 1 or 0
+  if fits then
+    if item[5] then
+      if item[4] then
+        redis.call('SET', state, item[4])
+      end
+      redis.call('ZADD', KEYS[1], item[5], chat)
+    else
+      redis.call('SET', state, item[4], 'EX', item[6])
+      redis.call('ZREM', KEYS[1], chat)
+    end
+    for _, event in ipairs(item[8]) do
+      append(ARGV[4], event)
+    end
+    for _, view in ipairs(item[9]) do
+      show(chat, view)
+    end
+    for position, change in ipairs(item[7]) do
+      sums[position] = (sums[position] or 0) + change
+    end
+  end
+end
+for position, change in pairs(sums) do
+  if change ~= 0 then
+    redis.call('HINCRBY', KEYS[4], SUMS[position], string.format('%d', change))
+  end
+end
+return answer

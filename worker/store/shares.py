@@ -1,0 +1,234 @@
+"""The shares in Redis: who is due, who holds which chat, what was decided.
+
+All times are float seconds since 1970 (UTC) of Redis' clock; due times carry microseconds, so that a lease is told from
+every other due time of its chat.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from worker.domain.handle import handle_digest
+from worker.domain.life import Circumstances, Limits, Turn
+from worker.domain.policy import MOST_ANNOUNCED, Fleet
+from worker.domain.share import NOTHING, Share, Tally, pack, tally, unpack
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+PROBE_SECONDS = 60.0  # contract.md 4: one probe a minute while everything is paused
+KEPT_SECONDS = 86_400  # design.md: the state of an ended share expires after 24 h
+ACCEPTS_BEFORE_TRUST = 5  # accepts it takes before webhooks are believed to announce most of them
+
+_pack_items = msgspec.msgpack.Encoder().encode
+
+
+class Claimed(NamedTuple):
+    """A chat held by this worker until `lease`; `before` is what it added to the fleet's sums."""
+
+    chat_id: str
+    share: Share
+    lease: float
+    before: Tally
+
+
+class Claim(NamedTuple):
+    """What a claim brought; `next_due` is None when nothing else is watched, `tokens` what is left of the budget."""
+
+    now: float
+    chats: list[Claimed]
+    unreadable: list[tuple[str, bytes]]
+    circumstances: Circumstances
+    tokens: float
+    next_due: float | None
+    paused: bool
+    probe: bool
+
+
+class Loaded(NamedTuple):
+    """A chat as it is stored: its last share (None: unknown), due time (None: not watched), and Redis' time.
+
+    `live` is the share if it is watched; `before` what it added to the fleet's sums.
+    """
+
+    chat_id: str
+    share: Share | None
+    stored: bytes
+    due: float | None
+    now: float
+    circumstances: Circumstances
+    live: Share | None
+    before: Tally
+
+
+class Shares:
+    """The watched chats under one KEY_PREFIX."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        *,
+        limits: Limits,
+        lease: float,
+        ceiling: float,
+        events_maxlen: int = 0,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._scripts = Scripts(redis)
+        self._limits = limits
+        self._lease = lease
+        self._ceiling = ceiling
+        self._maxlen = events_maxlen
+        self._kept = int(max(KEPT_SECONDS, limits.cooldown)) + 1
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a claimed chat is held."""
+        return self._lease
+
+    async def claim(self, most: int, *, only: str = "") -> Claim:
+        """Claim up to `most` due chats, most overdue first; with `only`, that chat alone if it is due."""
+        keys = self._keys
+        answer: list[Any] = await self._scripts.claim(
+            keys=[keys.due, keys.budget, keys.pause, keys.fleet],
+            args=[keys.share, most, repr(self._lease), repr(self._ceiling), only, repr(PROBE_SECONDS)],
+        )
+        now = float(answer[0])
+        lease = now + self._lease
+        chats: list[Claimed] = []
+        unreadable: list[tuple[str, bytes]] = []
+        for index in range(10, len(answer), 2):
+            chat_id, stored = answer[index].decode(), answer[index + 1]
+            try:
+                share = unpack(stored)
+            except msgspec.MsgspecError:
+                unreadable.append((chat_id, stored))
+                continue
+            chats.append(Claimed(chat_id, share, lease, tally(share)))
+        return Claim(
+            now=now,
+            chats=chats,
+            unreadable=unreadable,
+            circumstances=self._circumstances(float(answer[1]), answer[5:10]),
+            tokens=float(answer[2]),
+            next_due=float(answer[4]) if answer[4] else None,
+            paused=answer[3] != 0,
+            probe=answer[3] == 2,
+        )
+
+    async def load(self, chat_id: str) -> Loaded:
+        """Read what is stored of a chat, without claiming it."""
+        keys = self._keys
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.get(keys.share + chat_id)
+            pipeline.zscore(keys.due, chat_id)
+            pipeline.time()
+            pipeline.hmget(keys.fleet, ["weights", "tracking", "wanted", "accepted", "announced"])
+            pipeline.hget(keys.budget, "rate")
+            stored, due, time, sums, rate = await pipeline.execute()
+        try:
+            share = None if stored is None else unpack(stored)
+        except msgspec.MsgspecError:
+            share = None
+        live = share if due is not None and share is not None and share.ended is None else None
+        return Loaded(
+            chat_id,
+            share,
+            stored or b"",
+            due,
+            time[0] + time[1] / 1e6,
+            self._circumstances(float(rate or self._ceiling), [value or 0 for value in sums]),
+            live,
+            NOTHING if live is None else tally(live),
+        )
+
+    async def commit(self, items: Sequence["Item"]) -> list[bool]:
+        """Write decisions in one step; give for each whether it was still the newest."""
+        keys = self._keys
+        answer = await self._scripts.commit(
+            keys=[keys.due, keys.events, keys.geo, keys.fleet],
+            args=[keys.share, keys.latest, keys.handle, self._maxlen, _pack_items(items)],
+        )
+        return [bool(accepted) for accepted in answer]
+
+    def item(self, turn: Turn, expected: float | None, before: Tally, *, stored: bytes | None = None) -> "Item":
+        """Make of a decision what a commit takes. `expected` is the due time it was made on (None: not watched).
+
+        With `stored`, the decision holds only while the chat's state is still exactly that.
+        """
+        share = turn.share
+        after = tally(share)
+        changes: list[int] = []
+        if after != before or turn.accepted:
+            changes = [new - old for new, old in zip(after, before, strict=True)]
+            changes.extend(turn.accepted or ())
+        return (
+            turn.chat_id,
+            False if expected is None else expected,
+            False if stored is None else _text(stored),
+            _text(pack(share)),
+            False if turn.due is None else turn.due,
+            self._kept,
+            changes,
+            turn.events,
+            [
+                (handle, handle_digest(handle), False if data is None else data, longitude, latitude)
+                for handle, data, longitude, latitude in turn.views
+            ]
+            if turn.views
+            else [],
+        )
+
+    async def change(self, loaded: Loaded, turn: Turn) -> bool:
+        """Write a decision about a chat that this worker has loaded, not claimed; False: it has changed meanwhile."""
+        item = self.item(turn, loaded.due, loaded.before, stored=loaded.stored)
+        return (await self.commit([item]))[0]
+
+    async def release(self, held: Sequence[Claimed]) -> None:
+        """Give claims back unchanged: due at once, for whoever polls next."""
+        seconds, microseconds = await self._redis.time()
+        now = seconds + microseconds / 1e6
+        await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
+
+    async def drop(self, chat_id: str) -> None:
+        """Stop watching a chat whose state cannot be read."""
+        await self._redis.zrem(self._keys.due, chat_id)
+
+    async def shown_in(self, handle: str) -> list[str]:
+        """Give the watched chats that show a handle's position now."""
+        members = await self._redis.smembers(self._keys.handle + handle_digest(handle))
+        return sorted(member.decode() for member in members)
+
+    async def watched(self, page: int = 500) -> AsyncIterator[list[tuple[str, Share, float]]]:
+        """Go through all watched chats, page by page, most overdue first; (chat id, share, due time)."""
+        start = 0
+        while True:
+            rows: list[tuple[bytes, float]] = await self._redis.zrange(
+                self._keys.due, start, start + page - 1, withscores=True
+            )
+            if not rows:
+                return
+            states = await self._redis.mget([self._keys.share.encode() + chat for chat, _ in rows])
+            yield [
+                (chat.decode(), unpack(state), due)
+                for (chat, due), state in zip(rows, states, strict=True)
+                if state is not None
+            ]
+            start += page
+
+    def _circumstances(self, rate: float, sums: Iterable[Any]) -> Circumstances:
+        weights, tracking, wanted, accepted, announced = (float(value) for value in sums)
+        trust = min(MOST_ANNOUNCED, announced / (accepted + ACCEPTS_BEFORE_TRUST))
+        fleet = Fleet(weights / 1e6, int(tracking), wanted / 1e6, rate, self._ceiling)
+        return Circumstances(fleet, self._limits, trust)
+
+
+Item = tuple[Any, ...]
+
+
+def _text(data: bytes) -> msgspec.Raw:
+    """Pack bytes as msgpack text: Redis' cmsgpack knows no other kind, and its strings hold any byte."""
+    return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)

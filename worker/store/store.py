@@ -1,0 +1,49 @@
+"""The store: all of Redis, as the engine, the jobs and the other processes use it."""
+
+from redis.asyncio import Redis
+
+from config.settings import Settings
+from worker.domain.life import Limits
+from worker.store.budget import Budget
+from worker.store.dead_letters import DeadLetters
+from worker.store.keys import Keys
+from worker.store.shares import Shares
+
+
+class Store:
+    """Everything under one KEY_PREFIX: watched shares, the account's limits, dead letters."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self.redis = redis
+        self.keys = Keys(settings.key_prefix)
+        ceiling = settings.linq_requests_per_second
+        self.shares = Shares(
+            redis,
+            self.keys,
+            limits=limits_of(settings),
+            lease=settings.lease_seconds,
+            ceiling=ceiling,
+            events_maxlen=settings.events_maxlen,
+        )
+        self.budget = Budget(redis, self.keys, ceiling=ceiling)
+        self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
+        self._retention = settings.events_retention_seconds
+
+    async def trim(self) -> None:
+        """Drop events and dead letters older than EVENTS_RETENTION_SECONDS (0: none are)."""
+        if not self._retention:
+            return
+        seconds, _ = await self.redis.time()
+        oldest = int((seconds - self._retention) * 1000)
+        for stream in (self.keys.events, self.keys.dead_letters):
+            await self.redis.xtrim(stream, minid=max(oldest, 0), approximate=False)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Give the settings that decisions depend on."""
+    return Limits(
+        min_poll=settings.min_poll_seconds,
+        max_poll=settings.max_poll_seconds,
+        cooldown=settings.request_cooldown_seconds,
+        stale_after=settings.stale_after_seconds,
+    )

@@ -13,6 +13,24 @@ ACCEPTED = (
     "password URL-quoted"
 )
 
+# What a query may set: redis-py takes any argument of its classes, but most are no text.
+_OPTIONS = {
+    *("host", "port", "path", "db", "username", "password", "connection_class", "client_name"),
+    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval", "max_connections"),
+    *(
+        "ssl_cert_reqs",
+        "ssl_check_hostname",
+        "ssl_ca_certs",
+        "ssl_ca_data",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_ciphers",
+    ),
+}
+# What this project's code depends on, so a query cannot change it: the shape of replies, and that no command is sent
+# twice (after a time-out redis-py would repeat a script that has run).
+_OURS = {"decode_responses", "encoding", "encoding_errors", "protocol", "retry_on_error", "retry_on_timeout"}
+
 _SENTINEL_SCHEME = "redis+sentinel"
 _SENTINEL_PORT = 26379
 
@@ -35,15 +53,17 @@ def parse_address(url: str) -> RedisAddress:
     if not separator or scheme not in {"redis", "rediss", "unix", _SENTINEL_SCHEME}:
         raise ValueError("it begins with none of these schemes")
     address = _sentinel(url) if scheme == _SENTINEL_SCHEME else RedisAddress(_options(url))
-    # Unknown query options and impossible values show only when redis-py builds a connection: build one.
+    # Impossible values show only when redis-py builds a connection: build one.
     arguments = dict(address.options)
+    if not set(arguments) <= _OPTIONS:
+        raise ValueError("an option after the ? is unknown")
     arguments.pop("max_connections", None)
     connection_class = arguments.pop("connection_class", Connection)
     try:
         connection_class(**arguments)
-    except (TypeError, ValueError, RedisError, OSError) as error:
+    except (TypeError, ValueError, NameError, RedisError, OSError) as error:
         # redis-py's texts can repeat values of the URL, a password among them.
-        raise ValueError("an option after the ? is unknown or has a wrong value") from error
+        raise ValueError("an option after the ? has a wrong value, or is not for this kind of connection") from error
     return address
 
 
@@ -86,8 +106,8 @@ def _options(url: str) -> dict[str, Any]:
         # redis-py would silently take database 0.
         raise ValueError("the database after the host is not a number")
     options = cast("dict[str, Any]", dict(parse_url(url)))
-    # redis-py would send a command again after a time-out, and a script that changes data would run twice.
-    options.pop("retry_on_timeout", None)
+    for name in _OURS & set(options):
+        del options[name]
     for name in ("socket_timeout", "socket_connect_timeout"):
         if name in options and not 0 < options[name] < float("inf"):
             raise ValueError(f"{name} is not a number of seconds above 0")
@@ -105,7 +125,7 @@ def _sentinel(url: str) -> RedisAddress:
     query = f"?{parts.query}" if parts.query else ""
     fragment = f"#{parts.fragment}" if parts.fragment else ""
     options = _options(f"redis://{user}{at}sentinel{parts.path}{query}{fragment}")
-    master = options.pop("master", "")
+    master = str(options.pop("master", ""))
     del options["host"]
     if not master:
         raise ValueError("?master=NAME, the name of the master that Sentinel watches, is missing")

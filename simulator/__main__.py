@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 
+from simulator.cast import add_cast
 from simulator.harness import SimulatorServer
-from simulator.movement import recording, recording_names
 from simulator.world import Habits
 
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.speed > 0 or options.people < 0:
         parser.error("--speed is above 0, --people not below 0")
     simulator = SimulatorServer(habits=Habits(speed=options.speed), port=options.port)
-    chats = add_people(simulator, options.people)
+    chats = add_cast(simulator, options.people)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -33,26 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         stopped.wait()
     return 0
-
-
-def add_people(simulator: SimulatorServer, count: int) -> list[str]:
-    """Contacts of many habits, one after the other: prompt, slow, already sharing, never, for a limited time."""
-    names = recording_names()
-    chats = []
-    for number in range(count):
-        name = names[number % len(names)]
-        length = recording(name).times[-1]
-        habit = number % 6
-        chats.append(
-            simulator.add_person(
-                recording=name,
-                offset=(number * 977) % length,
-                accepts_after=None if habit == 4 else (5, 60, 240, 0, 0, 20)[habit],
-                sharing=habit == 3,
-                shares_for=1800 if habit == 5 else None,
-            )
-        )
-    return chats
 
 
 if __name__ == "__main__":

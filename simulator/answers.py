@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from simulator.faults import Endpoint, Kind
 
-Outcome = Literal["complete", "cut", "hung", "reset", "abandoned"]
-"""`abandoned`: the client had gone before the reply was sent."""
+Outcome = Literal["complete", "cut", "hung", "reset", "dripped", "abandoned"]
+"""`complete`: handed to the connection as a whole (a client that was killed may not have read it). `dripped`: sent in
+pieces, and the client may have gone meanwhile. `abandoned`: the client had gone before the reply was sent."""
 
 
 @dataclass(frozen=True, slots=True)

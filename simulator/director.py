@@ -5,63 +5,28 @@ The same methods serve Python (from any thread) and the control API (`POST /_sim
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, fields
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any
 
 from simulator.answers import Answer
 from simulator.chats import Chat
 from simulator.clock import rfc3339
 from simulator.deliveries import Attempt, Disorder, Disturbance
-from simulator.faults import Endpoint, Fault, Kind, Shape
+from simulator.faults import CHERT_ENDPOINTS, Area, Endpoint, Fault, Kind, Shape
+from simulator.loops import Guest, on_loop
 from simulator.movement import Fix
 from simulator.people import Person, Position, normal_handle
 from simulator.pins import Pin
-from simulator.simulation import Simulation
 from simulator.subscriptions import Subscription
 from simulator.world import Event, Habits
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 BEGAN_EARLIER = 60.0
 """Seconds by which a share that "already" runs began before it was set up."""
 
 
-def on_loop(
-    method: Callable[Concatenate[Director, Arguments], Result],
-) -> Callable[Concatenate[Director, Arguments], Result]:
-    """Run the method on the server's loop, whichever thread calls; directly before the server has started."""
-
-    def run(director: Director, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        def here() -> Result:
-            result = method(director, *arguments, **named)
-            if director.loop is not None:
-                director.simulation.settle()
-            return result
-
-        async def there() -> Result:
-            return here()
-
-        if director.loop is None or threading.get_ident() == director.thread:
-            return here()
-        return asyncio.run_coroutine_threadsafe(there(), director.loop).result(30)
-
-    functools.update_wrapper(run, method)
-    return run
-
-
-class Director:
+class Director(Guest):
     """Commands and questions to one simulation."""
-
-    def __init__(self, simulation: Simulation | None = None) -> None:
-        self.simulation = simulation or Simulation()
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.thread: int | None = None
 
     @on_loop
     def add_person(
@@ -102,7 +67,7 @@ class Director:
         world.add_person(person)
         chat = world.add_chat([person.handle], time.time(), chat_id=chat_id, line=line, service=service)
         if sharing:
-            world.start_sharing(person.handle, time.time() - BEGAN_EARLIER, line=chat.line, chat_id=chat.id)
+            world.start_sharing(person.handle, time.time(), line=chat.line, chat_id=chat.id, since=BEGAN_EARLIER)
             world.outbox.pop()
         return chat.id
 
@@ -122,6 +87,11 @@ class Director:
         return chat.id
 
     @on_loop
+    def handle_of(self, chat_id: str) -> str:
+        """The chat's first contact."""
+        return self.simulation.world.chats[chat_id].handles[0]
+
+    @on_loop
     def change_person(self, handle: str, /, **changes: Any) -> None:
         """Change fields of a `Person`, for what happens from now on."""
         _change(self.simulation.world.people[normal_handle(handle)], changes)
@@ -130,6 +100,23 @@ class Director:
     def change_chat(self, chat_id: str, /, **changes: Any) -> None:
         """Change fields of a `Chat`: `available`, `deleted`, `refuses_with`, `service`, `features`, `ready_at` …"""
         _change(self.simulation.world.chats[chat_id], changes)
+
+    @on_loop
+    def join(self, chat_id: str, handle: str) -> None:
+        """The contact joins a group, or comes back to it."""
+        self.simulation.world.add_participant(chat_id, handle)
+
+    @on_loop
+    def leave(self, chat_id: str, handle: str) -> None:
+        """The contact leaves a group; what they share is not readable there any more."""
+        self.simulation.world.chats[chat_id].left.add(handle)
+
+    @on_loop
+    def refuse_line(self, line: str, code: int | None = 2027) -> None:
+        """Every request and message over this line is refused with the code; None: no longer. Reads go on."""
+        self.simulation.world.refused_lines.pop(line, None)
+        if code is not None:
+            self.simulation.world.refused_lines[line] = code
 
     @on_loop
     def change_habits(self, /, **changes: Any) -> None:
@@ -151,10 +138,10 @@ class Director:
         address: str | None = None,
         locality: str | None = None,
     ) -> str | None:
-        """What the contact's phone shows from now on while they share; the `updated_at` that is sent.
+        """What the contact's phone shows from now on while they share, at once; the `updated_at` that is sent.
 
         `handle` None: the chat's first contact. `updated_at`: seconds since 1970 UTC, a text sent as it stands,
-        "now", or None to leave it out.
+        "now", or None to leave it out. `change_person(handle, scripted=None)` lets the phone speak for itself again.
         """
         if handle is None:
             handle = self.simulation.world.chats[chat_id].handles[0]
@@ -184,7 +171,7 @@ class Director:
         self,
         kind: Kind,
         *,
-        endpoint: Endpoint | None = None,
+        endpoint: Endpoint | Area | None = None,
         chat_id: str | None = None,
         replies: int | None = 1,
         probability: float = 1.0,
@@ -219,7 +206,7 @@ class Director:
         )
 
     @on_loop
-    def clear_faults(self, endpoint: Endpoint | None = None, chat_id: str | None = None) -> None:
+    def clear_faults(self, endpoint: Endpoint | Area | None = None, chat_id: str | None = None) -> None:
         """Remove faults; without arguments all."""
         self.simulation.faults.clear(endpoint, chat_id)
 
@@ -282,11 +269,10 @@ class Director:
         return self.simulation.world.chats[chat_id].prompts
 
     @on_loop
-    def request_times(self, api: Literal["linq", "chert"] = "linq") -> list[float]:
+    def request_times(self, api: Area = "linq") -> list[float]:
         """When requests arrived (seconds since 1970 UTC), in order: material for checks of a request budget."""
-        chert = ("pin", "chert_phone_numbers")
         answers = self.simulation.answers.answers
-        return sorted(a.received_at for a in answers if (a.endpoint in chert) == (api == "chert"))
+        return sorted(a.received_at for a in answers if (a.endpoint in CHERT_ENDPOINTS) == (api == "chert"))
 
     @on_loop
     def state(self) -> dict[str, Any]:

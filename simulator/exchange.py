@@ -19,10 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from simulator.answers import Answer, Outcome
 from simulator.failures import ApiError, JsonObject
-from simulator.faults import Endpoint, Fault, malformed
+from simulator.faults import CHERT_ENDPOINTS, Endpoint, Fault, malformed
 from simulator.simulation import Simulation
 
 HTML = b"<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
+
+DRIPS = 20
+"""Pieces of a dripping body."""
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class _Draft:
     outcome: Outcome = "complete"
     content: Any = None
     decided_at: float = 0.0
+    drip: float = 0.0
 
 
 def exchange(simulation: Simulation, endpoint: Endpoint, work: Work) -> Callable[[Request], Awaitable[Response]]:
@@ -80,6 +84,8 @@ def exchange(simulation: Simulation, endpoint: Endpoint, work: Work) -> Callable
         received = (time.time(), time.monotonic())
         trace_id = secrets.token_hex(16)
         chat_id: str | None = request.path_params.get("chat_id")
+        if chat_id is not None:
+            chat_id = request.path_params["chat_id"] = chat_id.lower()
         try:
             body = await request.body()
         except ClientDisconnect:
@@ -90,7 +96,8 @@ def exchange(simulation: Simulation, endpoint: Endpoint, work: Work) -> Callable
             draft = await _carry_out(simulation, endpoint, work, request, trace_id)
         if fault is not None:
             _spoil(draft, fault, endpoint, trace_id)
-            await _pause(fault.delay, simulation.closing)
+            if fault.kind != "drip":
+                await _pause(fault.delay, simulation.closing)
         if request.state.transport.is_closing():
             draft.status, draft.outcome = None, "abandoned"
         simulation.answers.add(
@@ -129,11 +136,15 @@ class _Sent(Response):
     def __init__(self, draft: _Draft, closing: asyncio.Event) -> None:
         super().__init__(draft.body, status_code=draft.status or 500, headers=draft.headers)
         self._outcome = draft.outcome
+        self._drip = draft.drip
         self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._outcome == "complete":
             await super().__call__(scope, receive, send)
+            return
+        if self._outcome == "dripped":
+            await self._dribble(send)
             return
         transport: asyncio.Transport = scope["state"]["transport"]
         if self._outcome == "hung":
@@ -152,6 +163,16 @@ class _Sent(Response):
         # The server would answer 500 to a request left without a reply; it does not once the client has gone.
         while (await receive())["type"] != "http.disconnect":
             pass
+
+    async def _dribble(self, send: Send) -> None:
+        body = bytes(self.body)
+        size = max(len(body) // DRIPS, 1)
+        pieces = [body[start : start + size] for start in range(0, len(body), size)]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in pieces:
+            await _pause(self._drip / len(pieces), self._closing)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _hang(self, receive: Receive) -> None:
         async def gone() -> None:
@@ -204,7 +225,7 @@ def _authenticate(simulation: Simulation, endpoint: Endpoint, request: Request) 
 
 
 def _is_chert(endpoint: Endpoint) -> bool:
-    return endpoint in ("pin", "chert_phone_numbers")
+    return endpoint in CHERT_ENDPOINTS
 
 
 def _refuse(draft: _Draft, failure: ApiError, endpoint: Endpoint, trace_id: str) -> None:
@@ -235,6 +256,8 @@ def _spoil(draft: _Draft, fault: Fault, endpoint: Endpoint, trace_id: str) -> No
         case "cut":
             draft.outcome, draft.content = "cut", None
             draft.body = draft.body or b"{}"
+        case "drip":
+            draft.outcome, draft.drip = "dripped", fault.delay
         case "slow":
             pass
         case "html":

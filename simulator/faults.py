@@ -12,7 +12,10 @@ Endpoint = Literal[
     "chats", "chat", "create_chat", "message", "phone_numbers", "subscriptions", "webhook_events",
     "pin", "chert_phone_numbers",
 ]  # fmt: skip
-Kind = Literal["error", "reset", "hang", "cut", "slow", "html", "redirect", "empty", "malformed"]
+Area = Literal["linq", "chert"]
+"""All endpoints of one API."""
+CHERT_ENDPOINTS: tuple[Endpoint, ...] = ("pin", "chert_phone_numbers")
+Kind = Literal["error", "reset", "hang", "cut", "slow", "drip", "html", "redirect", "empty", "malformed"]
 Shape = Literal[
     "features_null", "features_absent", "features_text", "coordinates_text", "nan", "huge",
     "data_null", "list", "not_json", "not_utf8", "nothing",
@@ -23,19 +26,21 @@ Shape = Literal[
 class Fault:
     """One thing that goes wrong.
 
-    `endpoint`, `chat_id`: where; None is everywhere. `replies`: how many replies it spoils, None until cleared.
-    `probability`: of each reply that it could spoil. `delay`: seconds between the work and the reply, for every kind.
+    `endpoint` (or a whole API), `chat_id`: where; None is everywhere.
+    `replies`: how many replies it spoils, None until cleared. `probability`: of each reply that it could spoil.
+    `delay`: seconds between the work and the reply, for every kind.
     `after_work`: whether the work (a prompt, a pin) was done all the same; what spoils a finished reply (`cut`, `slow`,
-    `html`, `empty`, `malformed`) always comes after it unless this is set to False.
+    `drip`, `html`, `empty`, `malformed`) always comes after it unless this is set to False.
 
     `error`: `status`, `code`, `message`, `retry_after` (seconds, or text such as an HTTP date) as the API writes them.
     `reset`: the connection is reset. `hang`: no reply until the client goes away. `cut`: fewer bytes than announced.
+    `slow`: late by `delay`. `drip`: the body comes in small pieces, spread over `delay`.
     `html`: a proxy's page with `status` (default 502). `redirect`: 302 (or `status`) to `location`.
     `empty`: a read that lists nobody. `malformed`: the reply in the wrong `shape`.
     """
 
     kind: Kind
-    endpoint: Endpoint | None = None
+    endpoint: Endpoint | Area | None = None
     chat_id: str | None = None
     replies: int | None = 1
     probability: float = 1.0
@@ -53,7 +58,7 @@ class Fault:
         """ValueError for what could never happen, so that a misspelt fault does not pass unseen."""
         for name, given, known in (
             ("kind", self.kind, get_args(Kind)),
-            ("endpoint", self.endpoint, (None, *get_args(Endpoint))),
+            ("endpoint", self.endpoint, (None, *get_args(Area), *get_args(Endpoint))),
             ("shape", self.shape, get_args(Shape)),
         ):
             if given not in known:
@@ -66,11 +71,12 @@ class Fault:
         """Whether the request takes effect although its reply is spoilt."""
         if self.after_work is not None:
             return self.after_work
-        return self.kind in ("cut", "slow", "html", "empty", "malformed")
+        return self.kind in ("cut", "slow", "drip", "html", "empty", "malformed")
 
     def hits(self, endpoint: Endpoint, chat_id: str | None) -> bool:
         """Whether this fault is about such a request at all."""
-        return self.endpoint in (None, endpoint) and self.chat_id in (None, chat_id)
+        area: Area = "chert" if endpoint in CHERT_ENDPOINTS else "linq"
+        return self.endpoint in (None, area, endpoint) and self.chat_id in (None, chat_id)
 
 
 class FaultBoard:
@@ -85,7 +91,7 @@ class FaultBoard:
         self.faults.append(fault)
         return fault
 
-    def clear(self, endpoint: Endpoint | None = None, chat_id: str | None = None) -> None:
+    def clear(self, endpoint: Endpoint | Area | None = None, chat_id: str | None = None) -> None:
         """Remove the faults of that endpoint and chat; without arguments all."""
         self.faults = [
             fault

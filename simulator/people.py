@@ -75,6 +75,8 @@ class Share:
             return self.person.scripted
         if now < self.first_position_at:
             return None
+        if self.ended_at is not None:
+            now = min(now, self.ended_at)
         if self.journey is None:
             return Position(self.person.place, rfc3339(self.first_position_at))
         self.journey.advance((now - self.first_position_at) * speed)

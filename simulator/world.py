@@ -7,6 +7,7 @@ speed of 20 an hour of the story passes in three minutes. Times that the world s
 from __future__ import annotations
 
 import heapq
+import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -100,7 +101,7 @@ class World:
     ) -> Chat:
         """A chat of a line with these contacts; more than one make a group unless said otherwise."""
         group = len(handles) > 1 if is_group is None else is_group
-        chat = Chat(chat_id or str(uuid.uuid4()), line or self.lines[0], list(handles), service, group, now)
+        chat = Chat((chat_id or str(uuid.uuid4())).lower(), line or self.lines[0], list(handles), service, group, now)
         self.chats[chat.id] = chat
         for handle in handles:
             self._by_handle.setdefault(normal_handle(handle), []).append(chat)
@@ -116,7 +117,7 @@ class World:
 
     def chat(self, chat_id: str) -> Chat:
         """The chat. ApiError 400/1002 where the id is no UUID, 404/2001 where there is no such chat."""
-        chat = self.chats.get(chat_id) or self.chats.get(chat_id.lower())
+        chat = self.chats.get(chat_id.lower())
         if chat is None or chat.deleted:
             try:
                 uuid.UUID(chat_id)
@@ -151,7 +152,7 @@ class World:
         interval = self.habits.prompt_interval / self.habits.speed
         if chat.prompted_at is not None and now < chat.prompted_at + interval:
             wait = chat.prompted_at + interval - now
-            raise ApiError(1007, message=f"Rate limited. Try again in {wait:.0f} seconds.", retry_after=wait)
+            raise ApiError(1007, message=f"Rate limited. Try again in {math.ceil(wait)} seconds.", retry_after=wait)
         chat.prompts += 1
         chat.prompted_at = now
         person = self.people.get(normal_handle(chat.handles[0]))
@@ -202,8 +203,13 @@ class World:
             raise ApiError(2001, message="The contact is not sharing")
         self.stop_sharing(handle, now, line=chat.line)
 
-    def start_sharing(self, handle: str, now: float, *, line: str | None = None, chat_id: str | None = None) -> Share:
-        """The contact begins to share with a line, on whatever occasion; a running share gets its new end."""
+    def start_sharing(
+        self, handle: str, now: float, *, line: str | None = None, chat_id: str | None = None, since: float = 0.0
+    ) -> Share:
+        """The contact begins to share with a line, on whatever occasion; a running share gets its new end.
+
+        `since`: real seconds for which the share has been running unnoticed; its planned end counts from `now`.
+        """
         person = self.people[normal_handle(handle)]
         line = line or self.lines[0]
         key = (normal_handle(person.sharing_handle), line)
@@ -215,9 +221,9 @@ class World:
                 person.sharing_handle,
                 line,
                 chat_id,
-                now,
+                now - since,
                 ends_at,
-                now + self.habits.first_position_after / self.habits.speed,
+                now - since + self.habits.first_position_after / self.habits.speed,
                 journey=journey_of(person, self.habits.cadence),
             )
             self.shares[key] = share

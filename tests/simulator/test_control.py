@@ -84,10 +84,38 @@ def test_exact_features_and_times_can_be_scripted(simulator: SimulatorServer, li
     simulator.set_position(chat_id, None, 1, 2, updated_at=None)
     (feature,) = linq.get(path).json()["data"]["features"]
     assert "updated_at" not in feature["properties"]
+    simulator.change_person(simulator.handle_of(chat_id), scripted=None)
+    (feature,) = linq.get(path).json()["data"]["features"]
+    assert feature["geometry"]["coordinates"] == [-120, 35]
     simulator.set_features(chat_id, [{"odd": True}])
     assert linq.get(path).json()["data"]["features"] == [{"odd": True}]
     simulator.set_features(chat_id, None)
     assert len(linq.get(path).json()["data"]["features"]) == 1
+
+
+def test_contacts_come_and_go_and_lines_are_refused(simulator: SimulatorServer, linq: httpx.Client) -> None:
+    ann, ben = "+12025550147", "+12025550148"
+    alone = simulator.add_person(ann, sharing=True)
+    simulator.add_person(ben, sharing=True)
+    group = simulator.add_chat([ann], is_group=True)
+
+    def listed() -> list[str]:
+        features = linq.get(f"/v3/chats/{group.upper()}/location").json()["data"]["features"]
+        return [feature["properties"]["handle"] for feature in features]
+
+    simulator.join(group, ben)
+    assert listed() == [ann, ben]
+    simulator.leave(group, ann)
+    assert listed() == [ben]
+    assert len(simulator.answers(chat_id=group)) == 2
+
+    line = simulator.world.lines[0]
+    simulator.refuse_line(line)
+    refused = linq.post(f"/v3/chats/{alone}/location/request").json()
+    assert refused["error"]["code"] == 2027
+    simulator.refuse_line(line, None)
+    already = linq.post(f"/v3/chats/{alone}/location/request").json()
+    assert already["error"]["code"] == 2030
 
 
 def test_requests_are_counted_with_their_times(simulator: SimulatorServer, linq: httpx.Client) -> None:

@@ -92,6 +92,7 @@ def test_the_server_ends_while_a_reply_hangs(simulator: SimulatorServer, locatio
         deadline = time.monotonic() + 5
         while not simulator.answers():
             assert time.monotonic() < deadline, "the request did not arrive"
+            time.sleep(0.01)
         simulator.stop()
         assert connection.recv(1) == b""
 
@@ -110,6 +111,15 @@ def test_a_slow_reply_shows_what_was_true_when_it_was_asked(
     deadline = time.monotonic() + 5
     while simulator.answers()[-1].outcome != "abandoned":
         assert time.monotonic() < deadline, "the reply was not noted as abandoned"
+        time.sleep(0.01)
+
+
+def test_a_dripping_reply_comes_whole_in_the_end(simulator: SimulatorServer, linq: httpx.Client, location: str) -> None:
+    simulator.fault("drip", delay=0.3)
+    began = time.monotonic()
+    assert len(linq.get(location).json()["data"]["features"]) == 1
+    assert time.monotonic() - began > 0.25
+    assert simulator.answers()[-1].outcome == "dripped"
 
 
 def test_pages_and_redirects_of_a_proxy(simulator: SimulatorServer, linq: httpx.Client, location: str) -> None:
@@ -175,6 +185,13 @@ def test_a_fault_strikes_only_where_it_is_set(simulator: SimulatorServer, linq: 
     assert linq.get(f"/v3/chats/{struck}/location").status_code == 500
     simulator.clear_faults(chat_id=struck)
     assert linq.get(f"/v3/chats/{struck}/location").status_code == 200
+
+
+def test_a_fault_of_one_api_spares_the_other(simulator: SimulatorServer, linq: httpx.Client) -> None:
+    simulator.fault("error", endpoint="linq", code=2004, replies=None)
+    assert linq.get("/v3/phone_numbers").status_code == 401
+    chert = {"Authorization": f"Bearer {simulator.chert_secret}"}
+    assert linq.get("/api/v1/phone-numbers", headers=chert).status_code == 200
 
 
 def test_a_fault_strikes_as_often_as_its_probability_says() -> None:

@@ -106,6 +106,23 @@ def test_an_end_may_pass_in_silence_and_a_position_may_linger() -> None:
     assert len(world.outbox) == 1
 
 
+def test_a_share_that_ran_before_ends_as_long_after_now_as_planned() -> None:
+    world = world_of(Person(ANN, shares_for=30))
+    chat = world.add_chat([ANN], 0)
+    world.start_sharing(ANN, 1000, since=60.0)
+    assert handles(world, chat.id, 1000) == [ANN]
+    assert handles(world, chat.id, 1029) == [ANN]
+    assert handles(world, chat.id, 1030) == []
+
+
+def test_a_position_that_lingers_does_not_move() -> None:
+    world = world_of(Person(ANN, recording="phpgpx-endomondo", shares_for=600), lingers_for=1000.0)
+    chat = world.add_chat([ANN], 0)
+    world.start_sharing(ANN, 0)
+    world.advance(600)
+    assert world.read(chat.id, 601) == world.read(chat.id, 1500) != []
+
+
 def test_a_share_is_readable_in_every_chat_of_the_line_and_ends_in_all() -> None:
     world = world_of(Person(ANN), Person(BEN))
     alone, group = world.add_chat([ANN], 0), world.add_chat([ANN, BEN], 0)

@@ -226,11 +226,13 @@ def _wanted_interval(age: float, announced: float, lower: float, upper: float) -
 def backoff(failures: int, *, lower: float, upper: float, chance: float) -> float:
     """Seconds until the next read after so many faults in a row: full jitter, `chance` uniform in 0 to 1.
 
-    Never above min(upper, 120), and at least `lower` unless that is above.
+    Between `lower` and a bound that doubles with each fault; never above min(upper, 120).
     """
     longest = min(upper, BACKOFF_MOST)
+    shortest = min(lower, longest)
     doublings = min(max(failures - 1, 0), BACKOFF_DOUBLINGS)
-    return max(min(lower, longest), chance * min(longest, math.ldexp(BACKOFF_FIRST, doublings)))
+    bound = min(longest, max(shortest * 2.0, BACKOFF_FIRST) * 2.0**doublings)
+    return shortest + chance * (bound - shortest)
 
 
 def recovered_rate(rate: float, *, ceiling: float, calm: float) -> float:

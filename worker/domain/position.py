@@ -124,14 +124,12 @@ def _position(feature: _Feature, latest: int) -> Position | str:
         return "there are fewer than two coordinates"
     longitude = coordinates[0]
     latitude = coordinates[1]
-    # Comparing this way round, NaN and the infinities fail too.
+    # The decoder lets through finite numbers only.
     if longitude is None or not -180.0 <= longitude <= 180.0:
         return "the longitude is not a number from -180 to 180"
     if latitude is None or not -90.0 <= latitude <= 90.0:
         return "the latitude is not a number from -90 to 90"
     altitude = coordinates[2] if len(coordinates) > 2 else None
-    if altitude is not None and not -1e308 < altitude < 1e308:
-        return "the altitude is not a finite number"
     properties = feature.properties
     try:
         handle = normalize_handle(properties.handle, lenient=True)

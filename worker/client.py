@@ -91,9 +91,7 @@ class QueuedJob(Generic[ResultT]):
             if isinstance(outcome, JobFailed):
                 raise outcome
             return outcome
-        raise TimeoutError(
-            f"job {self.id} has no result after {timeout:g} s: does a worker serve this queue?"
-        )
+        raise TimeoutError(f"job {self.id} has no result after {timeout:g} s: does a worker serve this queue?")
 
 
 class LocationClient:
@@ -102,21 +100,12 @@ class LocationClient:
     def __init__(
         self, redis_or_url: Redis | str, *, key_prefix: str = "location", queue_name: str | None = None
     ) -> None:
-        """`key_prefix` and `queue_name` as KEY_PREFIX and QUEUE_NAME of the workers; a given Redis stays
-        open.
+        """`redis_or_url`: a URL as redis-py takes it, or a Redis of your own (Sentinel), which stays open.
+
+        `key_prefix` and `queue_name`: KEY_PREFIX and QUEUE_NAME of the workers.
         """
         self._owns_redis = isinstance(redis_or_url, str)
-        self.redis: Redis = (
-            Redis.from_url(
-                redis_or_url,
-                socket_timeout=10,
-                socket_connect_timeout=5,
-                socket_keepalive=True,
-                health_check_interval=30,
-            )
-            if isinstance(redis_or_url, str)
-            else redis_or_url
-        )
+        self.redis = _connect(redis_or_url) if isinstance(redis_or_url, str) else redis_or_url
         self.key_prefix = key_prefix
         self.queue_name = queue_name or f"{key_prefix}:jobs"
         self._stream = f"{key_prefix}:events"
@@ -142,9 +131,7 @@ class LocationClient:
         """Ask the contact of a 1:1 chat to share, and follow the share."""
         return await self.queue(Job.request_location(job_id=job_id, **arguments))
 
-    async def track_location(
-        self, *, job_id: str | None = None, **arguments: Unpack[Chat]
-    ) -> QueuedJob[TrackResult]:
+    async def track_location(self, *, job_id: str | None = None, **arguments: Unpack[Chat]) -> QueuedJob[TrackResult]:
         """Follow a chat without a prompt: a group, or a contact who shares already."""
         return await self.queue(Job.track_location(job_id=job_id, **arguments))
 
@@ -152,9 +139,7 @@ class LocationClient:
         """Stop following a chat; nothing changes for the contact."""
         return await self.queue(Job.untrack_location(chat_id, job_id=job_id))
 
-    async def stop_sharing(
-        self, chat_id: str, handle: str, *, job_id: str | None = None
-    ) -> QueuedJob[StopResult]:
+    async def stop_sharing(self, chat_id: str, handle: str, *, job_id: str | None = None) -> QueuedJob[StopResult]:
         """Ask Linq to end the contact's share."""
         return await self.queue(Job.stop_sharing(chat_id, handle, job_id=job_id))
 
@@ -212,9 +197,7 @@ class LocationClient:
         refused = [job.id for job, is_finished in zip(jobs, finished, strict=True) if is_finished]
         refused += [job.id for job, is_set in zip(written, answers[::2], strict=True) if not is_set]
         if refused:
-            raise JobExists(
-                f"job id in use: {', '.join(refused)}; an id is free again one hour after its job has run"
-            )
+            raise JobExists(f"job id in use: {', '.join(refused)}; an id is free again one hour after its job has run")
 
     async def results(
         self, jobs: Iterable[QueuedJob[ResultT]], *, timeout: float | None = 60.0
@@ -226,6 +209,7 @@ class LocationClient:
         missing_since: dict[str, float] = {}
         pace = Pace.until(timeout)
         while waiting:
+            client_events.stop_if_cancelled()
             found = False
             for batch in _batches(list(waiting.values()), _BATCH):
                 for job, outcome in await self._look(batch, missing_since):
@@ -279,9 +263,7 @@ class LocationClient:
         the next event before the iteration ends, None for ever. A Redis that goes away is waited for; nothing
         is left out or repeated.
         """
-        return client_events.read_events(
-            self.redis, self._stream, after, types=types, block=block, count=count
-        )
+        return client_events.read_events(self.redis, self._stream, after, types=types, block=block, count=count)
 
     def group_events(
         self,
@@ -343,6 +325,16 @@ class LocationClient:
         area = ("FROMLONLAT", longitude, latitude, "BYRADIUS", radius, "m", "ASC", "WITHDIST")
         found = await client_events.command(self.redis, "GEOSEARCH", f"{self.key_prefix}:geo", *area)
         return [(handle.decode(), float(metres)) for handle, metres in found]
+
+
+def _connect(url: str) -> Redis:
+    options: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 30}
+    if url.startswith("unix:"):
+        del options["socket_connect_timeout"]
+    else:
+        options["socket_keepalive"] = True
+    redis: Redis = Redis.from_url(url, **options)
+    return redis
 
 
 _NOT_FOUND = (

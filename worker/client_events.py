@@ -143,10 +143,7 @@ class Event:
     def as_dict(self) -> dict[str, Any]:
         """All fields with `data` decoded (as text where it is not JSON), and `stream_id`."""
         known: dict[str, Any] = {"stream_id": self.stream_id}
-        known |= {
-            name.decode(errors="replace"): value.decode(errors="replace")
-            for name, value in self._fields.items()
-        }
+        known |= {name.decode(errors="replace"): value.decode(errors="replace") for name, value in self._fields.items()}
         try:
             known["data"] = self.data
             known["sequence"] = self.sequence
@@ -176,9 +173,7 @@ class Group:
     async def create(self, start: str | None = None) -> None:
         """Create the group, and the stream where it is missing; leave an existing group as it is."""
         try:
-            await command(
-                self._redis, "XGROUP", "CREATE", self._stream, self._group, start or self._start, "MKSTREAM"
-            )
+            await command(self._redis, "XGROUP", "CREATE", self._stream, self._group, start or self._start, "MKSTREAM")
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -235,6 +230,15 @@ async def persistently(call: Callable[[], Awaitable[T]]) -> T:
             return answer
 
 
+def stop_if_cancelled() -> None:
+    """Raise CancelledError where this task was cancelled without being told: redis-py sends under
+    asyncio.wait_for, which before Python 3.12 swallows a cancellation that comes at the moment of success.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def wait_for_redis(failures: int, error: Exception) -> None:
     """Sleep before the next try: longer with each failure, at most 5 s, never all clients at once."""
     if failures == 1:
@@ -247,9 +251,7 @@ async def acknowledge(events: Iterable[Event]) -> None:
     of_group: dict[Group, list[str]] = {}
     for event in events:
         if event._group is None:  # noqa: SLF001  # this function belongs to the class
-            raise RuntimeError(
-                "only events of group_events() can be acknowledged: this one was read by events()"
-            )
+            raise RuntimeError("only events of group_events() can be acknowledged: this one was read by events()")
         of_group.setdefault(event._group, []).append(event.stream_id)  # noqa: SLF001
     for group, stream_ids in of_group.items():
         await persistently(lambda group=group, stream_ids=stream_ids: group.acknowledge(stream_ids))  # type: ignore[misc]
@@ -299,6 +301,7 @@ async def read_events(
         return _entries_of_only_stream(reply)
 
     while True:
+        stop_if_cancelled()
         entries = await persistently(read)
         if entries:
             after = entries[-1][0].decode()
@@ -338,6 +341,7 @@ class GroupReader:
         """The next entries, none where the wait ended without any. Waits for a Redis that is away."""
         failures = 0
         while True:
+            stop_if_cancelled()
             try:
                 if not self._created:
                     await self._group.create()

@@ -76,7 +76,8 @@ async def test_arq_itself_reads_what_the_client_wrote(client: LocationClient, re
     assert (info.function, list(info.args), info.kwargs) == ("untrack_location", [], {"chat_id": CHAT})
 
 
-async def test_the_queue_can_have_a_name_of_its_own(redis: Redis, prefix: str) -> None:
+async def test_the_queue_can_have_a_name_of_its_own(redis: Redis, prefix: str, lasting: set[str]) -> None:
+    lasting.add(f"{prefix}:others")
     client = LocationClient(redis, key_prefix=prefix, queue_name=f"{prefix}:others")
     job = await client.untrack_location(CHAT)
     assert await redis.zscore(f"{prefix}:others", job.id) is not None

@@ -6,7 +6,7 @@ Modules that a command needs are imported when it runs, so that `--help` and wro
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -35,10 +35,10 @@ class Commands(click.Group):
         del ctx
         return list(self.commands)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> NoReturn:
         """Run the command; what it raises is told without a traceback where it is no fault of the program."""
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
@@ -49,6 +49,7 @@ class Commands(click.Group):
             raise
         except Exception as error:  # noqa: BLE001  # sorted by _tell, which raises what it does not know
             _tell(error)
+        ctx.exit(status if isinstance(status, int) else 0)
 
 
 def _tell(error: Exception) -> NoReturn:

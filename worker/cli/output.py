@@ -33,12 +33,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*columns, title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        # Folded, not cut: ids are there to be copied.
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else clean(cell)) for cell in row))
     console = Console(file=sys.stdout)
     if not console.is_terminal:
-        console.width = max(console.width, console.measure(table).maximum)
+        console.width = 100_000
+        console.width = console.measure(table).maximum
     console.print(table)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
@@ -28,7 +29,7 @@ def read_targets(words: Sequence[str], file: str | None) -> list[Target]:
     targets: list[Target] = []
     for word in words:
         if word == "-":
-            lines = io.TextIOWrapper(click.get_binary_stream("stdin"), encoding="utf-8-sig", newline="")
+            lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
             targets += _read_lines(lines, "standard input")
             # Left open: standard input is not ours to close.
             lines.detach()

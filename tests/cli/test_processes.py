@@ -1,0 +1,104 @@
+"""The command as people and programs start it: exit statuses, streams, signals, pipes."""
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.client.samples import CHAT
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+async def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    output, errors = await asyncio.to_thread(process.communicate, timeout=60)
+    return process.returncode, output, errors
+
+
+async def test_done_is_0(start: Start, redis: Redis, prefix: str) -> None:
+    status, output, errors = await finish(start("request", CHAT, "--json"))
+    assert (status, errors) == (0, "")
+    assert await redis.zrange(f"{prefix}:jobs", 0, -1) == [json.loads(output)["job_id"].encode()]
+
+
+async def test_a_failed_operation_is_1_with_its_message_on_standard_error(start: Start) -> None:
+    status, output, errors = await finish(start("status", CHAT))
+    assert (status, output) == (1, "")
+    assert "is not watched" in errors
+
+
+async def test_a_redis_that_does_not_answer_is_1_and_named_without_a_traceback(start: Start) -> None:
+    status, output, errors = await finish(start("untrack", CHAT, REDIS_URL="redis://:secret@127.0.0.1:1/0"))
+    assert (status, output) == (1, "")
+    assert "Is it running at the address in REDIS_URL" in errors
+    assert "Traceback" not in errors
+    assert "secret" not in errors
+
+
+async def test_wrong_usage_is_2(start: Start) -> None:
+    status, output, errors = await finish(start("request", "abc"))
+    assert (status, output) == (2, "")
+    assert "'abc' is not a chat id" in errors
+
+
+@pytest.mark.parametrize("command", [["tail"], ["request", CHAT], ["status"], ["worker"], ["web"]])
+async def test_wrong_settings_are_2_with_a_line_for_each(start: Start, command: list[str]) -> None:
+    process = start(*command, REDIS_URL="", MIN_POLL_SECONDS="soon")
+    status, output, errors = await finish(process)
+    assert (status, output) == (2, "")
+    assert "REDIS_URL: not set" in errors
+    assert "MIN_POLL_SECONDS: given 'soon'" in errors
+
+
+async def test_help_is_0(start: Start) -> None:
+    status, output, _ = await finish(start("--help", REDIS_URL=""))
+    assert status == 0
+    assert "request" in output
+
+
+async def test_standard_input_is_read_through_a_pipe(start: Start, redis: Redis, prefix: str) -> None:
+    status, _, errors = await finish(start("track", "-", stdin=f"{CHAT},Grüße\r\n"))
+    assert (status, errors) == (0, "")
+    assert await redis.zcard(f"{prefix}:jobs") == 1
+
+
+async def read_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30)
+
+
+async def test_ctrl_c_ends_tail_with_130_and_without_noise(start: Start, redis: Redis, prefix: str) -> None:
+    await redis.xadd(f"{prefix}:events", {"type": "location.updated", "data": "{}"})
+    process = start("tail", "--from", "beginning", "--json")
+    assert json.loads(await read_line(process))["type"] == "location.updated"
+    process.send_signal(signal.SIGINT)
+    status, _, errors = await finish(process)
+    assert (status, errors) == (130, "")
+
+
+async def test_a_closed_pipe_ends_tail_without_noise(start: Start, redis: Redis, prefix: str) -> None:
+    process = start("tail", "--from", "beginning", "--json")
+    await redis.xadd(f"{prefix}:events", {"type": "location.updated", "data": "{}"})
+    await read_line(process)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+
+    # It notices with the first event that it cannot write.
+    async with asyncio.timeout(30):
+        while process.poll() is None:
+            await redis.xadd(f"{prefix}:events", {"type": "location.updated", "data": "{}"})
+            await asyncio.sleep(0.05)
+    assert process.stderr is not None
+    assert (process.returncode, process.stderr.read()) == (0, "")
+
+
+async def test_tail_shows_events_as_they_come(start: Start, redis: Redis, prefix: str) -> None:
+    process = start("tail", "--from", "beginning", "--json")
+    for number in range(3):
+        await redis.xadd(f"{prefix}:events", {"type": "location.updated", "id": str(number), "data": "{}"})
+        assert json.loads(await read_line(process))["id"] == str(number)

@@ -1,0 +1,106 @@
+"""A Redis of the benchmark's own, without persistence, and what it says about its own work."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a Redis has done since it started: CPU seconds, commands (those inside scripts too), and reads from sockets.
+
+    A client that waits for each answer causes one read per round trip; a pipeline, a transaction or a script is one
+    read. Arguments of more than 16 KiB take several, so that reads are never fewer than round trips.
+    """
+
+    cpu: float
+    commands: int
+    reads: int
+
+    def since(self, earlier: "Work") -> "Work":
+        """What was done between two of these."""
+        return Work(self.cpu - earlier.cpu, self.commands - earlier.commands, self.reads - earlier.reads)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A running server: its URL, its process, its name and version, and a client for the benchmark itself."""
+
+    url: str
+    pid: int
+    version: str
+    client: Redis
+
+    def work(self) -> Work:
+        """What it has done so far."""
+        info = self._info("everything")
+        commands = sum(
+            counts["calls"] for name, counts in info.items() if name.startswith("cmdstat_") and name != "cmdstat_info"
+        )
+        return Work(info["used_cpu_user"] + info["used_cpu_sys"], commands, info["total_reads_processed"])
+
+    def events(self, key: str) -> int:
+        """How many entries were ever appended to the stream `key`, trimmed ones included."""
+        if not self.client.exists(key):
+            return 0
+        # redis-py types its answers for both of its clients, blocking and asyncio.
+        stream: Any = self.client.xinfo_stream(key)
+        return int(stream["entries-added"])
+
+    def memory(self) -> int:
+        """Bytes that the data needs."""
+        return int(self._info("memory")["used_memory"])
+
+    def _info(self, section: str) -> dict[str, Any]:
+        answer: Any = self.client.info(section)
+        return dict(answer)
+
+
+@contextlib.contextmanager
+def running_redis() -> Iterator[RedisServer]:
+    """Start `redis-server` (or `valkey-server`) on a free loopback port, end it on leaving.
+
+    Raises `FileNotFoundError` where neither is on PATH.
+    """
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        message = "neither redis-server nor valkey-server is on PATH; the benchmarks need one of them"
+        raise FileNotFoundError(message)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="location-redis-") as folder:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        process = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL, start_new_session=True)
+        client = Redis(port=port)
+        try:
+            _await(client)
+            info: Any = client.info("server")
+            version = f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}"
+            yield RedisServer(f"redis://127.0.0.1:{port}/0", process.pid, version, client)
+        finally:
+            client.close()
+            process.terminate()
+            process.wait(10)
+
+
+def _await(client: Redis) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            client.ping()
+        except RedisConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

@@ -10,7 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import structlog
 from redis.exceptions import BusyLoadingError, RedisError
@@ -98,7 +98,7 @@ class Engine:
         self._clock_offset = 0.0
         self._outcomes: dict[str, int] = {}
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> Self:
         self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(self._fetcher_count)]
         self._committer = asyncio.create_task(self._commit_batches())
         return self

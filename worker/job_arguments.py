@@ -1,7 +1,7 @@
 """The arguments of jobs (contract.md section 3), checked before anything is done."""
 
 import math
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -9,28 +9,33 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from worker.domain.handle import normalize_handle
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0  # ten years: more is a mistake, and would not fit a date any more
-PERSONAL = frozenset({"to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url"})
+PERSONAL = frozenset(
+    {"event", "to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url"}
+)
 
 
 class InvalidJobError(ValueError):
-    """A job's arguments are wrong; `detail` lists each: field, what is accepted, and the value where it is not personal."""
+    """A job's arguments are wrong; `detail` lists each: field, what is accepted, the value where it is not personal."""
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         super().__init__("; ".join(f"{entry['field']}: {entry['message']}" for entry in detail))
         self.detail = detail
 
 
+_CHAT_ID_ACCEPTED = "a UUID such as 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 is accepted"
+
+
 def _chat_id(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("a UUID such as 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 is accepted")
+        raise ValueError(_CHAT_ID_ACCEPTED)  # noqa: TRY004 (pydantic turns ValueError into its own error)
     try:
-        return str(UUID(value)) if len(value) == 36 else _no_chat_id()
+        return str(UUID(value)) if len(value) == 36 else _refuse_chat_id()
     except ValueError:
-        return _no_chat_id()
+        return _refuse_chat_id()
 
 
-def _no_chat_id() -> str:
-    raise ValueError("a UUID such as 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 is accepted")
+def _refuse_chat_id() -> str:
+    raise ValueError(_CHAT_ID_ACCEPTED)
 
 
 def _reference(value: str) -> str:
@@ -48,7 +53,7 @@ def _handle(value: str) -> str:
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a number of seconds is accepted")
+        raise ValueError("a number of seconds is accepted")  # noqa: TRY004 (as above)
     if not math.isfinite(value) or not 0 < value <= LONGEST_SECONDS:
         raise ValueError("a finite number of seconds above 0 is accepted")
     return float(value)
@@ -120,6 +125,13 @@ class ForgetHandle(Arguments):
     """Arguments of `forget_handle`."""
 
     handle: Handle
+
+
+class HearWebhook(Arguments):
+    """Arguments of `hear_webhook`, which the web process queues: an event as worker/linq/webhook.py read it."""
+
+    kind: Literal["started", "stopped"]
+    event: dict[str, Any]
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -12,17 +12,25 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
+from worker.commands import NotNowError, call_linq, find_direct_chat
+from worker.hearing import hear_started, hear_stopped
 from worker.job_arguments import (
+    HearWebhook,
     InvalidJobError,
     RequestLocation,
+    StopSharing,
     TrackLocation,
     UntrackLocation,
     read_arguments,
 )
+from worker.linq.classification import rejection
+from worker.linq.client import LinqClient, LinqError
+from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.services import Services
 from worker.watching import Result, already_tracked, poll_soon, settle_request, unwatch, watch
 
 POLL_SECONDS = 20.0  # one tick polls at most so long; the next ones take over
+WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
 
 Context = dict[str, Any]
@@ -50,7 +58,9 @@ async def request_location(context: Context, arguments: RequestLocation) -> Resu
     """Ask a contact to share and publish positions until the share ends."""
     services: Services = context["services"]
     services.need_engine()
-    chat_id = _chat(arguments.chat_id)
+    chat_id = await _find_chat(context, arguments, arguments.message)
+    if isinstance(chat_id, dict):
+        return chat_id
     share, own = await watch(
         services,
         job_id=context["job_id"],
@@ -68,7 +78,9 @@ async def track_location(context: Context, arguments: TrackLocation) -> Result:
     """Publish the positions of a chat without asking anybody."""
     services: Services = context["services"]
     engine = services.need_engine()
-    chat_id = _chat(arguments.chat_id)
+    chat_id = await _find_chat(context, arguments, None)
+    if isinstance(chat_id, dict):
+        return chat_id
     share, own = await watch(services, job_id=context["job_id"], chat_id=chat_id, asked=False, **_wishes(arguments))
     if not own:
         return already_tracked(chat_id, share, asked=False)
@@ -100,10 +112,57 @@ async def trim(context: Context) -> None:
     await services.store.trim()
 
 
-def _chat(chat_id: str | None) -> str:
-    if chat_id is None:
-        raise NotImplementedError("requests by handle")
-    return chat_id
+async def stop_sharing(context: Context, arguments: StopSharing) -> Result:
+    """Ask Linq to end the contact's share; its end is on the stream when it has really come."""
+    services: Services = context["services"]
+
+    async def stop(linq: LinqClient) -> bool:
+        reply = await linq.stop_sharing(arguments.chat_id, arguments.handle)
+        if reply.status != 404 and (reply.failure is not None or not 200 <= reply.status < 300):
+            raise LinqError(reply)
+        return reply.status != 404
+
+    return {"status": "stopping" if await call_linq(services, stop) else "not_sharing"}
+
+
+async def hear_webhook(context: Context, arguments: HearWebhook) -> Result:
+    """Take in a webhook that the web process has stored."""
+    services: Services = context["services"]
+    last_try = context["job_try"] >= WEBHOOK_TRIES
+    try:
+        if arguments.kind == "started":
+            started = msgspec.convert(arguments.event, SharingStarted)
+            outcome = await hear_started(services, started, job_id=context["job_id"], last_try=last_try)
+        else:
+            outcome = await hear_stopped(services, msgspec.convert(arguments.event, SharingStopped), last_try=last_try)
+    except msgspec.ValidationError as error:
+        raise InvalidJobError([{"field": "event", "message": str(error)}]) from None
+    log.info("webhook_heard", kind=arguments.kind, outcome=outcome)
+    if outcome == "updated":
+        poll_soon(services.engine)
+    return {"status": outcome}
+
+
+async def _find_chat(context: Context, arguments: RequestLocation | TrackLocation, message: str | None) -> str | Result:
+    """Give the chat that a job is about; the job's result where there is none."""
+    services: Services = context["services"]
+    if arguments.chat_id is not None:
+        return arguments.chat_id
+    to, line = str(arguments.to), str(arguments.from_)
+    chat_id = await find_direct_chat(services, to, line)
+    if chat_id is not None:
+        return chat_id
+    if message is None:
+        return {"status": "rejected", "reason": "chat_not_found", "code": None}
+    try:
+        created = await call_linq(
+            services,
+            lambda linq: linq.create_chat(from_=line, to=to, text=message, idempotency_key=context["job_id"]),
+        )
+    except LinqError as error:
+        return {"status": "rejected", "reason": rejection(error.status, error.code), "code": error.code}
+    await services.store.chats.put_between(to, line, created.id)
+    return created.id
 
 
 def _wishes(arguments: RequestLocation | TrackLocation) -> dict[str, Any]:
@@ -120,7 +179,7 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
     """Make the function that arq calls: validate, bind the job to the log, and let Redis' outages pass."""
 
     async def run(context: Context, /, **given: Any) -> Result:
-        name = job.__name__  # type: ignore[attr-defined]  # functions have one
+        name = job.__name__
         with structlog.contextvars.bound_contextvars(job_id=context["job_id"], job=name):
             try:
                 arguments = read_arguments(model, given)
@@ -136,6 +195,9 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
                 raise
             try:
                 return await job(context, arguments)
+            except NotNowError as error:
+                log.info("job_delayed", seconds=error.seconds)
+                raise Retry(defer=error.seconds) from None
             except (RedisConnectionError, RedisTimeoutError) as error:
                 log.warning("job_delayed", error=type(error).__name__)
                 raise Retry(defer=RETRY_SECONDS) from None
@@ -155,4 +217,6 @@ JOBS: dict[str, Job] = {
     "request_location": _validated(request_location, RequestLocation),
     "track_location": _validated(track_location, TrackLocation),
     "untrack_location": _validated(untrack_location, UntrackLocation),
+    "stop_sharing": _validated(stop_sharing, StopSharing),
+    "hear_webhook": _validated(hear_webhook, HearWebhook),
 }

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from config.logging import configure_logging
 from config.redis import ServerError, check_server, connect
 from config.settings import Settings
-from worker import queue
+from worker import metrics, queue
 from worker.engine import FETCHERS, Engine
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
@@ -46,7 +46,7 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
+        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.WORKER)
     redis = connect(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)

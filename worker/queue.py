@@ -44,8 +44,9 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
     functions = [func(run, name=name) for name, run in jobs.JOBS.items()]  # type: ignore[arg-type]  # arq's protocol wants __qualname__
     functions.append(func(jobs.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
-        cron(jobs.poll_due, name="cron:poll_due", second=set(range(60)), max_tries=1),
-        cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),
+        # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
+        cron(jobs.poll_due, name="cron:poll_due", second=set(range(60)), max_tries=1),  # type: ignore[arg-type]
+        cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(
         functions,

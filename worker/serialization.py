@@ -24,7 +24,6 @@ class _Job(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Job).decode
-_encode = msgspec.json.Encoder(enc_hook=lambda value: _plain(value)).encode
 
 
 def make_reader(functions: Collection[str]) -> Callable[[bytes], dict[str, Any]]:
@@ -75,3 +74,6 @@ def _plain(value: object) -> object:
         detail = getattr(value, "detail", None)
         return {"error": type(value).__name__, "detail": str(value) if detail is None else detail}
     raise NotImplementedError(f"{type(value).__name__} is not JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -16,7 +16,7 @@ from worker.store.shares import Loaded
 _NAMESPACE = uuid.UUID("6f0c9a6e-5b0e-5c39-8a43-0a3a0c6b1f10")
 _SETTLE_SECONDS = 14.0  # a prompt takes 10 s at most, the read that may follow it is given the rest
 _LOOK_AGAIN_SECONDS = 0.1
-_CHANGE_TRIES = 50  # a chat changes at most a few times a second
+CHANGE_TRIES = 50  # a chat changes at most a few times a second
 
 Result = dict[str, Any]
 
@@ -47,7 +47,7 @@ async def watch(
     settings = services.settings
     shares = services.store.shares
     share_id = share_id_of(job_id, chat_id)
-    for _ in range(_CHANGE_TRIES):
+    for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)
         if loaded.share is not None and loaded.share.share_id == share_id:
             return loaded.share, True
@@ -110,7 +110,7 @@ def already_tracked(chat_id: str, share: Share, *, asked: bool) -> Result:
 async def unwatch(services: Services, chat_id: str) -> bool:
     """End the watch of a chat; give whether it was watched. Nothing changes upstream."""
     shares = services.store.shares
-    for _ in range(_CHANGE_TRIES):
+    for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)
         if loaded.live is None:
             return False

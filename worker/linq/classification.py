@@ -94,16 +94,17 @@ def prompt_outcome(reply: Reply) -> PromptOutcome:
             return Later("chat_being_created", reply.retry_after)
         if code not in _CONFLICT:
             return AlreadySharing()
-    return Rejected(_rejection(status, code), status, code, error_detail(envelope.message, status))
+    return Rejected(rejection(status, code), status, code, error_detail(envelope.message, status))
 
 
-def _rejection(status: int, code: int | None) -> RejectionReason:
+def rejection(status: int, code: int | None) -> RejectionReason:
+    """Name why Linq refused for good, as `location.request.rejected` says it (contract.md section 4)."""
     if status == 403:
         return _FORBIDDEN.get(code, "forbidden")
     if status == 404:
         return "chat_not_found"
     if status == 409:
-        return _CONFLICT[code]
+        return _CONFLICT.get(code, "invalid_request")
     return "invalid_request"
 
 

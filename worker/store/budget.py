@@ -1,6 +1,7 @@
 """The account's limits, shared by every worker on this Redis: the request budget, its throttling, and the pause."""
 
-from typing import NamedTuple
+from collections.abc import Awaitable
+from typing import NamedTuple, cast
 
 from redis.asyncio import Redis
 
@@ -55,12 +56,13 @@ class Budget:
 
     async def paused(self) -> Pause | None:
         """Give the pause, None when there is none."""
-        kept = await self._redis.hgetall(self._keys.pause)
+        # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
+        kept = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._keys.pause))
         if not kept:
             return None
         return Pause(kept[b"reason"].decode(), float(kept[b"since"]), float(kept[b"probe_at"]))
 
     async def rate(self) -> float:
         """Give the requests per second allowed at the last cut; recovers from there as policy.recovered_rate says."""
-        kept = await self._redis.hget(self._keys.budget, "rate")
+        kept = await cast("Awaitable[bytes | None]", self._redis.hget(self._keys.budget, "rate"))
         return min(self._ceiling, float(kept)) if kept else self._ceiling

@@ -46,7 +46,7 @@ class DeadLetters:
         # A secret may be cut in two by the limit: mask first.
         text = payload if isinstance(payload, str) else payload.decode("utf-8", "replace")
         text = self._mask(text).encode("utf-8", "replace")[:MOST_PAYLOAD_BYTES].decode("utf-8", "ignore")
-        fields = {
+        fields: dict[Any, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "kind": kind,
             "reason": reason,
@@ -54,10 +54,7 @@ class DeadLetters:
             "payload": text,
             "reference": reference,
         }
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.xadd(self._keys.dead_letters, fields, maxlen=MOST_ENTRIES, approximate=True)
-            pipeline.hincrby(self._keys.dead_letter_counts, kind, 1)
-            await pipeline.execute()
+        await self._redis.xadd(self._keys.dead_letters, fields, maxlen=MOST_ENTRIES, approximate=True)
         return True
 
     def _mask(self, text: str) -> str:

@@ -25,11 +25,6 @@ class Keys:
         return f"{self.prefix}:dead-letters"
 
     @property
-    def dead_letter_counts(self) -> str:
-        """Name the hash that counts dead letters by kind."""
-        return f"{self.prefix}:dead-letters:counts"
-
-    @property
     def latest(self) -> str:
         """Begin the name of a chat's latest view."""
         return f"{self.prefix}:latest:"
@@ -67,3 +62,15 @@ class Keys:
     def muted(self, chat_id: str) -> str:
         """Name the mark that a chat's bad replies are kept already (contract.md 5: one per chat and minute)."""
         return f"{self.prefix}:muted:{chat_id}"
+
+    def heard(self, digest: str) -> str:
+        """Name the mark that a webhook's event has been stored."""
+        return f"{self.prefix}:heard:{digest}"
+
+    def chat(self, chat_id: str) -> str:
+        """Name what is remembered of a chat."""
+        return f"{self.prefix}:chat:{chat_id}"
+
+    def pair(self, contact_digest: str, line_digest: str) -> str:
+        """Name the memory of which 1:1 chat a contact and a line have."""
+        return f"{self.prefix}:pair:{contact_digest}:{line_digest}"

@@ -16,6 +16,7 @@ class Scripts:
     def __init__(self, redis: Redis) -> None:
         self.claim = _register(redis, "claim")
         self.commit = _register(redis, "commit")
+        self.hear = _register(redis, "hear")
         self.pause = _register(redis, "pause")
         self.take = _register(redis, "take")
         self.throttle = _register(redis, "throttle")

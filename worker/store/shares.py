@@ -4,8 +4,8 @@ All times are float seconds since 1970 (UTC) of Redis' clock; due times carry mi
 every other due time of its chat.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from worker.domain.handle import handle_digest
 from worker.domain.life import Circumstances, Limits, Turn
 from worker.domain.policy import MOST_ANNOUNCED, Fleet
-from worker.domain.share import NOTHING, Share, Tally, pack, tally, unpack
+from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
@@ -60,6 +60,13 @@ class Loaded(NamedTuple):
     circumstances: Circumstances
     live: Share | None
     before: Tally
+
+
+class Overview(NamedTuple):
+    """The fleet in numbers: watched shares by phase, and the seconds by which the most overdue one is late."""
+
+    phases: dict[Phase, int]
+    lag: float
 
 
 class Shares:
@@ -199,7 +206,8 @@ class Shares:
 
     async def shown_in(self, handle: str) -> list[str]:
         """Give the watched chats that show a handle's position now."""
-        members = await self._redis.smembers(self._keys.handle + handle_digest(handle))
+        # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
+        members = await cast("Awaitable[set[bytes]]", self._redis.smembers(self._keys.handle + handle_digest(handle)))
         return sorted(member.decode() for member in members)
 
     async def watched(self, page: int = 500) -> AsyncIterator[list[tuple[str, Share, float]]]:
@@ -218,6 +226,16 @@ class Shares:
                 if state is not None
             ]
             start += page
+
+    async def overview(self) -> Overview:
+        """Give how many chats are watched, and how late the most overdue one is."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hmget(self._keys.fleet, list(PHASES))
+            pipeline.zrange(self._keys.due, 0, 0, withscores=True)
+            pipeline.time()
+            counts, first, time = await pipeline.execute()
+        lag = max(0.0, time[0] + time[1] / 1e6 - first[0][1]) if first else 0.0
+        return Overview({phase: int(count or 0) for phase, count in zip(PHASES, counts, strict=True)}, lag)
 
     def _circumstances(self, rate: float, sums: Iterable[Any]) -> Circumstances:
         weights, tracking, wanted, accepted, announced = (float(value) for value in sums)

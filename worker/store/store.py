@@ -5,7 +5,9 @@ from redis.asyncio import Redis
 from config.settings import Settings
 from worker.domain.life import Limits
 from worker.store.budget import Budget
+from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
+from worker.store.inbox import Inbox
 from worker.store.keys import Keys
 from worker.store.shares import Shares
 
@@ -27,6 +29,8 @@ class Store:
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
         self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
+        self.chats = Chats(redis, self.keys)
+        self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)
         self._retention = settings.events_retention_seconds
 
     async def trim(self) -> None:

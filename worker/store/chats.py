@@ -1,0 +1,48 @@
+"""What is remembered of chats that Linq was asked about; only digests of handles are kept."""
+
+from typing import cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from worker.domain.handle import handle_digest
+from worker.store.keys import Keys
+
+REMEMBERED_SECONDS = 86_400  # lines and members of a chat change seldom
+
+
+class KnownChat(msgspec.Struct, frozen=True):
+    """A chat: whether it is a group (None: unknown), and digests of our line and of the contacts."""
+
+    is_group: bool | None
+    line: str | None
+    contacts: list[str]
+
+
+class Chats:
+    """The memory of chats under one KEY_PREFIX."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    async def get(self, chat_id: str) -> KnownChat | None:
+        """Give what is remembered of a chat."""
+        kept = cast("bytes | None", await self._redis.get(self._keys.chat(chat_id)))
+        return None if kept is None else msgspec.json.decode(kept, type=KnownChat)
+
+    async def put(self, chat_id: str, *, is_group: bool | None, line: str | None, contacts: list[str]) -> KnownChat:
+        """Remember a chat; handles in normal form."""
+        known = KnownChat(is_group, line and handle_digest(line), [handle_digest(contact) for contact in contacts])
+        await self._redis.set(self._keys.chat(chat_id), msgspec.json.encode(known), ex=REMEMBERED_SECONDS)
+        return known
+
+    async def between(self, contact: str, line: str) -> str | None:
+        """Give the 1:1 chat of a contact and a line, where it is remembered."""
+        kept = await self._redis.get(self._keys.pair(handle_digest(contact), handle_digest(line)))
+        return None if kept is None else kept.decode()
+
+    async def put_between(self, contact: str, line: str, chat_id: str) -> None:
+        """Remember the 1:1 chat of a contact and a line."""
+        key = self._keys.pair(handle_digest(contact), handle_digest(line))
+        await self._redis.set(key, chat_id, ex=REMEMBERED_SECONDS)

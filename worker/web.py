@@ -1,0 +1,202 @@
+"""The web process: receives Linq's webhooks, and tells whether all is well (contract.md section 7).
+
+A delivery is verified, understood and stored as a job; the work is a worker's. It is answered with 204 only once it is
+stored, and with 503 where it cannot be, so that Linq sends it again.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Generator
+from typing import Literal
+
+import msgspec
+import structlog
+import uvicorn
+import uvloop
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from config.logging import configure_logging
+from config.redis import connect
+from config.settings import Settings
+from worker import metrics
+from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
+from worker.store.store import Store
+
+MOST_BODY_BYTES = 256 * 1024
+REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is found out well before
+ANSWER_SECONDS = 1.5
+
+log = structlog.get_logger("web")
+
+
+class Receiver:
+    """The routes of the web process."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._secrets = settings.linq_webhook_secrets
+        self._store = store
+
+    async def receive(self, request: Request) -> Response:
+        """POST /webhooks/linq."""
+        status, outcome = await self._receive(request)
+        metrics.WEBHOOKS.labels(outcome).inc()
+        log.debug("webhook", outcome=outcome)
+        if status == 204:
+            return Response(status_code=204)
+        # What was not read to its end cannot be followed by another request on the same connection.
+        headers = {"Connection": "close"} if status == 413 else None
+        return JSONResponse({"error": outcome}, status, headers=headers)
+
+    async def _receive(self, request: Request) -> tuple[int, str]:
+        if not self._secrets:
+            return 503, "no_secret_set"
+        try:
+            body = await _read_body(request)
+        except ClientDisconnect:
+            return 400, "disconnected"
+        if body is None:
+            return 413, "too_large"
+        try:
+            event_id = verify(self._secrets, request.headers, body)
+        except SignatureError as error:
+            log.warning("webhook_refused", error=type(error).__name__)
+            return 401, "bad_signature"
+        try:
+            event = parse_event(body, now=time.time())
+        except NotAnEventError as error:
+            return await self._keep(body, str(error))
+        if isinstance(event, Ignored):
+            return 204, "ignored"
+        kind: Literal["started", "stopped"] = "started" if isinstance(event, SharingStarted) else "stopped"
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                new = await self._store.inbox.put(event_id, kind, msgspec.to_builtins(event))
+        except (RedisError, OSError):
+            log.error("webhook_not_stored", consequence="Linq sends it again")  # noqa: TRY400 (Redis is away)
+            return 503, "not_stored"
+        return 204, "accepted" if new else "duplicate"
+
+    async def _keep(self, body: bytes, fault: str) -> tuple[int, str]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._store.dead_letters.add("webhook", "not_an_event", payload=body, detail={"fault": fault})
+        except (RedisError, OSError):
+            return 503, "not_stored"
+        metrics.DEAD_LETTERS.labels("webhook").inc()
+        return 400, "not_an_event"
+
+    async def alive(self, _: Request) -> Response:
+        """GET /healthz."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        """GET /readyz."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                pause = await self._store.budget.paused()
+        except (RedisError, OSError):
+            return JSONResponse({"ready": False, "reasons": ["Redis does not answer"]}, 503)
+        if pause is not None:
+            return JSONResponse({"ready": False, "reasons": [f"polling is paused: {pause.reason}"]}, 503)
+        return JSONResponse({"ready": True, "reasons": []})
+
+    async def show_metrics(self, _: Request) -> Response:
+        """GET /metrics: this process' counters, and the fleet as Redis has it."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                overview = await self._store.shares.overview()
+                pause = await self._store.budget.paused()
+                rate = await self._store.budget.rate()
+        except (RedisError, OSError):
+            return Response("Redis does not answer\n", 503)
+        metrics.DUE_LAG_SECONDS.set(overview.lag)
+        for phase, count in overview.phases.items():
+            metrics.SHARES.labels(phase).set(count)
+        metrics.RATE_LIMIT.set(rate)
+        metrics.PAUSED.set(pause is not None)
+        return Response(generate_latest(metrics.WEB), media_type=CONTENT_TYPE_LATEST)
+
+
+def make_app(settings: Settings, store: Store) -> Starlette:
+    """Build the web application over a store."""
+    receiver = Receiver(settings, store)
+
+    @contextlib.asynccontextmanager
+    async def closing(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await store.redis.aclose()
+
+    return Starlette(
+        routes=[
+            Route("/webhooks/linq", receiver.receive, methods=["POST"]),
+            Route("/healthz", receiver.alive),
+            Route("/readyz", receiver.ready),
+            Route("/metrics", receiver.show_metrics),
+        ],
+        lifespan=closing,
+    )
+
+
+async def _read_body(request: Request) -> bytes | None:
+    """Read the body; None when it is over the limit, of which no more is read."""
+    with contextlib.suppress(ValueError):
+        if int(request.headers.get("content-length", "0")) > MOST_BODY_BYTES:
+            return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but its signals are handled here: it would end with the signal's status instead of 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def run_web(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; give the exit status: 1 when the address cannot be listened on."""
+    configure_logging(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    redis = connect(settings, socket_timeout=REDIS_SECONDS)
+    server = _Server(
+        uvicorn.Config(
+            make_app(settings, Store(redis, settings)),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
+        )
+    )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    if not settings.linq_webhook_secrets:
+        log.warning("no_webhook_secret", consequence="deliveries are answered with 503; set LINQ_WEBHOOK_SECRET")
+    try:
+        await server.serve()
+    except SystemExit:
+        return 1
+    return 0 if server.started else 1

@@ -1,17 +1,16 @@
 """Commands about events: tail, schema."""
 
-import math
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.arguments import EVENT_TYPE, STARTING_POINT
 from worker.cli.connection import with_client
-from worker.cli.output import as_json, clean, print_json, print_table
+from worker.cli.output import as_json, print_json, print_table
+from worker.wording import describe_event
 
 if TYPE_CHECKING:
     from worker.client import Event, LocationClient
@@ -88,64 +87,11 @@ def _show_json(event: "Event") -> None:
 
 def _shower() -> "Callable[[Event], None]":
     def show(event: "Event") -> None:
-        line = describe(event)
+        line = describe_event(event)
         styled = "NO_COLOR" not in os.environ
         click.echo(click.style(line, fg=_COLOURS.get(event.type, _OTHER_COLOUR)) if styled else line)
 
     return show
-
-
-def describe(event: "Event") -> str:
-    """One line for people: when, what, which chat, who, and what the type has to say."""
-    chat = (event.chat_id or "chert")[:8]
-    fields = [
-        event.time[11:19].ljust(8),
-        event.type.removeprefix("location.").ljust(18),
-        chat.ljust(8),
-        event.subject.ljust(16),
-        _details(event),
-        f"[{event.reference}]" if event.reference else "",
-    ]
-    return clean("  ".join(fields).rstrip())
-
-
-def _details(event: "Event") -> str:
-    try:
-        data = event.data
-        if event.type == "location.updated":
-            return _describe_position(data)
-        said = {
-            name: value
-            for name, value in data.items()
-            if name not in {"chat_id", "share_id", "handle"} and value is not None
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "not one of this project's events"
-    return ", ".join(f"{name} {value}" for name, value in said.items())
-
-
-def _describe_position(data: dict[str, Any]) -> str:
-    longitude, latitude = data["geometry"]["coordinates"][:2]
-    known = data["properties"]
-    age = seconds_between(known["updated_at"], known["received_at"])
-    parts = [f"{latitude:.5f}, {longitude:.5f}", known["locality"] or known["address"] or ""]
-    if not math.isnan(age):
-        parts.append(f"{age:.0f} s old")
-    return "  ".join(part for part in parts if part)
-
-
-def seconds_between(earlier: str | None, later: str | None) -> float:
-    """Seconds from one RFC 3339 time to another; not a number where one is missing or unreadable."""
-    try:
-        return (_moment(later) - _moment(earlier)).total_seconds()
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _moment(text: str | None) -> datetime:
-    if text is None:
-        raise ValueError("no time")
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 @click.command()

@@ -7,7 +7,8 @@ import click
 
 from worker.cli.arguments import CHAT_ID
 from worker.cli.connection import with_client
-from worker.cli.output import as_json, clean, print_json, print_table
+from worker.cli.output import as_json, print_json, print_table
+from worker.wording import clean, describe_share, in_words
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -41,8 +42,6 @@ def status(*, chat_id: str | None, as_json: bool) -> int:
 
 
 async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
-    from worker.cli.watched import describe_share  # noqa: PLC0415
-
     loaded = await store.shares.load(chat_id)
     if loaded.share is None:
         raise click.ClickException(
@@ -61,8 +60,6 @@ async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
 
 
 async def _show_all(store: "Store", *, as_json: bool) -> int:
-    from worker.cli.watched import describe_share, in_words  # noqa: PLC0415
-
     seconds, microseconds = await store.redis.time()
     now = seconds + microseconds / 1e6
     rows: list[tuple[object, ...]] = []

@@ -10,15 +10,12 @@ from typing import Any
 
 import click
 
+from worker.wording import clean
+
 # A bar is worth its flicker only where the work lasts.
 _LONG = 2000
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-
-
-def clean(text: object) -> str:
-    """Text that came from elsewhere, without characters that a terminal would obey."""
-    return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
 def print_json(value: Any) -> None:

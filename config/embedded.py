@@ -109,25 +109,10 @@ class EmbeddedRedis:
             else ["--port", "0", "--unixsocket", str(self._directory / "socket"), "--unixsocketperm", "700"]
         )
         kept = ["--appendonly", "yes", "--appendfsync", "always"] if self._persistence else ["--appendonly", "no"]
-        with log.open("ab") as output:
-            # A session of its own: Ctrl-C in a terminal must reach the owner first, which still needs the server.
-            self._server = subprocess.Popen(  # noqa: S603 (a server's binary by its full path)
-                [
-                    self._binary,
-                    *address,
-                    "--dir",
-                    self._directory,
-                    "--save",
-                    "",
-                    *kept,
-                    "--maxmemory-policy",
-                    "noeviction",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        try:
+            self._server = self._run([*address, "--dir", str(self._directory), "--save", "", *kept], log)
+        except OSError as error:
+            raise EmbeddedRedisError(f"{self._binary} did not start: {error.strerror}") from error
         self._watchdog = subprocess.Popen(  # noqa: S603 (our own script)
             ["/bin/sh", "-c", _WATCHDOG, "sh", str(self._server.pid), str(self._directory)],
             stdin=subprocess.PIPE,
@@ -141,6 +126,17 @@ class EmbeddedRedis:
                 last = log.read_text(errors="replace").strip().splitlines()[-1:]
                 raise EmbeddedRedisError(f"{self._binary} did not start: {''.join(last) or 'it said nothing'}")
             time.sleep(0.01)
+
+    def _run(self, options: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            # A session of its own: Ctrl-C in a terminal must reach the owner first, which still needs the server.
+            return subprocess.Popen(  # noqa: S603 (a server by its full path)
+                [self._binary, *options, "--maxmemory-policy", "noeviction"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _answers(self) -> bool:
         try:

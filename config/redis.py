@@ -5,18 +5,18 @@ Only connecting is repeated (the first command after an outage, and the PING tha
 errors in the middle of a command reach the caller, who knows whether the command may be repeated.
 """
 
+import asyncio
 import socket
 from typing import Any, NamedTuple
 
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import FullJitterBackoff
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.address import parse_address
 from config.settings import Settings
@@ -128,23 +128,41 @@ def _pool(settings: Settings, decode_responses: bool, socket_timeout: float) -> 
         "decode_responses": decode_responses,
         "socket_timeout": socket_timeout,
         "socket_connect_timeout": min(_CONNECT_TIMEOUT, socket_timeout),
-        "health_check_interval": _HEALTH_CHECK_INTERVAL,
         # redis-py also asks this object about failed commands, but repeats none while retry_on_error is empty.
         "retry": Retry(
             FullJitterBackoff(cap=_RETRY_CAP, base=_RETRY_BASE),
             _CONNECT_RETRIES,
-            # A refused connection is an OSError at this depth; redis-py's stub names RedisError only.
-            supported_errors=(RedisConnectionError, RedisTimeoutError, OSError),  # type: ignore[arg-type]
+            # Refused, closed, not there, not resolved. Not a time-out: the caller has waited long enough.
+            supported_errors=(RedisConnectionError, ConnectionError, FileNotFoundError, socket.gaierror),  # type: ignore[arg-type] # redis-py means any exception
         ),
     }
     if "path" not in address.options:
-        arguments |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
+        arguments |= {
+            "socket_keepalive": True,
+            "socket_keepalive_options": _keepalive_options(),
+            "health_check_interval": _HEALTH_CHECK_INTERVAL,
+            "redis_connect_func": _greet,
+        }
     arguments |= address.options
+    if "path" in address.options:
+        # On a Unix socket redis-py logs in past `_greet`, and nothing on the way drops idle connections.
+        arguments.pop("health_check_interval", None)
     if not address.sentinels:
         return ConnectionPool(**arguments)
     return _SentinelPool(  # type: ignore[no-untyped-call] # redis-py has no types here
         address.master, _sentinel(address.sentinels, arguments), **arguments
     )
+
+
+async def _greet(connection: AbstractConnection) -> None:
+    """Log in on a new connection, without redis-py's health check.
+
+    redis-py 5.3 would check the health of the connection that it is making; where that fails (a server that hangs or
+    refuses us) it would connect again and check again, one call within the other, for ever.
+    """
+    now = asyncio.get_running_loop().time()
+    connection.next_health_check = now + connection.health_check_interval
+    await connection.on_connect()
 
 
 def _keepalive_options() -> dict[int, int]:
@@ -155,7 +173,7 @@ def _keepalive_options() -> dict[int, int]:
 
 def _sentinel(hosts: tuple[tuple[str, int], ...], arguments: dict[str, Any]) -> Sentinel:
     """Sentinels reached with the same user, password and time-outs as the master, which redis-py would leave out."""
-    shared = {name: value for name, value in arguments.items() if name not in {"db", "decode_responses"}}
+    shared = {name: value for name, value in arguments.items() if name not in {"db", "decode_responses", "retry"}}
     sentinel = Sentinel([])  # type: ignore[no-untyped-call] # redis-py has no types here
     for host, port in hosts:
         client: Redis = Redis(connection_pool=ConnectionPool(_SentinelConnection, host=host, port=port, **shared))

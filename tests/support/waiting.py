@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 Seen = TypeVar("Seen")
 
@@ -12,9 +12,11 @@ _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.1
 
 
-async def wait_until(
-    predicate: Callable[[], Seen | Awaitable[Seen]], description: str, *, deadline: float = 10
-) -> Seen:
+@overload
+async def wait_until(predicate: Callable[[], Awaitable[Seen]], description: str, *, deadline: float = 10) -> Seen: ...
+@overload
+async def wait_until(predicate: Callable[[], Seen], description: str, *, deadline: float = 10) -> Seen: ...
+async def wait_until(predicate: Callable[[], Any], description: str, *, deadline: float = 10) -> Any:
     """Ask `predicate` (a function, plain or async) until it answers something true, and return that answer.
 
     An AssertionError of the predicate counts as "not yet", so that it may make several assertions. After `deadline`

@@ -20,6 +20,7 @@ help:  ## Show this list
 
 .PHONY: install
 install: $(VENV)/.installed  ## Make .venv with everything for use and development
+	@echo "Ready: $(BIN)/location-worker --help"
 
 .PHONY: demo
 demo: $(VENV)/.runtime  ## Watch it work on a Redis and a stand-in API of its own (SECONDS=60 ends it)

@@ -36,7 +36,6 @@ CONFIRM_SECONDS = 30.0  # contract 4: two reads that do not list a handle lie at
 EXPIRY_GRACE_SECONDS = 60.0  # contract 4: after `ends_at`, a newer position may come this long
 BEFORE_END_SECONDS = 2.0  # polling-policy.md: one read just before a planned end
 HINT_OFFSETS = (
-    0.0,
     1.0,
     2.0,
     3.0,
@@ -45,6 +44,7 @@ HINT_OFFSETS = (
     12.0,
     20.0,
 )  # a first position takes a second or two (linq-api.md 5.2)
+FIRST_LOOK_SECONDS = 2.0  # where a webhook may bring one read forward only, a position should be there by then
 HINT_EVERY_SECONDS = 10.0  # polling-policy.md: duplicates of a webhook cost nothing
 FIRST_POSITION_SECONDS = 600.0  # a share that was announced but never listed is not "gone" before this
 LAST_READ_GRACE_SECONDS = 300.0  # an unanswered request is let go after this when even the last read fails
@@ -186,7 +186,6 @@ class Turn:
         It may come late: where the share has gone on meanwhile, only what is still of use is taken.
         """
         share = self.share
-        limits = self.circumstances.limits
         if share.ended is not None or share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
             self._schedule()
             return
@@ -285,10 +284,10 @@ class Turn:
                 lower, upper = self._bounds()
                 seconds = policy.backoff(share.failures, lower=lower, upper=upper, chance=self.chance)
                 share.rule = "backoff"
-                if share.expires_at is not None and share.pace is None and not self._anybody_shares():
-                    if self.now >= share.expires_at + LAST_READ_GRACE_SECONDS:
-                        self._expire_request()
-                        return
+                waiting = share.expires_at is not None and share.pace is None and not self._anybody_shares()
+                if waiting and self.now >= (share.expires_at or 0.0) + LAST_READ_GRACE_SECONDS:
+                    self._expire_request()
+                    return
             case Throttled(retry_after=retry_after):
                 usual = THROTTLED_SECONDS if retry_after is None else retry_after
                 seconds = min(usual, LONGEST_WAIT_SECONDS)
@@ -435,8 +434,7 @@ class Turn:
             return False
         person = self._person(handle)
         began = created_at if began_at is None else began_at
-        latecomer = person.stopped_at is not None and began <= person.stopped_at
-        if latecomer or (person.heard_at is not None and created_at < person.heard_at):
+        if began <= _known_end(person) or (person.heard_at is not None and created_at < person.heard_at):
             return False
         if person.sharing and person.began_at is not None and began < person.began_at:
             return False
@@ -452,6 +450,8 @@ class Turn:
             if share.hint_at is None or self.now - share.hint_at >= HINT_EVERY_SECONDS:
                 share.hint_at = self.now
         self._read_now()
+        if fresh and share.lower is not None and share.lower > FIRST_LOOK_SECONDS:
+            self.due = self.now + FIRST_LOOK_SECONDS  # the one read that a webhook may bring forward (contract 3)
         return True
 
     def hear_stopped(self, handle: str, *, began_at: int | None, ended_at: int | None, created_at: int) -> bool:
@@ -461,16 +461,23 @@ class Turn:
             return False
         person = self._person(handle)
         end = created_at if ended_at is None else ended_at
-        if not person.sharing:
-            # Perhaps it overtook its `started`: that one is to be known for a latecomer.
-            person.stopped_at = max(end, person.stopped_at or 0)
+        if end <= _known_end(person):
             return False
-        if began_at is not None and person.began_at is not None:
+        if not person.sharing:
+            self._read_now()
+            if began_at is None or began_at <= max(_known_end(person), share.begun_at * NANO):
+                # Perhaps it overtook its `started`: that one is to be known for a latecomer.
+                person.stopped_at = end
+                return True
+            # It began and ended unseen within this share: the same as if its `started` had come first.
+            person.heard_at = created_at
+            person.began_at = began_at
+            person.ends_at = None
+            self._start(person, detected_by="webhook")
+        elif began_at is not None and person.began_at is not None:
             if began_at < person.began_at:
                 return False
         elif person.heard_at is not None and created_at < person.heard_at:
-            return False
-        if person.stopping_at is not None and person.stopping_at >= end:
             return False
         person.stopping_at = end
         self._read_now()
@@ -639,6 +646,9 @@ class Turn:
         if share.ended is not None:
             self.due = None
             return
+        if any(person.stopping_at is not None for person in share.people):
+            self._read_now()
+            return
         lower, upper = self._bounds()
         if share.pace is not None:
             seconds, share.rule = lower, "minimum"
@@ -707,8 +717,9 @@ class Turn:
             elapsed = now - share.hint_at
             for offset in HINT_OFFSETS:
                 if offset > elapsed:
-                    if share.hint_at + offset < due:
-                        due, share.rule = share.hint_at + offset, "webhook"
+                    soon = max(share.hint_at + offset, now + (share.lower or 0.0))
+                    if soon < due:
+                        due, share.rule = soon, "webhook"
                     break
             else:
                 share.hint_at = None
@@ -726,6 +737,11 @@ def _may_start(person: Person, position: Position) -> bool:
     if person.stopped_at is None or person.unlisted:
         return True
     return position.updated_at is not None and position.updated_at > person.stopped_at
+
+
+def _known_end(person: Person) -> int:
+    """Give the newest end that is known (ns), the one that a last read is to confirm included; 0: none."""
+    return max(person.stopped_at or 0, person.stopping_at or 0)
 
 
 def _is_news(person: Person, position: Position) -> bool:

@@ -36,7 +36,7 @@ run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings 
 	for process in $$processes; do \
 		wait $$process; code=$$?; \
 		if [ $$code -gt 128 ] && kill -0 $$process 2>/dev/null; then wait $$process; code=$$?; fi; \
-		[ $$code -eq 0 ] || status=$$code; \
+		[ $$status -ne 0 ] || status=$$code; \
 		kill -TERM $$processes 2>/dev/null; \
 	done; \
 	exit $$status

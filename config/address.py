@@ -119,12 +119,11 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _sentinel(url: str) -> RedisAddress:
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
+    # By hand: urlsplit of newer Pythons refuses an IPv6 address that is not the only host.
+    place, rest = re.fullmatch(r"[^:]*://([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr] # it matches
+    user, at, hosts = place.rpartition("@")
     sentinels = tuple(_sentinel_host(host) for host in hosts.split(","))
-    query = f"?{parts.query}" if parts.query else ""
-    fragment = f"#{parts.fragment}" if parts.fragment else ""
-    options = _options(f"redis://{user}{at}sentinel{parts.path}{query}{fragment}")
+    options = _options(f"redis://{user}{at}sentinel{rest}")
     master = str(options.pop("master", ""))
     del options["host"]
     if not master:

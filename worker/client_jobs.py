@@ -145,9 +145,7 @@ class Job(Generic[ResultT]):
     def __post_init__(self) -> None:
         """Refuse what would be a broken key. Raises ValueError."""
         if not self.id or not all("!" <= character <= "~" for character in self.id):
-            raise ValueError(
-                f"job id {self.id!r}: expected printable ASCII without spaces, for example a UUID"
-            )
+            raise ValueError(f"job id {self.id!r}: expected printable ASCII without spaces, for example a UUID")
 
     @staticmethod
     def request_location(*, job_id: str | None = None, **arguments: Unpack[Request]) -> "Job[RequestResult]":
@@ -186,9 +184,7 @@ class Job(Generic[ResultT]):
         Raises ValueError for a number that is not finite, TypeError for what JSON does not know.
         """
         arguments = {
-            "from" if name == "from_" else name: value
-            for name, value in self.arguments.items()
-            if value is not None
+            "from" if name == "from_" else name: value for name, value in self.arguments.items() if value is not None
         }
         body: dict[str, Any] = {"t": None, "f": self.function, "a": [], "k": arguments, "et": enqueued_at}
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -34,10 +34,10 @@ from worker.store.store import Store
 SPEED = 5.0
 """Seconds of the story per real second: phones publish every 4 to 18 s instead of every 20 to 90."""
 
-# Bounds of the interval between two reads that fit the speed.
+# Bounds of the interval between two reads that fit the speed: movement is to be seen within a minute.
 _PACE = {
     "MIN_POLL_SECONDS": "2",
-    "MAX_POLL_SECONDS": "60",
+    "MAX_POLL_SECONDS": "6",
     "STALE_AFTER_SECONDS": "120",
     "ACCEPT_WITHIN_SECONDS": "600",
 }

@@ -184,6 +184,9 @@ def test(*, url: str | None) -> int:
 
 def _with_linq(work: Any) -> Any:
     import asyncio  # noqa: PLC0415  # see worker.cli
+    import logging  # noqa: PLC0415
+
+    import structlog  # noqa: PLC0415
 
     from config.settings import load_settings  # noqa: PLC0415
     from worker.linq.client import LinqClient, LinqError  # noqa: PLC0415
@@ -192,6 +195,11 @@ def _with_linq(work: Any) -> Any:
     if settings.linq_api_key is None:
         raise click.ClickException("LINQ_API_V3_API_KEY is not set: it is the token from Linq's dashboard")
     key = settings.linq_api_key.get_secret_value()
+    # Standard output is for the result: only warnings, and those on standard error.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
 
     async def run() -> Any:
         async with LinqClient(base_url=settings.linq_base_url, api_key=key) as linq:

@@ -1,0 +1,96 @@
+"""`location-worker demo`: contacts are asked, accept and move, and nothing is left behind."""
+
+import asyncio
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.client.samples import CHAT
+from worker.client import Event
+from worker.demo_view import Contact, Scene
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def processes_of(marker: str) -> list[str]:
+    """Process ids whose environment has a text; none where the system does not tell."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if marker.encode() in environment.read_bytes():
+                found.append(environment.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.timeout(180)
+async def test_the_demo_shows_contacts_asked_and_their_positions_and_cleans_up(
+    start: Start, redis: Redis, tmp_path: Path
+) -> None:
+    process = start("demo", "--seconds", "20", "--people", "4", TMPDIR=str(tmp_path), REDIS_URL="")
+    output, errors = await asyncio.to_thread(process.communicate, timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert re.search(r"requested .*\[Ada\]", output)
+    assert re.search(r"sharing\.started .*\[Ada\]", output)
+    assert re.search(r"updated .*\[Ada\]", output)
+    assert re.search(r"4 contacts: .*\n\d+ positions from \d+ polls", output)
+    assert re.search(r"\n +4 location\.requested\n", output)
+    assert left_in(tmp_path) == []
+    assert processes_of(f"TMPDIR={tmp_path}") == []
+
+
+@pytest.mark.timeout(180)
+async def test_ctrl_c_ends_the_demo_with_its_summary_and_a_given_redis_as_it_was(start: Start, redis: Redis) -> None:
+    process = start("demo", "--people", "2")
+    assert process.stdout is not None
+    shown = ""
+    async with asyncio.timeout(60):
+        while "requested" not in shown:
+            line = await asyncio.to_thread(process.stdout.readline)
+            assert line, f"the demo ended after {shown!r}"
+            shown += line
+    process.send_signal(signal.SIGINT)
+    output, errors = await asyncio.to_thread(process.communicate, timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert "2 contacts: " in output
+    assert [key async for key in redis.scan_iter(match="demo-*")] == []
+
+
+def event(kind: str, data: str) -> Event:
+    fields = {"source": f"/linq/chats/{CHAT}", "type": kind, "time": "2026-10-12T09:31:18.000Z", "data": data}
+    return Event(b"1-1", {name.encode(): value.encode() for name, value in fields.items()})
+
+
+def position(longitude: float, updated_at: str) -> Event:
+    times = f'"updated_at": "{updated_at}", "received_at": "2026-10-12T09:31:30.000Z"'
+    return event(
+        "location.updated",
+        f'{{"geometry": {{"coordinates": [{longitude}, 0]}}, '
+        f'"properties": {{{times}, "locality": null, "address": null}}}}',
+    )
+
+
+def test_the_view_learns_from_events() -> None:
+    contact = Contact("Ada", "+12025550100", CHAT)
+    scene = Scene({CHAT: contact})
+    scene.take(event("location.requested", "{}"))
+    assert contact.state == "asked"
+    scene.take(position(13.0, "2026-10-12T09:31:18Z"))
+    scene.take(position(13.001, "2026-10-12T09:31:28Z"))
+    assert (contact.state, contact.positions, round(contact.moved)) == ("shares", 2, 111)
+    scene.take(event("location.request.rejected", '{"reason": "group_chat"}'))
+    scene.take(event("location.tracking.ended", "{}"))
+    assert (contact.state, contact.last_event) == ("refused: group_chat", "tracking.ended")
+    scene.view(1_791_797_500)
+    assert "2 positions from 0 polls; 1 contacts moved" in scene.summary()
+    assert "median age of a position when it was published: 2.0 s" in scene.summary()

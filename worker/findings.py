@@ -1,0 +1,324 @@
+"""What `location-worker doctor` concludes: facts in, findings out, without any I/O."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from config.redis import OLDEST_VERSION
+from config.settings import Settings
+from worker.linq.client import PhoneLine, Subscription
+from worker.store.budget import Pause
+from worker.store.shares import Overview
+
+Level = Literal["ok", "warning", "wrong", "skipped"]
+
+LOCATION_EVENTS = frozenset({"location.sharing.started", "location.sharing.stopped"})
+WEBHOOK_PATH = "/webhooks/linq"
+READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+CLOCK_NOTICED_SECONDS = 5.0
+CLOCK_HARMFUL_SECONDS = 60.0  # cron ticks run twice from here on (arq-notes.md 15), signatures fail at 300 s
+QUEUE_NOTICED_SECONDS = 10.0
+QUEUE_HARMFUL_SECONDS = 60.0  # a crashed worker's jobs wait 40 s
+LATE_NOTICED_SECONDS = 30.0
+LATE_HARMFUL_SECONDS = 120.0
+MEMORY_NOTICED = 0.75
+MEMORY_HARMFUL = 0.9
+
+# chert-api.md 2.3: codes that mean that every pin fails until a person acts.
+_CHERT_REMEDIES = {
+    2001: "correct CHERT_TENANT",
+    2004: "set CHERT_SIGNING_SECRET to the secret of Chert's console; a rotated one is invalid at once",
+    2005: "ask Chert: the tenant is suspended",
+    2007: "verify the account's e-mail address at Chert",
+    2008: "raise the account's limit at Chert",
+    2012: "set CHERT_SIGNING_SECRET",
+    3003: "ask Chert's support: the delivery service is not configured",
+}
+
+
+class Finding(NamedTuple):
+    """One check: `found` says what is, `remedy` what to do. Only `wrong` makes `ok` false; `skipped` says why."""
+
+    check: str
+    ok: bool
+    level: Level
+    found: str
+    remedy: str
+
+
+def fine(check: str, found: str) -> Finding:
+    """All is as it should be."""
+    return Finding(check, True, "ok", found, "")
+
+
+def warn(check: str, found: str, remedy: str) -> Finding:
+    """It works, but not as well or as safely as it could."""
+    return Finding(check, True, "warning", found, remedy)
+
+
+def wrong(check: str, found: str, remedy: str) -> Finding:
+    """Something does not work, or is about to fail."""
+    return Finding(check, False, "wrong", found, remedy)
+
+
+def skipped(check: str, why: str) -> Finding:
+    """The check could not be made or has nothing to look at."""
+    return Finding(check, True, "skipped", f"not checked: {why}", "")
+
+
+def judge_settings(settings: Settings, complaints: Sequence[str]) -> list[Finding]:
+    """Judge values that are valid one by one; `complaints` are the lines about wrong and missing ones."""
+    findings = [wrong("settings", line, "correct it in the environment or in .env") for line in complaints]
+    longest_read = min(READ_SECONDS, 0.8 * settings.lease_seconds)
+    if settings.shutdown_grace_seconds < longest_read:
+        findings.append(
+            warn(
+                "settings",
+                f"SHUTDOWN_GRACE_SECONDS {settings.shutdown_grace_seconds:g} is shorter than a read may take "
+                f"({longest_read:g} s): a stopping worker gives reads under way back",
+                f"set it to {longest_read:g} or more",
+            )
+        )
+    if not settings.events_maxlen and not settings.events_retention_seconds:
+        findings.append(
+            warn(
+                "settings",
+                "EVENTS_MAXLEN and EVENTS_RETENTION_SECONDS are both 0: the event stream grows for ever",
+                "set one of them",
+            )
+        )
+    return findings or [fine("settings", "every variable is valid, what a worker needs is there")]
+
+
+def judge_server(info: Mapping[str, Any], save: str | None) -> list[Finding]:
+    """Judge Redis by its INFO (empty: forbidden) and its `save` setting (None: hidden)."""
+    if not info:
+        return [warn("redis server", "INFO is forbidden to this user", "allow +info, or look at the server yourself")]
+    return [_version(info), _eviction(info), _persistence(info, save), _memory(info)]
+
+
+def _version(info: Mapping[str, Any]) -> Finding:
+    text = str(info.get("redis_version", "unknown"))
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {text}"
+    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    if len(numbers) == 2 and numbers < OLDEST_VERSION:
+        return wrong("redis server", f"version {text}", "upgrade to Redis 6.2 or newer, or to Valkey")
+    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled"):
+        return wrong("redis server", f"{name} in cluster mode", "use one server, a managed one, or Sentinel")
+    if info.get("role") == "slave":
+        return wrong(
+            "redis server", f"{name}, a replica: it refuses writes", "let REDIS_URL name the master, or the sentinels"
+        )
+    return fine("redis server", name)
+
+
+def _eviction(info: Mapping[str, Any]) -> Finding:
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        return warn("redis eviction", "maxmemory-policy is hidden", "make sure that it is noeviction")
+    if policy != "noeviction":
+        return wrong(
+            "redis eviction",
+            f"maxmemory-policy is {policy}: a full Redis drops shares, jobs and events without a word",
+            "CONFIG SET maxmemory-policy noeviction, and in the server's configuration",
+        )
+    return fine("redis eviction", "noeviction")
+
+
+def _persistence(info: Mapping[str, Any], save: str | None) -> Finding:
+    if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
+        return wrong(
+            "redis persistence",
+            "the last write to disk failed; Redis may refuse commands",
+            "look at the disk and at Redis' log",
+        )
+    if info.get("aof_enabled"):
+        return fine("redis persistence", "append-only file")
+    if save:
+        return warn(
+            "redis persistence",
+            "snapshots only: a crash loses the shares, jobs and events since the last one",
+            "CONFIG SET appendonly yes loses a second at most",
+        )
+    if save is None:
+        return warn(
+            "redis persistence",
+            "no append-only file, and CONFIG is forbidden to this user: snapshots are unknown",
+            "make sure that the server keeps its data over a restart",
+        )
+    return warn(
+        "redis persistence",
+        "off: a restart loses every share, job and event",
+        "CONFIG SET appendonly yes, and in the file",
+    )
+
+
+def _memory(info: Mapping[str, Any]) -> Finding:
+    used, limit, kind = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)), "maxmemory"
+    if not limit:
+        limit, kind = int(info.get("total_system_memory", 0)), "the machine's memory"
+    if not limit:
+        return fine("redis memory", f"{used / 2**20:.0f} MiB used, no limit known")
+    found = f"{used / 2**20:.0f} MiB used, {used / limit:.0%} of {kind}"
+    remedy = "more memory, or a smaller EVENTS_MAXLEN or EVENTS_RETENTION_SECONDS"
+    if used >= MEMORY_HARMFUL * limit:
+        return wrong("redis memory", f"{found}: a full Redis refuses every write", remedy)
+    return warn("redis memory", found, remedy) if used >= MEMORY_NOTICED * limit else fine("redis memory", found)
+
+
+def judge_clock(check: str, ahead: float) -> Finding:
+    """Judge by how many seconds another clock is ahead of this machine's."""
+    if abs(ahead) < CLOCK_NOTICED_SECONDS:
+        return fine(check, "less than 5 s apart")
+    found = f"this machine's clock is {abs(ahead):.0f} s {'behind' if ahead > 0 else 'ahead'}"
+    remedy = "run chrony, systemd-timesyncd or another NTP client on both machines"
+    if abs(ahead) < CLOCK_HARMFUL_SECONDS:
+        return warn(check, found, remedy)
+    return wrong(check, f"{found}: jobs run late or early, and webhooks are refused from 5 minutes on", remedy)
+
+
+def judge_queue(due: int, oldest: float, *, reported: bool) -> Finding:
+    """Judge the jobs whose time has come (running ones included), the oldest since `oldest` seconds.
+
+    `reported`: a worker has said within half a minute that it lives.
+    """
+    found = f"{due} jobs due" + (f", the oldest for {oldest:.0f} s" if due else "")
+    if due and oldest > QUEUE_HARMFUL_SECONDS:
+        remedy = "start more workers" if reported else "start `location-worker worker` on this Redis and QUEUE_NAME"
+        return wrong("queue", found, f"{remedy}; their logs say what they wait for")
+    if not reported:
+        return warn(
+            "queue",
+            f"{found}; no worker has reported for half a minute",
+            "start `location-worker worker`, unless one has just started or stopped",
+        )
+    if due and oldest > QUEUE_NOTICED_SECONDS:
+        return warn("queue", found, "watch it; if it grows, start another worker")
+    return fine("queue", found)
+
+
+def judge_shares(overview: Overview, *, paused: bool) -> Finding:
+    """Judge how late the most overdue share is."""
+    phases = ", ".join(f"{count} {phase}" for phase, count in overview.phases.items())
+    found = f"{phases}; the most overdue is {overview.lag:.0f} s late"
+    if paused:
+        return fine("shares", f"{found} (everything is paused)")
+    if overview.lag > LATE_HARMFUL_SECONDS:
+        return wrong(
+            "shares",
+            found,
+            "is a worker running? If so, start another or raise LINQ_REQUESTS_PER_SECOND",
+        )
+    if overview.lag > LATE_NOTICED_SECONDS:
+        return warn("shares", found, "watch location_due_lag_seconds; if it grows, start another worker")
+    return fine("shares", found)
+
+
+def judge_pause(pause: Pause | None, now: float) -> Finding:
+    """Judge whether everything is paused; `now` in seconds since 1970 (UTC)."""
+    if pause is None:
+        return fine("pause", "not paused")
+    return wrong(
+        "pause",
+        f"{pause.reason}: nothing has gone to Linq for {max(0.0, now - pause.since):.0f} s but one probe a minute",
+        "401: renew LINQ_API_V3_API_KEY and restart the workers; 403/2011: ask Linq to enable locations. "
+        "It goes on by itself",
+    )
+
+
+def judge_rate(rate: float, ceiling: float) -> Finding:
+    """Judge the requests per second allowed at the last cut."""
+    if rate < ceiling:
+        return warn(
+            "request budget",
+            f"Linq answered 429: cut to {rate:.3g} of {ceiling:g} requests per second, recovering within the hour",
+            "if it comes back, lower LINQ_REQUESTS_PER_SECOND or agree on more with Linq",
+        )
+    return fine("request budget", f"{ceiling:g} requests per second")
+
+
+def judge_dead_letters(kinds: Mapping[str, int], most: int) -> Finding:
+    """Judge the dead letters of the last hour, of which at most `most` were counted."""
+    count = sum(kinds.values())
+    if not count:
+        return fine("dead letters", "none within the last hour")
+    listed = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return warn(
+        "dead letters",
+        f"{'at least ' if count >= most else ''}{listed} within the last hour",
+        "read them as docs/operations.md says: XREVRANGE {KEY_PREFIX}:dead-letters + - COUNT 5",
+    )
+
+
+def judge_lines(lines: Sequence[PhoneLine]) -> Finding:
+    """Judge what an accepted key reaches."""
+    if not lines:
+        return warn("linq key", "accepted, but the account has no phone line", "add a line in Linq's dashboard")
+    found = f"accepted; {len(lines)} lines"
+    if all(line.line_type == "RCS" for line in lines):
+        return wrong("linq key", f"{found}, none of them iMessage", "locations need an iMessage line: ask Linq")
+    poor = sum(line.reputation == "CRITICAL" for line in lines)
+    if poor:
+        return warn("linq key", f"{found}, {poor} with a CRITICAL reputation", "see Linq's dashboard")
+    return fine("linq key", found)
+
+
+def judge_refusal(check: str, status: int, code: int | None) -> Finding:
+    """Judge a call to Linq that did not succeed; `status` 0: no answer."""
+    shown = f"Linq answered {status}" + (f"/{code}" if code is not None else "")
+    if status == 0:
+        return wrong(check, "Linq does not answer", "look at the network, proxies and LINQ_API_V3_BASE_URL")
+    if status == 401:
+        return wrong(check, shown, "set LINQ_API_V3_API_KEY to a valid token of Linq's dashboard")
+    if status == 403 and code == 2011:
+        return wrong(check, shown, "ask Linq to enable locations for the account")
+    if status == 429:
+        return warn(check, shown, "try again later; if it comes often, lower LINQ_REQUESTS_PER_SECOND")
+    if status == 404:
+        return wrong(check, shown, "correct LINQ_API_V3_BASE_URL: paths below it start with /v3/")
+    if status >= 500:
+        return warn(check, shown, "a fault at Linq; the worker backs off and goes on by itself")
+    return wrong(check, shown, "look at LINQ_API_V3_BASE_URL and at the account in Linq's dashboard")
+
+
+def judge_subscriptions(subscriptions: Sequence[Subscription], *, secrets: int) -> Finding:
+    """Judge whether webhooks come here; `secrets`: how many LINQ_WEBHOOK_SECRET holds."""
+    here = [one for one in subscriptions if urlsplit(one.target_url).path.endswith(WEBHOOK_PATH)]
+    useful = [one for one in here if one.is_active is not False and set(one.subscribed_events) >= LOCATION_EVENTS]
+    slower = "it works without, but beginnings and ends are found only by polling"
+    if not here:
+        return warn(
+            "webhooks",
+            f"no subscription ends in {WEBHOOK_PATH}: {slower}",
+            f"location-worker webhooks register https://YOUR-HOST{WEBHOOK_PATH}",
+        )
+    if not useful:
+        return warn(
+            "webhooks",
+            f"the subscription is inactive or lacks one of the two location events: {slower}",
+            "delete and register it again: location-worker webhooks list | delete ID | register URL",
+        )
+    if not secrets:
+        return warn(
+            "webhooks",
+            "there is a subscription, but LINQ_WEBHOOK_SECRET is not set here: `web` would answer 503",
+            "set it for `web`; if it is lost, register another URL and delete the old subscription",
+        )
+    only = "" if any(not one.phone_numbers for one in useful) else ", for some lines only"
+    return fine("webhooks", f"{len(useful)} active subscription{'s' if len(useful) > 1 else ''}{only}")
+
+
+def judge_chert(status: int, code: int | None) -> Finding:
+    """Judge the answer to the cheapest authenticated call; `status` 0: none came."""
+    if 200 <= status < 300:
+        return fine("chert secret", "accepted")
+    shown = f"Chert answered {status}" + (f"/{code}" if code is not None else "")
+    if status == 0:
+        return wrong("chert secret", "Chert does not answer", "look at the network, proxies and CHERT_BASE_URL")
+    if code == 2013:
+        return wrong("chert secret", shown, "set this machine's clock")
+    if code in _CHERT_REMEDIES:
+        return wrong("chert secret", shown, _CHERT_REMEDIES[code])
+    if status == 429 or status >= 500:
+        return warn("chert secret", shown, "a passing fault at Chert: try again later")
+    return wrong("chert secret", shown, "look at CHERT_SIGNING_SECRET, CHERT_TENANT and CHERT_BASE_URL")

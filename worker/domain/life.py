@@ -289,20 +289,22 @@ class Turn:
                     self._expire_request()
                     return
             case Throttled(retry_after=retry_after):
-                usual = THROTTLED_SECONDS if retry_after is None else retry_after
-                seconds = min(usual, LONGEST_WAIT_SECONDS)
+                lower, upper = self._bounds()
+                usual = min(THROTTLED_SECONDS, upper) if retry_after is None else retry_after
+                seconds = max(lower, min(usual, LONGEST_WAIT_SECONDS))
                 share.rule = "throttled"
             case Suspended():
                 # Everything is paused: the chat is due again as soon as it goes on.
                 seconds = 0.0
                 share.rule = "paused"
             case Refused(reason=reason):
-                seconds = self.circumstances.limits.confirm
+                confirm = self.circumstances.limits.confirm
+                seconds = max(confirm, share.lower or 0.0)
                 share.rule = "confirm"
                 if share.doubt != reason or share.doubt_since is None:
                     share.doubt = reason
                     share.doubt_since = self.now
-                elif self.now - share.doubt_since >= seconds:
+                elif self.now - share.doubt_since >= confirm:
                     self._finish(reason)
                     return
         self._due_in(seconds)
@@ -341,7 +343,7 @@ class Turn:
         if self.positions and not share.follow:
             self._finish("first_position")
             return
-        self._observe_absences(listed)
+        self._observe_absences(listed, complete=not observation.invalid)
         if self.due is None:
             return
         if share.expires_at is not None and self.now >= share.expires_at and not self._anybody_shares():
@@ -367,18 +369,22 @@ class Turn:
         self.due = self.now + seconds
         self._heed_timers(lower)
 
-    def _observe_absences(self, listed: set[str]) -> None:
-        """Find those who are no longer listed, whose planned end has passed, or who have gone stale."""
+    def _observe_absences(self, listed: set[str], *, complete: bool) -> None:
+        """Find those who are no longer listed, whose planned end has passed, or who have gone stale.
+
+        Where the reply is not `complete`, whoever is missing may be the one whose feature could not be read.
+        """
         share = self.share
         limits = self.circumstances.limits
         stopped = False
         for person in share.people:
             present = person.handle in listed
+            absent = complete and not present
             if not person.sharing:
-                if not present:
+                if absent:
                     person.unlisted = True
                 continue
-            if not present and person.missing_since is None:
+            if absent and person.missing_since is None:
                 person.missing_since = self.now
             ends_at = person.ends_at
             if ends_at is not None and _newest_at(person) > ends_at:
@@ -387,11 +393,11 @@ class Turn:
                 self._stop(person, "stopped", person.stopping_at)
                 stopped = True
             elif ends_at is not None and (
-                self.now >= ends_at / NANO + EXPIRY_GRACE_SECONDS or (not present and self.now >= ends_at / NANO)
+                self.now >= ends_at / NANO + EXPIRY_GRACE_SECONDS or (absent and self.now >= ends_at / NANO)
             ):
                 self._stop(person, "expired", ends_at)
                 stopped = True
-            elif person.missing_since is not None and self._is_gone(person, person.missing_since):
+            elif absent and person.missing_since is not None and self._is_gone(person, person.missing_since):
                 self._stop(person, "disappeared", int(person.missing_since * NANO))
                 stopped = True
             elif (
@@ -485,6 +491,9 @@ class Turn:
 
     def report_unreadable(self, shared_by: str, remedy: str) -> None:
         """Say that the contact shares under a handle that this chat does not have."""
+        if self.share.ended is not None:
+            self.due = None
+            return
         self._emit(events.SharingUnreadable(self.chat_id, self.share.share_id, shared_by, remedy), subject=shared_by)
         self._read_now()
 
@@ -493,6 +502,9 @@ class Turn:
         share = self.share
         known = [person for person in share.people if person.handle == handle]
         share.people = [person for person in share.people if person.handle != handle]
+        if share.ended is not None:
+            self.due = None
+            return bool(known)
         if ends_share:
             self.views.extend(View(person.handle, None, 0.0, 0.0) for person in known)
             self._finish("forgotten")
@@ -598,6 +610,9 @@ class Turn:
 
     def _finish(self, reason: events.EndReason) -> None:
         share = self.share
+        self.due = None
+        if share.ended is not None:
+            return
         for person in share.people:
             if person.sharing:
                 self.views.append(View(person.handle, None, 0.0, 0.0))
@@ -606,7 +621,6 @@ class Turn:
         share.pace = None
         share.wanted = None
         share.rule = ""
-        self.due = None
 
     def _emit(self, data: msgspec.Struct, *, subject: str = "", at: float | None = None) -> events.Event:
         share = self.share
@@ -690,7 +704,7 @@ class Turn:
         self.due = self.now + seconds
         until = self.share.follow_until
         if until is not None and until < self.due:
-            self.due = until
+            self.due = max(self.now, until)
 
     def _heed_timers(self, lower: float) -> None:
         """Bring the next due time forward to what cannot wait for it."""
@@ -711,8 +725,9 @@ class Turn:
                 soon, rule = person.seen_at + limits.stale_after, "stale"
             else:
                 continue
-            if now < soon < due:
-                due, share.rule = max(soon, now + lower), rule
+            soon = max(soon, now + lower) if soon > now else due
+            if soon < due:
+                due, share.rule = soon, rule
         if share.hint_at is not None:
             elapsed = now - share.hint_at
             for offset in HINT_OFFSETS:
@@ -723,12 +738,19 @@ class Turn:
                     break
             else:
                 share.hint_at = None
-        if self._prompt_waits() and share.prompt_after is not None and share.prompt_after < due:
-            due, share.rule = max(share.prompt_after, now), "prompt"
+        earliest = now if share.read_at is None else share.read_at + (share.lower or 0.0)
+        if self._prompt_waits() and share.prompt_after is not None:
+            soon = max(now, share.prompt_after)
+            if share.look_first and (share.read_at is None or share.read_at < share.prompt_after):
+                soon = max(soon, earliest)
+            if soon < due:
+                due, share.rule = soon, "prompt"
         if share.expires_at is not None and share.pace is None and now < share.expires_at < due:
-            due, share.rule = share.expires_at, "last-read"
+            soon = max(share.expires_at, earliest)
+            if soon < due:
+                due, share.rule = soon, "last-read"
         if share.follow_until is not None and share.follow_until < due:
-            due, share.rule = share.follow_until, "time-limit"
+            due, share.rule = max(now, share.follow_until), "time-limit"
         self.due = due
 
 
@@ -736,7 +758,14 @@ def _may_start(person: Person, position: Position) -> bool:
     """Contract 4: after a stop, only a position newer than the end or a read that did not list it starts again."""
     if person.stopped_at is None or person.unlisted:
         return True
-    return position.updated_at is not None and position.updated_at > person.stopped_at
+    return position.updated_at is not None and not _lingers(person, position.updated_at)
+
+
+def _lingers(person: Person, updated_at: int) -> bool:
+    """Say whether a position may be the last one of a share that is over, listed still."""
+    if person.stopped_at is None or person.unlisted:
+        return False
+    return updated_at <= max(person.stopped_at, person.updated_at or 0)
 
 
 def _known_end(person: Person) -> int:
@@ -748,13 +777,10 @@ def _is_news(person: Person, position: Position) -> bool:
     """Contract 4: another `updated_at`, later than the last; without one, other coordinates, address or locality."""
     updated_at = position.updated_at
     if updated_at is not None:
-        if person.updated_at is not None:
-            if updated_at <= person.updated_at:
-                return False
-            lingers = person.stopped_at is not None and not person.unlisted and updated_at <= person.stopped_at
-            return not lingers
-        if person.stopped_at is not None and not person.unlisted and updated_at <= person.stopped_at:
+        if _lingers(person, updated_at):
             return False
+        if person.updated_at is not None and person.content is not None:
+            return updated_at > person.updated_at
         return person.content is None or not _is_null_island(position) or _was_null_island(person)
     if person.content is None:
         return True

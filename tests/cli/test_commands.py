@@ -16,6 +16,8 @@ from jsonschema import Draft202012Validator
 
 from tests.client.samples import CHAT, SHARE
 from worker.domain.events import EVENT_TYPES
+from worker.domain.share import Person, Share, pack
+from worker.wording import in_words
 
 Run = Callable[..., Result]
 SECOND_CHAT = "11111111-2222-3333-4444-555555555555"
@@ -340,3 +342,48 @@ def test_status_of_an_unknown_chat_is_told(run: Run) -> None:
     result = run("status", CHAT)
     assert result.exit_code == 1
     assert f"chat {CHAT} is not watched" in result.stderr
+
+
+@pytest.fixture
+def watched(server: Any, prefix: str) -> None:
+    """Two watched chats, as the worker keeps them: one asked, one followed."""
+    seconds, _ = server.time()
+    asked = Share(SHARE, "order-7", seconds - 60, asked=True, follow=True, follow_for=60, rule="pending")
+    person = Person("+12025550147", sharing=True, updated_at=(seconds - 12) * 10**9)
+    followed = Share(SHARE, "", seconds - 60, asked=False, follow=True, follow_for=60, people=[person], sequence=3)
+    for chat_id, share, due in ((CHAT, asked, seconds + 600), (SECOND_CHAT, followed, seconds - 5)):
+        server.set(f"{prefix}:share:{chat_id}", pack(share))
+        server.zadd(f"{prefix}:due", {chat_id: due})
+
+
+@pytest.mark.usefixtures("watched")
+def test_status_tells_what_is_watched_and_when_it_is_read_next(run: Run) -> None:
+    result = run("status")
+    assert result.exit_code == 0
+    assert "2 chats watched" in result.stdout
+    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.split()}
+    assert "10 min" in rows[CHAT]
+    assert "pending" in rows[CHAT]
+    assert "order-7" in rows[CHAT]
+    assert "0 s" in rows[SECOND_CHAT]
+    lines = [json.loads(line) for line in run("status", "--json").stdout.splitlines()]
+    assert {line["chat_id"]: line["reference"] for line in lines} == {CHAT: "order-7", SECOND_CHAT: ""}
+
+
+@pytest.mark.usefixtures("watched")
+def test_status_of_one_chat_shows_its_people(run: Run) -> None:
+    result = run("status", SECOND_CHAT.upper())
+    assert result.exit_code == 0
+    assert "+12025550147" in result.stdout
+    described = json.loads(run("status", SECOND_CHAT, "--json").stdout)
+    assert described["events"] == 3
+    (person,) = described["people"]
+    assert person["sharing"] is True
+    assert 10 < person["position_age"] < 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, ""), (12.4, "12 s"), (119, "119 s"), (180, "3 min"), (7200, "2 h")]
+)
+def test_durations_are_put_in_words(seconds: float | None, words: str) -> None:
+    assert in_words(seconds) == words

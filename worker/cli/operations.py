@@ -235,6 +235,6 @@ def doctor(*, as_json: bool) -> int:
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
-        rows = [("ok" if finding.ok else "WRONG", finding.check, finding.found, finding.remedy) for finding in findings]
+        rows = [(finding.level, finding.check, finding.found, finding.remedy) for finding in findings]
         print_table("doctor", ("", "check", "found", "remedy"), rows)
     return 0 if all(finding.ok for finding in findings) else 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,18 @@ class ContenderFailedError(RuntimeError):
     """A contender ended or did not poll; the message holds the end of what it wrote."""
 
 
-def run(contender: Contender, mode: str, stub: Stub, redis: RedisServer, *, seconds: float) -> Sample:
+def run(
+    contender: Contender,
+    mode: str,
+    stub: Stub,
+    redis: RedisServer,
+    *,
+    seconds: float,
+    meanwhile: Callable[[], object] = bool,
+) -> Sample:
     """Start a contender on an empty Redis, let it warm up, measure for `seconds`, end it.
+
+    `meanwhile` is called once it is warm, before measuring.
 
     Only differences between two readings count, so that start-up does not. Polls are counted by the stub.
     Raises `ContenderFailedError`.
@@ -87,6 +98,7 @@ def run(contender: Contender, mode: str, stub: Stub, redis: RedisServer, *, seco
         try:
             # Half of the chats twice: first polls are not like the others (a share begins, connections open).
             _await_polls(stub, process, contender.chats * 3 // 2)
+            meanwhile()
             return _measure(contender, mode, stub, redis, process, seconds)
         except (ProcessLookupError, TimeoutError, ContenderFailedError) as error:
             output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))

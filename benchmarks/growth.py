@@ -1,0 +1,212 @@
+"""Cost as it grows: claim and commit, memory, start of a worker and `status` with ever more watched chats."""
+
+import asyncio
+import random
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.installation import environment, opened_store, running_worker
+from benchmarks.measure import ROOT
+from benchmarks.preload import preload
+from benchmarks.redis_server import RedisServer, running_redis
+from benchmarks.stub import Stub, running_stub
+from worker.domain.life import Turn
+from worker.domain.observation import Features, Position
+from worker.store.store import Store
+
+_COUNTS = (1_000, 100_000, 1_000_000)
+_QUICK_COUNTS = (1_000, 50_000)
+_BATCH = 128
+_POLLED = 12_800  # polls per size without HTTP: enough for a median
+_SHARING_AT_MOST = 100_000  # up to here all chats begin to share, for their memory; above, only those that are polled
+_STATUS_SECONDS = 30.0  # `status` is given up after this
+_SCALED_SECONDS = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Figures at one number of watched chats: microseconds per poll, bytes per chat, seconds."""
+
+    chats: int
+    claim: float
+    commit: float
+    redis_cpu: float
+    bytes_idle: float
+    bytes_sharing: float | None
+    worker_start: float
+    status: float | None
+
+
+def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
+    """Measure at each size and print. Returns plain data for JSON."""
+    found: list[Growth] = []
+    with running_stub() as stub:
+        for count in _QUICK_COUNTS if quick else _COUNTS:
+            # A Redis of its own for each: the memory of one size is not the garbage of another.
+            with running_redis() as redis, console.status(f"{count:,} watched chats"):
+                found.append(asyncio.run(_measure(count, stub, redis)))
+    table = Table(title="by number of watched chats", title_justify="left")
+    for heading in (
+        "chats",
+        "claim, µs a poll",
+        "commit, µs a poll",
+        "Redis CPU, µs a poll",
+        "bytes a chat, nobody shares",
+        "… sharing, with latest view and geo",
+        "worker start to first poll, s",
+        "status, s",
+    ):
+        table.add_column(heading, justify="right")
+    for growth in found:
+        table.add_row(
+            f"{growth.chats:,}",
+            f"{growth.claim:.1f}",
+            f"{growth.commit:.1f}",
+            f"{growth.redis_cpu:.1f}",
+            f"{growth.bytes_idle:.0f}",
+            "" if growth.bytes_sharing is None else f"{growth.bytes_sharing:.0f}",
+            f"{growth.worker_start:.2f}",
+            f"over {_STATUS_SECONDS:.0f}" if growth.status is None else f"{growth.status:.2f}",
+        )
+    console.print(table)
+    with running_stub() as stub, running_redis() as redis, console.status("one worker, two workers"):
+        workers = {number: _throughput(number, stub, redis) for number in (1, 2)}
+    for number, (rate, published) in workers.items():
+        console.print(
+            f"{number} worker{'s' if number > 1 else ''}: {rate:,.0f} polls/s, {published:.3f} events per poll "
+            "(every reply is new: clearly less than 1 would mean that chats were polled twice)"
+        )
+    return {
+        "sizes": [asdict(growth) for growth in found],
+        "workers": {
+            number: {"polls_per_second": found[0], "events_per_poll": found[1]} for number, found in workers.items()
+        },
+    }
+
+
+def _throughput(number: int, stub: Stub, redis: RedisServer) -> tuple[float, float]:
+    """Polls a second of so many workers on chats that are always due, and events per poll."""
+    variables = environment(redis.url, stub.base_url("every"))
+    redis.client.flushall()
+    asyncio.run(_begin(variables))
+    with ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(running_worker(variables))
+        time.sleep(4.0)  # start, and the first poll of each chat, which publishes two events
+        polls, events, began = stub.requests(), redis.events("location:events"), time.monotonic()
+        time.sleep(_SCALED_SECONDS)
+        polls_after, events_after, ended = stub.requests(), redis.events("location:events"), time.monotonic()
+    polled = polls_after - polls - 1
+    return polled / (ended - began), (events_after - events) / polled
+
+
+async def _begin(variables: dict[str, str]) -> None:
+    async with opened_store(variables) as store:
+        await preload(store, 10_000, interval=0.5)
+
+
+async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
+    variables = environment(redis.url, stub.base_url("fifth"))
+    async with opened_store(variables) as store:
+        empty = redis.memory()
+        # Those that are polled are due again at once, so that there is always something to claim.
+        active = count if count <= _SHARING_AT_MOST else _POLLED
+        await preload(store, count, interval=0.001, active=active)
+        bytes_idle = (redis.memory() - empty) / count
+        # First polls are not like the others: they begin to share, and make keys.
+        await poll_without_http(store, active)
+        before = redis.work()
+        claims, commits = await poll_without_http(store, _POLLED)
+        work = redis.work().since(before)
+        bytes_sharing = None
+        if count <= _SHARING_AT_MOST:
+            # The stream is capped and its own; what is asked is the cost of a chat.
+            redis.client.delete(store.keys.events)
+            bytes_sharing = (redis.memory() - empty) / count
+        worker_start = await asyncio.to_thread(_time_start, variables, stub)
+        status = await asyncio.to_thread(_time_status, variables)
+    return Growth(
+        chats=count,
+        claim=statistics.median(claims) * 1e6,
+        commit=statistics.median(commits) * 1e6,
+        redis_cpu=work.cpu / (len(claims) * _BATCH) * 1e6,
+        bytes_idle=bytes_idle,
+        bytes_sharing=bytes_sharing,
+        worker_start=worker_start,
+        status=status,
+    )
+
+
+async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list[float]]:
+    """Claim, decide and commit without HTTP; give seconds per chat of each claim and each commit."""
+    claims: list[float] = []
+    commits: list[float] = []
+    polled = 0
+    while polled < polls:
+        began = time.perf_counter()
+        claim = await store.shares.claim(_BATCH)
+        claimed = time.perf_counter()
+        if not claim.chats:
+            break
+        items = []
+        for chat in claim.chats:
+            turn = Turn(chat.share, chat.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
+            turn.observe(Features([_position(chat.chat_id, claim.now)], []))
+            items.append(store.shares.item(turn, chat.lease, chat.before))
+        committing = time.perf_counter()
+        await store.shares.commit(items)
+        commits.append((time.perf_counter() - committing) / len(items))
+        claims.append((claimed - began) / len(items))
+        polled += len(items)
+    return claims, commits
+
+
+def _position(chat_id: str, now: float) -> Position:
+    return Position(
+        handle=f"+1415{int(chat_id[-12:], 16) % 10**7:07d}",
+        longitude=random.uniform(-180, 180),
+        latitude=random.uniform(-80, 80),
+        altitude=None,
+        address="Riverside Building, County Hall, London SE1 7PB, England",
+        locality="London",
+        updated_at=int((now - 10) * 1e9),
+    )
+
+
+def _time_start(variables: dict[str, str], stub: Stub) -> float:
+    """Seconds from starting a worker process to its first poll."""
+    before = stub.requests()
+    asked = 1
+    began = time.monotonic()
+    with running_worker(variables):
+        while stub.requests() - before <= asked:
+            asked += 1
+            if time.monotonic() - began > 60:
+                message = "the worker did not poll within 60 s"
+                raise TimeoutError(message)
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+
+def _time_status(variables: dict[str, str]) -> float | None:
+    began = time.monotonic()
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "worker", "status"],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=_STATUS_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return time.monotonic() - began

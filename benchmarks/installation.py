@@ -1,0 +1,62 @@
+"""The project as its benchmarks run it: its settings, its store in this process, its worker as a process."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from benchmarks.measure import ROOT
+from config.redis import connect
+from config.settings import Settings, load_settings
+from worker.store.store import Store
+
+
+def environment(redis_url: str, base_url: str, **more: str) -> dict[str, str]:
+    """Environment variables of a worker with a budget that is never short; `more` are further variables."""
+    return {
+        **os.environ,
+        "REDIS_URL": redis_url,
+        "LINQ_API_V3_BASE_URL": base_url,
+        "LINQ_API_V3_API_KEY": "benchmark",
+        "LINQ_REQUESTS_PER_SECOND": "1000000",
+        "LOG_FORMAT": "json",
+        **more,
+    }
+
+
+def settings_of(variables: dict[str, str]) -> Settings:
+    """The settings that a worker with this environment would have."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        return load_settings("worker")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.asynccontextmanager
+async def opened_store(variables: dict[str, str]) -> AsyncIterator[Store]:
+    """The worker's own store, in this process."""
+    settings = settings_of(variables)
+    redis = connect(settings)
+    try:
+        yield Store(redis, settings)
+    finally:
+        await redis.aclose()
+
+
+@contextlib.contextmanager
+def running_worker(variables: dict[str, str], *, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """`location-worker worker` as a process; killed on leaving. Its log goes to the file `log` or nowhere."""
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", "worker"], cwd=ROOT, env=variables, stdout=output, stderr=output
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
-from typing import NamedTuple, Self
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Self, TypeVar
 
 import structlog
-from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
@@ -53,8 +53,13 @@ BREATH_SECONDS = 0.02  # between two claims that found less than they asked for
 COMMIT_TRIES = 5
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
 PROMPT_SETTLE_TRIES = 5
+GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
 
 log = structlog.get_logger("engine")
+
+
+class EngineStoppedError(RuntimeError):
+    """Nothing is claimed any more: another worker has to go on."""
 
 
 class _Work(NamedTuple):
@@ -86,6 +91,7 @@ class Engine:
         self._fetcher_count = fetchers
         self._queue: asyncio.Queue[_Work] = asyncio.Queue()
         self._held: dict[str, Claimed] = {}
+        self._fences: dict[str, float] = {}  # until when a chat is held that is being prompted
         self._decided: list[Item] = []
         self._fetchers: list[asyncio.Task[None]] = []
         self._committer: asyncio.Task[None] | None = None
@@ -112,21 +118,25 @@ class Engine:
         """Claim nothing more, let what runs finish within `grace` seconds, and give the rest of the claims back."""
         self._stopping = True
         self._progress.set()
-        deadline = time.monotonic() + grace
+        last = min(GIVE_BACK_SECONDS, grace / 2)
+        deadline = time.monotonic() + grace - last
         while self._held and time.monotonic() < deadline:
             self._progress.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._progress.wait(), deadline - time.monotonic())
-        for task in self._fetchers:
+        if self._woken is not None:
+            # Not cancelled at once: a claim that is cut short would leave leases behind.
+            await asyncio.wait({self._woken}, timeout=max(0.0, deadline - time.monotonic()))
+        tasks = [task for task in (*self._fetchers, self._committer, self._woken) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._fetchers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._fetchers = []
-        if self._committer is not None:
-            self._committer.cancel()
-            await asyncio.gather(self._committer, return_exceptions=True)
-            self._committer = None
-        with contextlib.suppress(RedisError, OSError):
-            await self._give_back()
+        self._committer = self._woken = None
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(last or GIVE_BACK_SECONDS):
+                await self._give_back()
+        self._progress.set()
         if self._poll_log is not None:
             self._poll_log.close()
 
@@ -134,7 +144,10 @@ class Engine:
         if self._decided:
             await self._shares.commit(self._decided)
             self._decided = []
-        for start in range(0, len(held := list(self._held.values())), MOST_CLAIMED):
+        held = [
+            claimed._replace(lease=self._fences.get(claimed.chat_id, claimed.lease)) for claimed in self._held.values()
+        ]
+        for start in range(0, len(held), MOST_CLAIMED):
             await self._shares.release(held[start : start + MOST_CLAIMED])
         self._held.clear()
 
@@ -193,28 +206,40 @@ class Engine:
     async def _claim(self, most: int, *, only: str = "") -> Claim:
         claim = await self._shares.claim(most, only=only)
         self._clock_offset = claim.now - time.monotonic()
+        if self._stopping:
+            # The claim overlapped the order to stop: nobody would see these chats through.
+            await self._shares.release(claim.chats)
+            return claim._replace(chats=[])
         for chat_id, stored in claim.unreadable:
             await self._bury(chat_id, stored)
         for claimed in claim.chats:
             self._held[claimed.chat_id] = claimed
             self._queue.put_nowait(_Work(claimed, claim.circumstances, claim.now, claim.probe))
         if claim.chats:
-            self._replace_dead_fetchers()
+            self._replace_the_dead()
         return claim
 
     async def serve(self, chat_id: str) -> Claim:
-        """Claim this chat if it is due and see it through until its decision is committed."""
+        """Claim this chat if it is due and see it through until its decision is committed.
+
+        Raises EngineStoppedError once `stop` has been called.
+        """
+        if self._stopping:
+            raise EngineStoppedError
         claim = await self._claim(1, only=chat_id)
         while any(claimed is self._held.get(claimed.chat_id) for claimed in claim.chats):
             self._progress.clear()
             await self._progress.wait()
         return claim
 
-    def _replace_dead_fetchers(self) -> None:
+    def _replace_the_dead(self) -> None:
         for index, task in enumerate(self._fetchers):
-            if task.done() and not self._stopping:
+            if task.done():
                 log.error("fetcher_replaced")
                 self._fetchers[index] = asyncio.create_task(self._fetch())
+        if self._committer is not None and self._committer.done():
+            log.error("committer_replaced")
+            self._committer = asyncio.create_task(self._commit_batches())
 
     async def _bury(self, chat_id: str, stored: bytes) -> None:
         """A state that is lost or not ours cannot be followed: say so and let it go."""
@@ -331,35 +356,38 @@ class Engine:
         fence = turn.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
         turn.due = fence
         fenced = await self._commit([self._shares.item(turn, claimed.lease, claimed.before)])
-        if not fenced[0]:
+        if not fenced[0] or self.now() >= fence:
+            # Something newer happened, or so much time passed that others have taken this prompt for sent.
             self._let_go(claimed)
             return
+        self._fences[claimed.chat_id] = fence
         reply = await self._linq.request_location(claimed.chat_id)
         outcome = prompt_outcome(reply)
         name = type(outcome).__name__.lower()
         metrics.REQUESTS.labels(_PROMPT_OUTCOMES.get(type(outcome), name)).inc()
         log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
-        await self._account(outcome)
-        await self._settle(claimed, outcome, turn.share.share_id)
+        # What is known of a prompt must not be lost to a Redis that is away for a moment.
+        await _persist(lambda: self._account(outcome))
+        await _persist(lambda: self._settle(claimed.chat_id, outcome, turn.share.share_id))
+        self._let_go(claimed)
 
-    async def _settle(self, claimed: Claimed, outcome: PromptOutcome, share_id: str) -> None:
+    async def _settle(self, chat_id: str, outcome: PromptOutcome, share_id: str) -> None:
         """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer."""
         for _ in range(PROMPT_SETTLE_TRIES):
-            loaded = await self._shares.load(claimed.chat_id)
+            loaded = await self._shares.load(chat_id)
             share = loaded.live
             if share is None or share.share_id != share_id or share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
-                break
+                return
             turn = Turn(
                 share,
-                claimed.chat_id,
+                chat_id,
                 now=loaded.now,
                 circumstances=loaded.circumstances,
                 chance=self._chance(),
             )
             turn.settle_prompt(outcome)
             if await self._shares.change(loaded, turn):
-                break
-        self._let_go(claimed)
+                return
 
     # Committing
 
@@ -371,8 +399,15 @@ class Engine:
             self._flush_timer = asyncio.get_running_loop().call_later(COMMIT_SECONDS, self._flush.set)
 
     def _let_go(self, claimed: Claimed) -> None:
-        self._held.pop(claimed.chat_id, None)
+        self._no_longer_held(claimed.chat_id, claimed.lease)
         self._progress.set()
+
+    def _no_longer_held(self, chat_id: str, lease: float) -> None:
+        """Forget a claim, unless the chat was claimed anew meanwhile."""
+        held = self._held.get(chat_id)
+        if held is not None and held.lease == lease:
+            del self._held[chat_id]
+            self._fences.pop(chat_id, None)
 
     async def _commit_batches(self) -> None:
         while True:
@@ -391,26 +426,31 @@ class Engine:
             except Exception:
                 log.exception("commit_lost", chats=len(batch), consequence="they are polled again after their leases")
             for item in batch:
-                self._held.pop(item[0], None)
+                self._no_longer_held(item[0], item[1])
             self._progress.set()
             if self._poll_log is not None:
                 self._poll_log.flush()
 
     async def _commit(self, items: list[Item]) -> list[bool]:
         """Commit a batch. Sending it again after a broken connection is safe: what took effect no longer fits."""
-        for attempt in range(COMMIT_TRIES):
-            try:
-                accepted = await self._shares.commit(items)
-            except (OSError, RedisConnectionError, RedisTimeoutError, BusyLoadingError):
-                if attempt + 1 == COMMIT_TRIES:
-                    raise
-                await asyncio.sleep(0.1 * 2**attempt)
-            else:
-                superseded = len(accepted) - sum(accepted)
-                if superseded:
-                    log.debug("superseded", chats=superseded)
-                return accepted
-        raise AssertionError  # the loop returns or raises
+        accepted = await _persist(lambda: self._shares.commit(items))
+        superseded = len(accepted) - sum(accepted)
+        if superseded:
+            log.debug("superseded", chats=superseded)
+        return accepted
+
+
+Done = TypeVar("Done")
+
+
+async def _persist(write: Callable[[], Awaitable[Done]]) -> Done:
+    """Do what may be done twice, again where Redis was away for a moment."""
+    for attempt in range(COMMIT_TRIES - 1):
+        try:
+            return await write()
+        except (OSError, RedisConnectionError, RedisTimeoutError):
+            await asyncio.sleep(0.1 * 2**attempt)
+    return await write()
 
 
 _PROMPT_OUTCOMES: dict[type, str] = {

@@ -1,6 +1,7 @@
 """Calls to Linq beside reads and prompts: under the request budget, and drawing the account's consequences."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from worker.services import Services
 from worker.store.chats import KnownChat
 
 PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued again
+PAUSED_SECONDS = 60.0  # contract.md 4: one probe a minute
+TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
+LONGEST_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
 
 log = structlog.get_logger("commands")
 
@@ -31,22 +35,38 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
     A 401 or 403/2011 pauses everything, and may pass too: a person has to change the key.
     """
     linq = services.need_linq()
+    budget = services.store.budget
     waited = 0.0
-    while (seconds := await services.store.budget.take()) is not None:
+    probe = False
+    while (seconds := await budget.take()) is not None:
+        if seconds == math.inf and await budget.take_probe():
+            probe = True
+            break
         if waited + seconds > PATIENCE_SECONDS:
-            raise NotNowError(min(seconds, 60.0))
+            raise NotNowError(min(seconds, PAUSED_SECONDS))
         await asyncio.sleep(seconds)
         waited += seconds
     try:
-        return await command(linq)
+        answer = await command(linq)
     except LinqError as error:
         if error.status == 401 or (error.status, error.code) == (403, 2011):
-            if await services.store.budget.pause(f"Linq answered {error.status}"):
-                log.error("paused", status=error.status, remedy="check the API key and that locations are enabled")  # noqa: TRY400 (no traceback is needed)
-            raise NotNowError(60.0) from None
+            reason = f"Linq answered {error.status}" + (f"/{error.code}" if error.code else "")
+            if await budget.pause(reason):
+                log.error("paused", reason=reason, remedy="check the API key and that locations are enabled")  # noqa: TRY400 (no traceback is needed)
+            raise NotNowError(PAUSED_SECONDS) from None
         if error.transient:
-            raise NotNowError(error.retry_after or 2.0) from None
+            raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, LONGEST_WAIT_SECONDS)) from None
+        if probe:
+            await _resume(services)
         raise
+    if probe:
+        await _resume(services)
+    return answer
+
+
+async def _resume(services: Services) -> None:
+    if await services.store.budget.resume():
+        log.warning("resumed")
 
 
 async def know_chat(services: Services, chat_id: str) -> KnownChat:
@@ -63,7 +83,9 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
     if remembered is not None:
         return remembered
     chats = await call_linq(services, lambda linq: linq.find_chats(to=contact, from_=line))
-    direct = [chat for chat in chats if not chat.is_group and chat.contacts in ([contact], [])]
+    direct = [
+        chat for chat in chats if not chat.is_group and chat.contacts in ([contact], []) and chat.line in (line, None)
+    ]
     if not direct:
         return None
     # Several 1:1 chats of one pair differ in their service; only iMessage carries a location.

@@ -4,13 +4,14 @@ import random
 
 import structlog
 
-from worker.commands import NotNowError, call_linq, find_direct_chat, know_chat
+from worker.commands import NotNowError, find_direct_chat, know_chat
 from worker.domain.handle import handle_digest
 from worker.domain.life import Turn
 from worker.domain.share import Share
 from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.services import Services
+from worker.store.chats import KnownChat
 from worker.watching import CHANGE_TRIES, BusyError, watch
 
 REMEDY = (
@@ -29,33 +30,35 @@ async def hear_started(services: Services, event: SharingStarted, *, job_id: str
     shares = services.store.shares
     chat_id = event.chat_id
     if chat_id is not None and (await shares.load(chat_id)).live is not None:
-        if "@" in event.shared_by and not await _has_contact(services, chat_id, event.shared_by, last_try=last_try):
-            return await _follow_elsewhere(services, event, chat_id, job_id=job_id)
-        return await _apply(services, chat_id, event)
+        if await _can_show(services, chat_id, event.shared_by, last_try=last_try):
+            return await _apply(services, chat_id, event)
+        return await _follow_elsewhere(services, event, chat_id, job_id=job_id, last_try=last_try)
     found = await _watched_by_pair(services, event, last_try=last_try)
     if found:
         return await _apply_to_all(services, found, event)
     if not services.settings.follow_unrequested:
         return "not_watched"
-    followed = chat_id or await find_direct_chat(services, event.shared_by, event.shared_with)
-    if followed is None:
+    if chat_id is None or not await _can_show(services, chat_id, event.shared_by, last_try=last_try):
+        chat_id = await find_direct_chat(services, event.shared_by, event.shared_with)
+    if chat_id is None:
         return "not_watched"
     began = event.created_at if event.began_at is None else event.began_at
-    past = (await shares.load(followed)).share
-    if past is not None and any(
-        person.handle == event.shared_by and person.stopped_at is not None and person.stopped_at >= began
-        for person in past.people
-    ):
+    past = (await shares.load(chat_id)).share
+    ends = [await services.store.chats.end_of(event.shared_by, event.shared_with)]
+    ends += [person.stopped_at for person in (past.people if past else ()) if person.handle == event.shared_by]
+    if any(end is not None and end >= began for end in ends):
         return "late"
-    await watch(services, job_id=job_id, chat_id=followed, asked=False)
-    return await _apply(services, followed, event)
+    await watch(services, job_id=job_id, chat_id=chat_id, asked=False)
+    return await _apply(services, chat_id, event)
 
 
 async def hear_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
     """End the handle's sharing in every chat watched with it; give what came of it, in a word."""
     found = await _watched_by_pair(services, event, last_try=last_try)
-    if event.chat_id is not None and event.chat_id not in found:
-        found.append(event.chat_id)
+    if services.settings.follow_unrequested:
+        # Its `started` may come after it, and must not begin a share.
+        end = event.created_at if event.ended_at is None else event.ended_at
+        await services.store.chats.put_end(event.shared_by, event.shared_with, end)
     return await _apply_to_all(services, found, event)
 
 
@@ -87,22 +90,30 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
 
 
 async def _watched_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:
-    """Find the watched chats of a contact and a line, where `chat_id` does not say them all."""
+    """Find the watched chats of a contact and a line: `chat_id` does not say them all, and may be missing."""
     shares = services.store.shares
     found = [
         chat_id
         for chat_id in await shares.shown_in(event.shared_by)
-        if chat_id == event.chat_id or await _is_on_line(services, chat_id, event.shared_with, last_try=last_try)
+        if chat_id == event.chat_id or await _is_on_line(services, chat_id, event, last_try=last_try)
     ]
-    if isinstance(event, SharingStopped) and (found or event.chat_id is not None):
+    own = event.chat_id
+    if (
+        own is not None
+        and own not in found
+        and (await shares.load(own)).live is not None
+        and await _can_show(services, own, event.shared_by, last_try=last_try)
+    ):
+        found.append(own)
+    if isinstance(event, SharingStopped) and found:
         return found
     overview = await shares.overview()
     if services.linq is None or not sum(overview.phases.values()):
         return found
     try:
         chat_id = await find_direct_chat(services, event.shared_by, event.shared_with)
-    except (LinqError, NotNowError):
-        if not last_try:
+    except (LinqError, NotNowError) as error:
+        if isinstance(error, NotNowError) and not last_try:
             raise
         return found
     if chat_id is not None and chat_id not in found and (await shares.load(chat_id)).live is not None:
@@ -110,35 +121,49 @@ async def _watched_by_pair(services: Services, event: SharingStarted | SharingSt
     return found
 
 
-async def _is_on_line(services: Services, chat_id: str, line: str, *, last_try: bool) -> bool:
-    """Tell whether a chat is of a line; unknown counts as yes, because one more read finds out."""
-    try:
-        known = await know_chat(services, chat_id)
-    except LinqError:
+async def _is_on_line(
+    services: Services, chat_id: str, event: SharingStarted | SharingStopped, *, last_try: bool
+) -> bool:
+    """Tell whether a chat is of the event's line. Where Linq cannot be asked, only a start counts: it costs a read."""
+    known = await _try_to_know(services, chat_id, last_try=last_try)
+    if known is None:
+        return isinstance(event, SharingStarted)
+    return known.line is None or known.line == handle_digest(event.shared_with)
+
+
+async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:
+    """Tell whether a share under this handle is readable in a chat: an Apple ID e-mail may not be (linq-api.md 6.3)."""
+    if "@" not in handle:
         return True
+    known = await _try_to_know(services, chat_id, last_try=last_try)
+    return known is None or not known.contacts or handle_digest(handle) in known.contacts
+
+
+async def _try_to_know(services: Services, chat_id: str, *, last_try: bool) -> KnownChat | None:
+    if services.linq is None:
+        return None
+    try:
+        return await know_chat(services, chat_id)
+    except LinqError:
+        return None
     except NotNowError:
         if not last_try:
             raise
-        return True
-    return known.line is None or known.line == handle_digest(line)
+        return None
 
 
-async def _has_contact(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:
+async def _follow_elsewhere(
+    services: Services, event: SharingStarted, chat_id: str, *, job_id: str, last_try: bool
+) -> str:
+    """Follow a chat with the Apple ID e-mail in place of one without it, or report that there is none."""
     try:
-        known = await know_chat(services, chat_id)
+        other = await find_direct_chat(services, event.shared_by, event.shared_with)
     except LinqError:
-        return True
+        other = None
     except NotNowError:
         if not last_try:
             raise
-        return True
-    return not known.contacts or handle_digest(handle) in known.contacts
-
-
-async def _follow_elsewhere(services: Services, event: SharingStarted, chat_id: str, *, job_id: str) -> str:
-    """A share under an Apple ID e-mail is readable only in a chat with that address (linq-api.md 6.3)."""
-    chats = await call_linq(services, lambda linq: linq.find_chats(to=event.shared_by, from_=event.shared_with))
-    other = next((chat.id for chat in chats if not chat.is_group and chat.id != chat_id), None)
+        other = None
     shares = services.store.shares
     for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)
@@ -148,7 +173,8 @@ async def _follow_elsewhere(services: Services, event: SharingStarted, chat_id: 
         if other is not None:
             return await _follow_in(services, event, other, share, job_id=job_id)
         turn = Turn(share, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=random.random())
-        turn.report_unreadable(event.shared_by, REMEDY)
+        if not turn.report_unreadable(event.shared_by, REMEDY, began_at=event.began_at or event.created_at):
+            return "unchanged"
         if await shares.change(loaded, turn):
             return "unreadable"
     raise BusyError("the chat changes too often to take in a webhook")

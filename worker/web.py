@@ -6,9 +6,10 @@ stored, and with 503 where it cannot be, so that Linq sends it again.
 
 import asyncio
 import contextlib
+import math
 import signal
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Mapping
 from typing import Literal
 
 import msgspec
@@ -22,19 +23,42 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from config.logging import configure_logging
 from config.redis import connect
 from config.settings import Settings
 from worker import metrics
+from worker.domain.share import PHASES, Phase
 from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
 from worker.store.store import Store
 
 MOST_BODY_BYTES = 256 * 1024
 REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is found out well before
 ANSWER_SECONDS = 1.5
+LINGER_SECONDS = 2.0
+READ_SECONDS = 10.0  # after so long Linq itself gives a delivery up and sends it again
 
 log = structlog.get_logger("web")
+
+
+class _UnreadResponse(JSONResponse):
+    """Answers a request whose body was not read to its end, and ends the connection.
+
+    What still comes is thrown away for a moment: closing at once would reset the connection, and the sender, who may
+    be sending still, would never see the answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        self.headers["connection"] = "close"
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (message := await receive())["type"] != "http.disconnect" and message.get("more_body"):
+                    pass
+        await send({"type": "http.response.body"})
 
 
 class Receiver:
@@ -51,17 +75,19 @@ class Receiver:
         log.debug("webhook", outcome=outcome)
         if status == 204:
             return Response(status_code=204)
-        # What was not read to its end cannot be followed by another request on the same connection.
-        headers = {"Connection": "close"} if status == 413 else None
-        return JSONResponse({"error": outcome}, status, headers=headers)
+        answer = _UnreadResponse if outcome in ("too_large", "too_slow", "no_secret_set") else JSONResponse
+        return answer({"error": outcome}, status)
 
     async def _receive(self, request: Request) -> tuple[int, str]:
         if not self._secrets:
             return 503, "no_secret_set"
         try:
-            body = await _read_body(request)
+            async with asyncio.timeout(READ_SECONDS):
+                body = await _read_body(request)
         except ClientDisconnect:
             return 400, "disconnected"
+        except TimeoutError:
+            return 503, "too_slow"
         if body is None:
             return 413, "too_large"
         try:
@@ -109,20 +135,25 @@ class Receiver:
         return JSONResponse({"ready": True, "reasons": []})
 
     async def show_metrics(self, _: Request) -> Response:
-        """GET /metrics: this process' counters, and the fleet as Redis has it."""
+        """GET /metrics: this process' counters, and the fleet as Redis has it (NaN while Redis does not answer)."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 overview = await self._store.shares.overview()
                 pause = await self._store.budget.paused()
                 rate = await self._store.budget.rate()
         except (RedisError, OSError):
-            return Response("Redis does not answer\n", 503)
-        metrics.DUE_LAG_SECONDS.set(overview.lag)
-        for phase, count in overview.phases.items():
-            metrics.SHARES.labels(phase).set(count)
-        metrics.RATE_LIMIT.set(rate)
-        metrics.PAUSED.set(pause is not None)
+            _show_fleet(dict.fromkeys(PHASES, math.nan), lag=math.nan, rate=math.nan, paused=math.nan)
+        else:
+            _show_fleet(overview.phases, lag=overview.lag, rate=rate, paused=pause is not None)
         return Response(generate_latest(metrics.WEB), media_type=CONTENT_TYPE_LATEST)
+
+
+def _show_fleet(phases: Mapping[Phase, float], *, lag: float, rate: float, paused: float) -> None:
+    metrics.DUE_LAG_SECONDS.set(lag)
+    for phase, count in phases.items():
+        metrics.SHARES.labels(phase).set(count)
+    metrics.RATE_LIMIT.set(rate)
+    metrics.PAUSED.set(paused)
 
 
 def make_app(settings: Settings, store: Store) -> Starlette:

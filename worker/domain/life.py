@@ -489,13 +489,21 @@ class Turn:
         self._read_now()
         return True
 
-    def report_unreadable(self, shared_by: str, remedy: str) -> None:
-        """Say that the contact shares under a handle that this chat does not have."""
+    def report_unreadable(self, shared_by: str, remedy: str, *, began_at: int | None = None) -> bool:
+        """Say that the contact shares under a handle that this chat does not have; give whether that is news.
+
+        With `began_at` (ns since 1970 UTC) it is once for each beginning.
+        """
         if self.share.ended is not None:
             self.due = None
-            return
+            return False
+        person = self._person(shared_by)
+        if began_at is not None and person.began_at == began_at:
+            return False
+        person.began_at = began_at
         self._emit(events.SharingUnreadable(self.chat_id, self.share.share_id, shared_by, remedy), subject=shared_by)
         self._read_now()
+        return True
 
     def forget(self, handle: str, *, ends_share: bool) -> bool:
         """Leave a handle out from now on; give whether the share knew it. A 1:1 share ends."""

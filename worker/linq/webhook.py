@@ -20,6 +20,7 @@ STARTED = "location.sharing.started"
 STOPPED = "location.sharing.stopped"
 
 _TOLERANCE_SECONDS = 300
+_LATEST = 2**63 - 1  # nanoseconds since 1970: in the year 2262
 _INTEGER = re.compile(r"\d{1,15}", re.ASCII)
 # 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all.
 _SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
@@ -158,9 +159,11 @@ def _handle(data: dict[str, Any], name: str) -> str:
 
 def _time(text: object) -> int | None:
     try:
-        return parse_time(text) if isinstance(text, str) else None
+        time_ns = parse_time(text) if isinstance(text, str) else None
     except ValueError:
         return None
+    # What does not fit the stored form of a share is centuries away: as good as unknown, for an end as good as open.
+    return None if time_ns is None or time_ns > _LATEST else time_ns
 
 
 def _chat_id(text: object) -> str | None:

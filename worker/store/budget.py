@@ -39,6 +39,17 @@ class Budget:
             return float("inf")
         return float(answer) if answer else None
 
+    async def take_probe(self) -> bool:
+        """Take this minute's probe of a pause, with a token, for a command; give whether there was one to take.
+
+        There is only while no chat is watched: else a read finds out whether the account works again.
+        """
+        answer: bytes = await self._scripts.take(
+            keys=[self._keys.budget, self._keys.pause, self._keys.due],
+            args=[repr(self._ceiling), repr(PROBE_SECONDS)],
+        )
+        return answer == b"probe"
+
     async def throttle(self, retry_after: float | None) -> None:
         """Slow everybody down after a 429 on a read, which tells of no limit of the chat's own (linq-api.md 4)."""
         seconds = min(LONGEST_BLOCK_SECONDS, retry_after or 0.0)

@@ -9,6 +9,7 @@ from worker.domain.handle import handle_digest
 from worker.store.keys import Keys
 
 REMEMBERED_SECONDS = 86_400  # lines and members of a chat change seldom
+LATE_SECONDS = 3600  # how late a webhook may still come, and more (linq-api.md 12.4)
 
 
 class KnownChat(msgspec.Struct, frozen=True):
@@ -42,7 +43,21 @@ class Chats:
         kept = await self._redis.get(self._keys.pair(handle_digest(contact), handle_digest(line)))
         return None if kept is None else kept.decode()
 
+    async def forget_between(self, contact: str, line: str) -> None:
+        """Have Linq asked again for the 1:1 chat of a contact and a line."""
+        await self._redis.delete(self._keys.pair(handle_digest(contact), handle_digest(line)))
+
     async def put_between(self, contact: str, line: str, chat_id: str) -> None:
         """Remember the 1:1 chat of a contact and a line."""
         key = self._keys.pair(handle_digest(contact), handle_digest(line))
         await self._redis.set(key, chat_id, ex=REMEMBERED_SECONDS)
+
+    async def end_of(self, contact: str, line: str) -> int | None:
+        """Give when a contact was last heard to stop sharing with a line: ns since 1970 (UTC)."""
+        kept = await self._redis.get(self._keys.stopped(handle_digest(contact), handle_digest(line)))
+        return None if kept is None else int(kept)
+
+    async def put_end(self, contact: str, line: str, ended_at: int) -> None:
+        """Remember when a contact stopped sharing with a line, for as long as Linq may send what came before it."""
+        key = self._keys.stopped(handle_digest(contact), handle_digest(line))
+        await self._redis.set(key, ended_at, ex=LATE_SECONDS)

@@ -71,6 +71,28 @@ class Keys:
         """Name what is remembered of a chat."""
         return f"{self.prefix}:chat:{chat_id}"
 
+    def stopped(self, contact_digest: str, line_digest: str) -> str:
+        """Name the memory of when a contact last stopped sharing with a line."""
+        return f"{self.prefix}:stopped:{contact_digest}:{line_digest}"
+
     def pair(self, contact_digest: str, line_digest: str) -> str:
         """Name the memory of which 1:1 chat a contact and a line have."""
         return f"{self.prefix}:pair:{contact_digest}:{line_digest}"
+
+    @property
+    def pins_pause(self) -> str:
+        """Name the pause of pins, there while Chert refuses the account."""
+        return f"{self.prefix}:pins-pause"
+
+    @property
+    def pin(self) -> str:
+        """Begin the name of what is remembered of a pin's job."""
+        return f"{self.prefix}:pin:"
+
+    def forgetting(self, job_id: str) -> str:
+        """Name how far a job that forgets a handle has come."""
+        return f"{self.prefix}:forget:{job_id}"
+
+    def touched(self, job_id: str) -> str:
+        """Name the set of the watched shares which that job has touched."""
+        return f"{self.prefix}:forget:{job_id}:shares"

@@ -1,0 +1,109 @@
+"""GET /healthz, /readyz and /metrics (contract.md sections 7 and 8)."""
+
+import math
+
+from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
+
+from config.embedded import EmbeddedRedis
+from config.settings import Settings
+from tests.support.web import OTHER_SECRET, WebProcess, WebProcesses, event, signed
+from worker.domain.life import Turn
+from worker.domain.share import Share
+from worker.store.store import Store
+
+CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
+FLEET = {"location_due_lag_seconds", "location_shares", "location_rate_limit_per_second", "location_paused"}
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+async def samples(web: WebProcess) -> Samples:
+    """The samples by name and label values."""
+    reply = await web.client.get("/metrics")
+    assert reply.status_code == 200
+    assert reply.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(reply.text)
+        for sample in family.samples
+    }
+
+
+def store_of(redis: Redis, redis_url: str, prefix: str) -> Store:
+    return Store(redis, Settings(redis_url=redis_url, key_prefix=prefix))
+
+
+async def watch_a_chat(store: Store) -> None:
+    """One share, due at once."""
+    loaded = await store.shares.load(CHAT)
+    share = Share("11111111-1111-4111-8111-111111111111", "", loaded.now, asked=False, follow=True, follow_for=600)
+    turn = Turn(share, CHAT, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
+    turn.begin(accept_within=60, previous=None)
+    assert await store.shares.change(loaded, turn)
+
+
+async def test_it_is_healthy_and_ready(web: WebProcess) -> None:
+    assert (await web.client.get("/healthz")).status_code == 200
+    ready = await web.client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+
+
+async def test_a_pause_makes_it_not_ready_with_the_reason(
+    web: WebProcess, redis: Redis, redis_url: str, prefix: str
+) -> None:
+    store = store_of(redis, redis_url, prefix)
+    await store.budget.pause("Linq answered 401/2004")
+    ready = await web.client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert "Linq answered 401/2004" in ready.json()["reasons"][0]
+    assert (await samples(web))["location_paused", ()] == 1
+    await store.budget.resume()
+    assert (await web.client.get("/readyz")).status_code == 200
+    assert (await samples(web))["location_paused", ()] == 0
+
+
+async def test_every_delivery_is_counted_by_what_came_of_it(web: WebProcess) -> None:
+    body = event()
+    headers = signed(body)
+    for _ in range(3):
+        await web.deliver(body, headers)
+    await web.deliver(event("message.received"))
+    await web.deliver(body, signed(body, secret=OTHER_SECRET))
+    await web.deliver(b"no event")
+    await web.deliver(b" " * 300_000, headers)
+    found = await samples(web)
+    counted = {labels[0]: value for (name, labels), value in found.items() if name == "location_webhooks_total"}
+    assert counted == {
+        "accepted": 1,
+        "duplicate": 2,
+        "ignored": 1,
+        "bad_signature": 1,
+        "not_an_event": 1,
+        "too_large": 1,
+    }
+    assert found["location_dead_letters_total", ("webhook",)] == 1
+
+
+async def test_the_fleet_is_shown_as_redis_has_it(web: WebProcess, redis: Redis, redis_url: str, prefix: str) -> None:
+    found = await samples(web)
+    assert {name for name, _ in found} >= FLEET
+    assert found["location_shares", ("tracking",)] == found["location_due_lag_seconds", ()] == 0
+    assert found["location_rate_limit_per_second", ()] == 20
+    await watch_a_chat(store_of(redis, redis_url, prefix))
+    found = await samples(web)
+    shares = {labels[0]: value for (name, labels), value in found.items() if name == "location_shares"}
+    assert shares == {"requested": 0, "pending": 1, "tracking": 0}
+    assert found["location_due_lag_seconds", ()] > 0
+
+
+async def test_while_redis_is_away_the_own_counters_are_shown_and_the_fleet_is_unknown(
+    own_redis: EmbeddedRedis, own_webs: WebProcesses
+) -> None:
+    web = await own_webs.start()
+    own_redis.halt()
+    assert (await web.deliver(event())).status_code == 503
+    found = await samples(web)
+    assert found["location_webhooks_total", ("not_stored",)] == 1
+    assert all(math.isnan(value) for (name, _), value in found.items() if name in FLEET)
+    own_redis.restart()
+    assert (await samples(web))["location_paused", ()] == 0

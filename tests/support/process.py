@@ -1,0 +1,157 @@
+"""Real worker processes, started and ended by the tests: `python -m worker worker`, as an operator runs it."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from simulator.harness import SimulatorServer
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+QUICK = {
+    "MIN_POLL_SECONDS": "0.3",
+    "MAX_POLL_SECONDS": "1",
+    "LEASE_SECONDS": "3",
+    "REQUEST_COOLDOWN_SECONDS": "3",
+    "LINQ_REQUESTS_PER_SECOND": "1000",
+    "LOG_LEVEL": "DEBUG",
+    "LOG_FORMAT": "json",
+}
+START_WITHIN = 30.0
+STOP_WITHIN = 30.0
+_LEAST_DECIMALS = 5  # fewer, and a part of a time could be taken for a coordinate
+
+
+class WorkerProcess:
+    """One process with its log. What it is told, it is told by signals to its pid."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log_path = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "worker"],
+                env=environment,
+                cwd=log.parent,  # no .env of the repository gets in
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it without a chance to clean up, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait(STOP_WITHIN)
+
+    def tell(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; give its exit status."""
+        self.tell(number)
+        return await self.status()
+
+    async def status(self) -> int:
+        """Wait for its end; give its exit status."""
+        return await asyncio.to_thread(self._process.wait, STOP_WITHIN)
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines of one event."""
+        found = [json.loads(line) for line in self.log().splitlines() if f'"{event}"' in line]
+        return [line for line in found if line["event"] == event]
+
+    async def logged(self, event: str, *, times: int = 1, deadline: float = START_WITHIN) -> None:
+        """Wait for a line; RuntimeError with the end of the log where the process has ended without it."""
+
+        def written() -> bool:
+            ended = not self.runs
+            found = len(self.lines(event)) >= times
+            if ended and not found:
+                raise RuntimeError(f"ended without {event!r}: {self.log()[-2000:]}")
+            return found
+
+        await wait_until(written, f"log line {event!r}", deadline=deadline)
+
+    def close(self) -> None:
+        """End it if it still runs (stopped by a signal or not)."""
+        if self.runs:
+            self.kill()
+
+
+class Workers:
+    """The worker processes of one test, all on the same Redis, prefix and simulator."""
+
+    def __init__(self, *, redis_url: str, prefix: str, simulator: SimulatorServer, directory: Path) -> None:
+        self.started: list[WorkerProcess] = []
+        self.settings = {
+            **QUICK,
+            "REDIS_URL": redis_url,
+            "KEY_PREFIX": prefix,
+            "LINQ_API_V3_API_KEY": simulator.api_key,
+            "LINQ_API_V3_BASE_URL": simulator.base_url,
+        }
+        self._directory = directory
+
+    def launch(self, **settings: str) -> WorkerProcess:
+        """Start a worker without waiting for it; `settings` by the names of their variables."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.settings, **settings}
+        worker = WorkerProcess(environment, self._directory / f"worker-{len(self.started)}.log")
+        self.started.append(worker)
+        return worker
+
+    async def start(self, **settings: str) -> WorkerProcess:
+        """Start a worker and wait until it runs."""
+        worker = self.launch(**settings)
+        await worker.logged("arq starts")
+        return worker
+
+    async def stop(self) -> None:
+        """End all that run, and see that each ended well: what was decided is then committed."""
+        running = [worker for worker in self.started if worker.runs]
+        statuses = await asyncio.gather(*(worker.stop() for worker in running))
+        assert statuses == [0] * len(running)
+
+    def close(self) -> None:
+        for worker in self.started:
+            worker.close()
+
+
+def private_texts(simulator: SimulatorServer) -> Iterator[str]:
+    """What no log may contain, as far as the simulator showed or was shown it: handles, coordinates, addresses, keys."""
+    yield simulator.api_key
+    for handle in simulator.world.people:
+        yield handle
+        yield handle.removeprefix("+")
+    shown = [feature for answer in simulator.answers(endpoint="read") for feature in answer.features or ()]
+    for feature in shown:
+        if not isinstance(feature, dict):
+            continue
+        for name in ("address", "locality"):
+            text = (feature.get("properties") or {}).get(name)
+            if isinstance(text, str) and text:
+                yield text
+        for number in (feature.get("geometry") or {}).get("coordinates") or ():
+            if re.search(rf"\.\d{{{_LEAST_DECIMALS},}}$", repr(number)):
+                yield repr(abs(number))
+
+
+def leaks(log: str, private: Iterator[str]) -> set[str]:
+    """The private texts that a log contains."""
+    return {text for text in set(private) if text in log}

@@ -142,7 +142,8 @@ def read_arguments(model: type[Model], given: dict[str, Any]) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise InvalidJobError([_explain(dict(entry)) for entry in error.errors()]) from None
+        shown = not model.model_config.get("hide_input_in_errors", False)
+        raise InvalidJobError([_explain(dict(entry)) for entry in error.errors(include_input=shown)]) from None
 
 
 def _explain(error: dict[str, Any]) -> dict[str, Any]:

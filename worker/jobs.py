@@ -13,8 +13,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
 from worker.commands import NotNowError, call_linq, find_direct_chat
+from worker.forgetting import forget_handle
 from worker.hearing import hear_started, hear_stopped
 from worker.job_arguments import (
+    ForgetHandle,
     HearWebhook,
     InvalidJobError,
     RequestLocation,
@@ -26,6 +28,7 @@ from worker.job_arguments import (
 from worker.linq.classification import rejection
 from worker.linq.client import LinqClient, LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
+from worker.pins import SendPin, send_pin
 from worker.services import Services
 from worker.watching import Result, already_tracked, poll_soon, settle_request, unwatch, watch
 
@@ -218,5 +221,7 @@ JOBS: dict[str, Job] = {
     "track_location": _validated(track_location, TrackLocation),
     "untrack_location": _validated(untrack_location, UntrackLocation),
     "stop_sharing": _validated(stop_sharing, StopSharing),
+    "send_pin": _validated(send_pin, SendPin),
+    "forget_handle": _validated(forget_handle, ForgetHandle),
     "hear_webhook": _validated(hear_webhook, HearWebhook),
 }

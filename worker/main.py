@@ -17,6 +17,7 @@ from config.logging import configure_logging
 from config.redis import ServerError, check_server, connect
 from config.settings import Settings
 from worker import metrics, queue
+from worker.chert.client import ChertClient
 from worker.engine import FETCHERS, Engine
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
@@ -63,8 +64,17 @@ async def _run(settings: Settings) -> int:
 
 async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitStack) -> Services:
     store = Store(redis, settings)
+    chert = None
+    if settings.chert_signing_secret is not None:
+        chert = await stack.enter_async_context(
+            ChertClient(
+                base_url=settings.chert_base_url,
+                signing_secret=settings.chert_signing_secret.get_secret_value(),
+                tenant=settings.chert_tenant,
+            )
+        )
     if settings.linq_api_key is None:
-        return Services(settings, store)
+        return Services(settings, store, chert=chert)
     key = settings.linq_api_key.get_secret_value()
     poller = make_poller(
         settings.poll_client,
@@ -77,7 +87,7 @@ async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitSt
     linq = await stack.enter_async_context(LinqClient(base_url=settings.linq_base_url, api_key=key))
     poll_log = None if settings.poll_log is None else PollLog(settings.poll_log)
     engine = await stack.enter_async_context(Engine(store, poller, linq, poll_log=poll_log))
-    return Services(settings, store, engine, linq)
+    return Services(settings, store, engine, linq, chert)
 
 
 async def _supervise(settings: Settings, services: Services, stop: asyncio.Event) -> None:

@@ -26,6 +26,9 @@ POLL_DELAY = 0.1  # slots are refilled only this often
 JOB_SECONDS = 30.0  # after a crash a job waits for this and 10 s more
 RESULT_SECONDS = 3600.0  # contract.md section 3
 MOST_TRIES = 100  # outages of Redis and stopped workers use up a try each
+# These come back by themselves: while Chert refuses the account, and with one slice of work after another.
+TRIES_OF_THE_PATIENT = 10_000
+PATIENT = frozenset({"send_pin", "forget_handle"})
 HEALTH_SECONDS = 30.0
 TRIM_SECONDS = 10  # contract.md section 2: within half a minute
 
@@ -41,7 +44,11 @@ def open_pool(settings: Settings) -> ArqRedis:
 
 def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worker:
     """Build arq's worker for all our jobs. It handles no signals, and is used up when its `main` ends."""
-    functions = [func(run, name=name) for name, run in jobs.JOBS.items()]  # type: ignore[arg-type]  # arq's protocol wants __qualname__
+    functions = [
+        # arq's protocol wants __qualname__
+        func(run, name=name, max_tries=TRIES_OF_THE_PATIENT if name in PATIENT else None)  # type: ignore[arg-type]
+        for name, run in jobs.JOBS.items()
+    ]
     functions.append(func(jobs.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from config.settings import Settings
+from worker.chert.client import ChertClient
 from worker.engine import Engine
 from worker.linq.client import LinqClient
 from worker.store.store import Store
@@ -17,12 +18,13 @@ class MissingKeyError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of one worker process; `engine` and `linq` are None where Linq's key is not set."""
+    """The parts of one worker process; `engine` and `linq` are None where Linq's key is not set, `chert` likewise."""
 
     settings: Settings
     store: Store
     engine: Engine | None = None
     linq: LinqClient | None = None
+    chert: ChertClient | None = None
 
     def need_engine(self) -> Engine:
         """Give the engine; raises MissingKeyError where Linq's key is not set."""
@@ -35,3 +37,9 @@ class Services:
         if self.linq is None:
             raise MissingKeyError("LINQ_API_V3_API_KEY")
         return self.linq
+
+    def need_chert(self) -> ChertClient:
+        """Give Chert's client; raises MissingKeyError where its secret is not set."""
+        if self.chert is None:
+            raise MissingKeyError("CHERT_SIGNING_SECRET")
+        return self.chert

@@ -6,8 +6,11 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 _FOLDER = Path(__file__).with_name("lua")
-_PRELUDE = (_FOLDER / "budget.lua").read_text()
-_SPENDING = frozenset({"claim", "pause", "take", "throttle"})
+# Functions that several scripts share are put in front of them: Redis has no other way.
+_PRELUDES = {
+    "append": ("commit", "pin"),
+    "budget": ("claim", "pause", "permit", "take", "throttle"),
+}
 
 
 class Scripts:
@@ -18,10 +21,12 @@ class Scripts:
         self.commit = _register(redis, "commit")
         self.hear = _register(redis, "hear")
         self.pause = _register(redis, "pause")
+        self.permit = _register(redis, "permit")
+        self.pin = _register(redis, "pin")
         self.take = _register(redis, "take")
         self.throttle = _register(redis, "throttle")
 
 
 def _register(redis: Redis, name: str) -> AsyncScript:
-    text = (_FOLDER / f"{name}.lua").read_text()
-    return redis.register_script(_PRELUDE + text if name in _SPENDING else text)
+    preludes = (prelude for prelude, users in _PRELUDES.items() if name in users)
+    return redis.register_script("".join((_FOLDER / f"{part}.lua").read_text() for part in (*preludes, name)))

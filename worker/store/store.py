@@ -7,8 +7,10 @@ from worker.domain.life import Limits
 from worker.store.budget import Budget
 from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
+from worker.store.erasure import Erasure
 from worker.store.inbox import Inbox
 from worker.store.keys import Keys
+from worker.store.pins import Pins
 from worker.store.shares import Shares
 
 
@@ -31,6 +33,8 @@ class Store:
         self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
         self.chats = Chats(redis, self.keys)
         self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)
+        self.pins = Pins(redis, self.keys, events_maxlen=settings.events_maxlen)
+        self.erasure = Erasure(redis, self.keys)
         self._retention = settings.events_retention_seconds
 
     async def trim(self) -> None:

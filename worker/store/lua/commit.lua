@@ -8,19 +8,6 @@
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MOST_LATITUDE = 85.05112878 -- beyond, a geo set has no place
 
-local function append(maxlen, event)
-  local fields = {
-    'specversion', '1.0', 'id', event[1], 'source', event[2], 'type', event[3], 'subject', event[4], 'time', event[5],
-    'datacontenttype', event[6], 'dataschema', 'urn:location-worker:' .. event[3] .. ':1', 'sequence', event[7],
-    'reference', event[8], 'data', event[9],
-  }
-  if maxlen == '0' then
-    redis.call('XADD', KEYS[2], '*', unpack(fields))
-  else
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxlen, '*', unpack(fields))
-  end
-end
-
 -- A view: handle, its digest, data (false: remove), longitude, latitude
 local function show(chat, view)
   local latest, chats = ARGV[2] .. chat, ARGV[3] .. view[2]
@@ -61,7 +48,7 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
       redis.call('ZREM', KEYS[1], chat)
     end
     for _, event in ipairs(item[8]) do
-      append(ARGV[4], event)
+      append(KEYS[2], ARGV[4], event)
     end
     for _, view in ipairs(item[9]) do
       show(chat, view)

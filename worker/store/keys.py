@@ -96,21 +96,3 @@ class Keys:
     def touched(self, job_id: str) -> str:
         """Name the set of the watched shares which that job has touched."""
         return f"{self.prefix}:forget:{job_id}:shares"
-
-    @property
-    def pins_pause(self) -> str:
-        """Name the pause of pins, there while Chert refuses the account."""
-        return f"{self.prefix}:pins-pause"
-
-    @property
-    def pin(self) -> str:
-        """Begin the name of what is remembered of a pin's job."""
-        return f"{self.prefix}:pin:"
-
-    def forgetting(self, job_id: str) -> str:
-        """Name how far a job that forgets a handle has come."""
-        return f"{self.prefix}:forget:{job_id}"
-
-    def touched(self, job_id: str) -> str:
-        """Name the set of the watched shares which that job has touched."""
-        return f"{self.prefix}:forget:{job_id}:shares"

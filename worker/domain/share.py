@@ -142,7 +142,10 @@ def pack(share: Share) -> bytes:
 
 def unpack(stored: bytes) -> Share:
     """Read the stored form of a share; raises msgspec.ValidationError or DecodeError when it is not one."""
-    return _decoder.decode(stored)
+    try:
+        return _decoder.decode(stored)
+    except (UnicodeDecodeError, RecursionError):
+        raise msgspec.DecodeError("not a share: text that is not UTF-8, or nested too deeply") from None
 
 
 def describe(share: Share) -> dict[str, Any]:

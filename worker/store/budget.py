@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
-from worker.store.shares import PROBE_SECONDS
+from worker.store.shares import PROBE_SECONDS, rate_at
 
 LONGEST_BLOCK_SECONDS = 60.0  # one reply never silences everybody for longer; its own chat waits as long as it says
 
@@ -74,6 +74,9 @@ class Budget:
         return Pause(kept[b"reason"].decode(), float(kept[b"since"]), float(kept[b"probe_at"]))
 
     async def rate(self) -> float:
-        """Give the requests per second allowed at the last cut; recovers from there as policy.recovered_rate says."""
-        kept = await cast("Awaitable[bytes | None]", self._redis.hget(self._keys.budget, "rate"))
-        return min(self._ceiling, float(kept)) if kept else self._ceiling
+        """Give the requests per second allowed now."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.time()
+            pipeline.hmget(self._keys.budget, ["rate", "limited_at"])
+            (seconds, microseconds), kept = await pipeline.execute()
+        return rate_at(seconds + microseconds / 1e6, self._ceiling, *kept)

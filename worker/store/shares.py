@@ -4,6 +4,7 @@ All times are float seconds since 1970 (UTC) of Redis' clock; due times carry mi
 every other due time of its chat.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 
 from worker.domain.handle import handle_digest
 from worker.domain.life import Circumstances, Limits, Turn
-from worker.domain.policy import MOST_ANNOUNCED, Fleet
+from worker.domain.policy import MOST_ANNOUNCED, Fleet, recovered_rate
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -134,20 +135,22 @@ class Shares:
             pipeline.zscore(keys.due, chat_id)
             pipeline.time()
             pipeline.hmget(keys.fleet, ["weights", "tracking", "wanted", "accepted", "announced"])
-            pipeline.hget(keys.budget, "rate")
-            stored, due, time, sums, rate = await pipeline.execute()
+            pipeline.hmget(keys.budget, ["rate", "limited_at"])
+            stored, due, time, sums, limited = await pipeline.execute()
         try:
             share = None if stored is None else unpack(stored)
         except msgspec.MsgspecError:
             share = None
         live = share if due is not None and share is not None and share.ended is None else None
+        now = time[0] + time[1] / 1e6
+        rate = rate_at(now, self._ceiling, *limited)
         return Loaded(
             chat_id,
             share,
             stored or b"",
             due,
-            time[0] + time[1] / 1e6,
-            self._circumstances(float(rate or self._ceiling), [value or 0 for value in sums]),
+            now,
+            self._circumstances(rate, [value or 0 for value in sums]),
             live,
             NOTHING if live is None else tally(live),
         )
@@ -201,8 +204,11 @@ class Shares:
         await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
 
     async def drop(self, chat_id: str) -> None:
-        """Stop watching a chat whose state cannot be read."""
+        """Stop watching a chat whose state cannot be read; its latest view goes, too."""
+        shown = await cast("Awaitable[list[bytes]]", self._redis.hkeys(self._keys.latest + chat_id))
+        views = [(handle.decode(), handle_digest(handle.decode()), False, 0.0, 0.0) for handle in shown]
         await self._redis.zrem(self._keys.due, chat_id)
+        await self.commit([(chat_id, False, False, False, False, self._kept, [], [], views)])
 
     async def shown_in(self, handle: str) -> list[str]:
         """Give the watched chats that show a handle's position now."""
@@ -220,11 +226,11 @@ class Shares:
             if not rows:
                 return
             states = await self._redis.mget([self._keys.share.encode() + chat for chat, _ in rows])
-            yield [
-                (chat.decode(), unpack(state), due)
-                for (chat, due), state in zip(rows, states, strict=True)
-                if state is not None
-            ]
+            readable: list[tuple[str, Share, float]] = []
+            for (chat, due), state in zip(rows, states, strict=True):
+                with contextlib.suppress(msgspec.MsgspecError):  # whoever claims it buries it
+                    readable.append((chat.decode(), unpack(state or b""), due))
+            yield readable
             start += page
 
     async def overview(self) -> Overview:
@@ -245,6 +251,13 @@ class Shares:
 
 
 Item = tuple[Any, ...]
+
+
+def rate_at(now: float, ceiling: float, rate: bytes | None, limited_at: bytes | None) -> float:
+    """Give the requests per second allowed now, of what the budget's hash keeps."""
+    if rate is None or limited_at is None:
+        return ceiling
+    return recovered_rate(float(rate), ceiling=ceiling, calm=now - float(limited_at))
 
 
 def _text(data: bytes) -> msgspec.Raw:

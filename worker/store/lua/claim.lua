@@ -44,7 +44,8 @@ if #chats < wanted then
 end
 
 local fleet = redis.call('HMGET', KEYS[4], 'weights', 'tracking', 'wanted', 'accepted', 'announced')
-local answer = { exact(now), exact(budget.rate), exact(budget.tokens - #chats), paused, next_due,
+local tokens = now < budget.blocked_until and 0 or budget.tokens - #chats
+local answer = { exact(now), exact(budget.rate), exact(tokens), paused, next_due,
   fleet[1] or 0, fleet[2] or 0, fleet[3] or 0, fleet[4] or 0, fleet[5] or 0 }
 if #chats == 0 then
   return answer

@@ -44,7 +44,11 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
       end
       redis.call('ZADD', KEYS[1], item[5], chat)
     else
-      redis.call('SET', state, item[4], 'EX', item[6])
+      if item[4] then
+        redis.call('SET', state, item[4], 'EX', item[6])
+      else
+        redis.call('EXPIRE', state, item[6])
+      end
       redis.call('ZREM', KEYS[1], chat)
     end
     for _, event in ipairs(item[8]) do

@@ -45,19 +45,20 @@ class DeadLetters:
                 return False
         # A secret may be cut in two by the limit: mask first.
         text = payload if isinstance(payload, str) else payload.decode("utf-8", "replace")
-        text = self._mask(text).encode("utf-8", "replace")[:MOST_PAYLOAD_BYTES].decode("utf-8", "ignore")
+        kept = self._clean(text).encode()[:MOST_PAYLOAD_BYTES].decode("utf-8", "ignore")
         fields: dict[Any, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "kind": kind,
-            "reason": reason,
-            "detail": self._mask(msgspec.json.encode(detail).decode()),
-            "payload": text,
-            "reference": reference,
+            "reason": self._clean(reason),
+            "detail": self._clean(msgspec.json.encode(detail).decode()),
+            "payload": kept,
+            "reference": self._clean(reference),
         }
         await self._redis.xadd(self._keys.dead_letters, fields, maxlen=MOST_ENTRIES, approximate=True)
         return True
 
-    def _mask(self, text: str) -> str:
+    def _clean(self, text: str) -> str:
+        """Mask the secrets, and replace what UTF-8 cannot say (a lone half of a surrogate pair, out of JSON)."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return text
+        return text.encode("utf-8", "replace").decode()

@@ -92,6 +92,16 @@ def test_separators_between_digits_hide_nothing(separator: str, around: str) -> 
     assert PHONE.loosely(json.dumps(written))
 
 
+@pytest.mark.parametrize(
+    "piece", ["\\", "1", "1 ", "1.2-0 2 ", "a", "a@", "anna@example.orgx ", "%20", "12.025550147 "]
+)
+def test_hostile_texts_take_no_longer_than_others(piece: str) -> None:
+    """A quadratic search of this text would take longer than a test may."""
+    text = piece * (1_000_000 // len(piece))
+    assert not PHONE.loosely(text)
+    assert not EMAIL.loosely(text)
+
+
 @given(st.text())
 def test_any_text_can_be_searched(text: str) -> None:
     PHONE.loosely(text)

@@ -1,5 +1,6 @@
 """Pins: one event and one result for each job, whatever Chert, the connection and the worker do."""
 
+import asyncio
 import json
 import uuid
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.jobs import RunJob, everything
 from tests.support.rawserver import Exchange, http_answer, raw_server
 from tests.support.stage import open_stage
 from tests.support.waiting import wait_until
+from worker import metrics
 from worker.chert.client import ChertClient
 from worker.job_arguments import InvalidJobError
 from worker.services import MissingKeyError, Services
@@ -190,6 +192,33 @@ async def test_a_job_that_runs_again_gives_its_first_result_and_calls_nobody(
     assert await run_job("send_pin", **PIN) == first
     assert len(simulator.answers(endpoint="pin")) == 1
     assert len(await events(redis, prefix)) == 1
+
+
+async def test_two_runs_at_a_time_are_one_pin_and_one_event(
+    run_job: RunJob, simulator: SimulatorServer, redis: Redis, prefix: str
+) -> None:
+    """A job is started again when its worker has not been heard of for 40 s, even if it lives."""
+    simulator.fault("slow", endpoint="pin", delay=0.3)
+    first, second = await asyncio.gather(run_job("send_pin", **PIN), run_job("send_pin", **PIN))
+    assert first == second
+    assert len(simulator.pins()) == len(await events(redis, prefix)) == 1
+
+
+async def test_each_attempt_is_counted_by_what_came_of_it(run_job: RunJob, simulator: SimulatorServer) -> None:
+    def counts() -> dict[str, float]:
+        outcomes = ("queued", "failed", "retried", "uncertain", "paused")
+        return {outcome: metrics.PINS.labels(outcome)._value.get() for outcome in outcomes}
+
+    before = counts()
+    simulator.fault("error", endpoint="pin", code=3001)
+    simulator.fault("reset", endpoint="pin")
+    simulator.fault("error", endpoint="pin", code=4099)
+    for job in ("a", "b"):
+        await run_job("send_pin", job_id=job, **PIN)
+    simulator.fault("error", endpoint="pin", code=2004)
+    await run_job("send_pin", job_id="c", runs=1, **PIN)
+    gained = {outcome: count - before[outcome] for outcome, count in counts().items()}
+    assert gained == {"queued": 1, "failed": 1, "retried": 1, "uncertain": 1, "paused": 1}
 
 
 @pytest.mark.parametrize("lost", [2001, 2004, 2005, 2007, 2008, 2012, 2013, 3003])

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Self, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, Self, TypeVar
 
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -53,9 +53,22 @@ BREATH_SECONDS = 0.02  # between two claims that found less than they asked for
 COMMIT_TRIES = 5
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
 PROMPT_SETTLE_TRIES = 5
+CANCEL_AGAIN_SECONDS = 0.1
 GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
 
 log = structlog.get_logger("engine")
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until each has ended: one cancellation can get lost where what is awaited ends just then."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not complain
 
 
 class EngineStoppedError(RuntimeError):
@@ -127,10 +140,7 @@ class Engine:
         if self._woken is not None:
             # Not cancelled at once: a claim that is cut short would leave leases behind.
             await asyncio.wait({self._woken}, timeout=max(0.0, deadline - time.monotonic()))
-        tasks = [task for task in (*self._fetchers, self._committer, self._woken) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(task for task in (*self._fetchers, self._committer, self._woken) if task is not None)
         self._fetchers = []
         self._committer = self._woken = None
         with contextlib.suppress(RedisError, OSError, TimeoutError):

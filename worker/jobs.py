@@ -13,6 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
 from worker.commands import NotNowError, call_linq, find_direct_chat
+from worker.engine import EngineStoppedError
 from worker.forgetting import forget_handle
 from worker.hearing import hear_started, hear_stopped
 from worker.job_arguments import (
@@ -34,6 +35,7 @@ from worker.watching import Result, already_tracked, poll_soon, settle_request, 
 
 POLL_SECONDS = 20.0  # one tick polls at most so long; the next ones take over
 WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
+CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
 
 Context = dict[str, Any]
@@ -74,7 +76,10 @@ async def request_location(context: Context, arguments: RequestLocation) -> Resu
     )
     if not own:
         return already_tracked(chat_id, share, asked=True)
-    return await settle_request(services, chat_id, share.share_id)
+    result = await settle_request(services, chat_id, share.share_id)
+    if arguments.chat_id is None and result.get("reason") in CHAT_IS_NONE:
+        await services.store.chats.forget_between(str(arguments.to), str(arguments.from_))
+    return result
 
 
 async def track_location(context: Context, arguments: TrackLocation) -> Result:
@@ -185,7 +190,7 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
         name = job.__name__
         with structlog.contextvars.bound_contextvars(job_id=context["job_id"], job=name):
             try:
-                arguments = read_arguments(model, given)
+                return await job(context, read_arguments(model, given))
             except InvalidJobError as error:
                 reference = given.get("reference")
                 await _keep(
@@ -196,8 +201,8 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
                     reference if isinstance(reference, str) else "",
                 )
                 raise
-            try:
-                return await job(context, arguments)
+            except EngineStoppedError:
+                raise Retry from None  # another worker goes on
             except NotNowError as error:
                 log.info("job_delayed", seconds=error.seconds)
                 raise Retry(defer=error.seconds) from None
@@ -210,9 +215,16 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
 
 async def _keep(context: Context, payload: bytes, reason: str, detail: Any, reference: str) -> None:
     services: Services = context["services"]
-    await services.store.dead_letters.add(
-        "job", reason, payload=payload, detail={"job_id": context["job_id"], "fault": detail}, reference=reference[:128]
-    )
+    try:
+        await services.store.dead_letters.add(
+            "job",
+            reason,
+            payload=payload,
+            detail={"job_id": context["job_id"], "fault": detail},
+            reference=reference[:128],
+        )
+    except (RedisConnectionError, RedisTimeoutError):
+        raise Retry(defer=RETRY_SECONDS) from None
     metrics.DEAD_LETTERS.labels("job").inc()
 
 

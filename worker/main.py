@@ -8,6 +8,7 @@ import time
 
 import structlog
 import uvloop
+from arq.connections import ArqRedis
 from arq.worker import Worker
 from prometheus_client import start_http_server
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ from config.redis import ServerError, check_server, connect
 from config.settings import Settings
 from worker import metrics, queue
 from worker.chert.client import ChertClient
-from worker.engine import FETCHERS, Engine
+from worker.engine import FETCHERS, Engine, end_tasks
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
 from worker.poll_log import PollLog
@@ -29,6 +30,7 @@ LONGEST_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
 READ_SHARE_OF_LEASE = 0.8
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 5.0
+LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
 STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
 
 log = structlog.get_logger("main")
@@ -46,12 +48,18 @@ async def _run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.WORKER)
     redis = connect(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)
-        services = await _build(settings, redis, stack)
+        try:
+            if settings.metrics_port:
+                start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.WORKER)
+            services = await _build(settings, redis, stack)
+        except OSError as error:
+            # Of what is built here only these two can fail: METRICS_PORT and POLL_LOG.
+            named = f"POLL_LOG {settings.poll_log}" if error.filename else f"METRICS_PORT {settings.metrics_port}"
+            log.error("cannot_start", setting=named, error=error.strerror, remedy="free it or set another")  # noqa: TRY400 (the text says it all)
+            return 1
         log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
         try:
             await _supervise(settings, services, stop)
@@ -99,11 +107,15 @@ async def _supervise(settings: Settings, services: Services, stop: asyncio.Event
         began = time.monotonic()
         pool = queue.open_pool(settings)
         try:
-            if not checked:
-                for warning in (await check_server(pool)).warnings:
-                    log.warning("redis", warning=warning)
-                checked = True
-            await pool.ping()
+            # A Redis that hangs must not keep us from stopping.
+            reaching = asyncio.create_task(_reach(pool, check=not checked))
+            await asyncio.wait({reaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not reaching.done():
+                reaching.cancel()
+                await asyncio.wait({reaching})
+                break
+            reaching.result()
+            checked = True
             if away:
                 log.warning("redis_back")
                 away = False
@@ -130,13 +142,21 @@ async def _supervise(settings: Settings, services: Services, stop: asyncio.Event
     stopping.cancel()
 
 
+async def _reach(pool: ArqRedis, *, check: bool) -> None:
+    """See that Redis answers; the first time, that it is fit for us. Raises ServerError, RedisError, OSError."""
+    if check:
+        for warning in (await check_server(pool)).warnings:
+            log.warning("redis", warning=warning)
+    await pool.ping()
+
+
 async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Services, settings: Settings) -> None:
     """Run a worker until it fails or `stopping` is done; then let its jobs finish."""
     main = asyncio.create_task(worker.main())
     await asyncio.wait({main, stopping}, return_when=asyncio.FIRST_COMPLETED)
     grace = settings.shutdown_grace_seconds if stopping.done() else FIRST_RETRY_SECONDS
     worker.allow_pick_jobs = False
-    main.cancel()
+    await end_tasks([main])
     deadline = time.monotonic() + grace
     if stopping.done() and services.engine is not None:
         await services.engine.stop(grace)
@@ -146,6 +166,7 @@ async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Ser
     # What is cut short goes back to the queue (arq-notes.md, 14).
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    with contextlib.suppress(asyncio.CancelledError):
-        await main
+    if tasks:
+        await asyncio.wait(tasks, timeout=LAST_WORD_SECONDS)
+    if not main.cancelled():
+        main.result()

@@ -52,7 +52,8 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
     functions.append(func(jobs.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
-        cron(jobs.poll_due, name="cron:poll_due", second=set(range(60)), max_tries=1),  # type: ignore[arg-type]
+        # One for each worker: a single one would mostly go to the worker that is polling anyway.
+        cron(jobs.poll_due, name="cron:poll_due", second=set(range(60)), max_tries=1, unique=False),  # type: ignore[arg-type]
         cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(

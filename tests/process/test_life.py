@@ -4,6 +4,7 @@ import json
 import socket
 import time
 import uuid
+from typing import Any
 
 import httpx
 from arq.connections import ArqRedis
@@ -60,7 +61,7 @@ async def test_a_job_written_by_hand_runs(stage: Stage) -> None:
     await stage.workers.start()
     job_id, now = str(uuid.uuid4()), int(time.time() * 1000)
     arguments = {"chat_id": chat.upper(), "follow": False, "max_interval": 0.5}
-    body = {"t": None, "f": "request_location", "a": [], "k": arguments, "et": now}
+    body: dict[str, Any] = {"t": None, "f": "request_location", "a": [], "k": arguments, "et": now}
     async with stage.redis.pipeline(transaction=True) as pipeline:
         pipeline.set(f"arq:job:{job_id}", json.dumps(body), px=86_400_000)
         pipeline.zadd(f"{stage.prefix}:jobs", {job_id: now})

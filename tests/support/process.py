@@ -134,7 +134,7 @@ class Workers:
 
 
 def private_texts(simulator: SimulatorServer) -> Iterator[str]:
-    """What no log may contain, as far as the simulator showed or was shown it: handles, coordinates, addresses, keys."""
+    """What no log may contain: the handles, coordinates, addresses and the key that went to and from the simulator."""
     yield simulator.api_key
     for handle in simulator.world.people:
         yield handle

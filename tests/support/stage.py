@@ -75,9 +75,9 @@ class Stage:
     async def published(self, chat_id: str, kind: str, *, times: int = 1, deadline: float = 30) -> list[Entry]:
         """Wait until so many events of a type are there for a chat."""
 
-        async def enough() -> list[Entry] | None:
+        async def enough() -> list[Entry]:
             found = await self.entries(chat_id, kind)
-            return found if len(found) >= times else None
+            return found if len(found) >= times else []
 
         return await wait_until(enough, f"{times} x {kind}", deadline=deadline)
 

@@ -30,7 +30,7 @@ HOUR_SECONDS = 3600
 
 Check = Callable[[], Awaitable[Sequence[Finding]]]
 
-_REDIS_CHECKS = ("redis server", "redis clock", "pause", "request budget", "shares", "queue", "dead letters")
+_REDIS_CHECKS = ("redis server", "redis clock", "pause", "pins", "request budget", "shares", "queue", "dead letters")
 _LINQ_CHECKS = ("linq key", "linq clock", "webhooks")
 
 
@@ -84,6 +84,7 @@ class _Doctor:
                 examination.server,
                 examination.clock,
                 examination.pause,
+                examination.pins,
                 examination.rate,
                 examination.shares,
                 examination.queue,
@@ -206,6 +207,10 @@ class _RedisExamination:
     async def pause(self) -> list[Finding]:
         seconds, _ = await self._redis.time()
         return [findings.judge_pause(await self._store.budget.paused(), seconds)]
+
+    async def pins(self) -> list[Finding]:
+        seconds, _ = await self._redis.time()
+        return [findings.judge_pins_pause(await self._store.pins.paused(), seconds)]
 
     async def rate(self) -> list[Finding]:
         return [findings.judge_rate(await self._store.budget.rate(), self._settings.linq_requests_per_second)]

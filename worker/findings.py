@@ -226,6 +226,17 @@ def judge_pause(pause: Pause | None, now: float) -> Finding:
     )
 
 
+def judge_pins_pause(pause: Pause | None, now: float) -> Finding:
+    """Judge whether pins are paused; `now` in seconds since 1970 (UTC)."""
+    if pause is None:
+        return fine("pins", "not paused")
+    return wrong(
+        "pins",
+        f"{pause.reason}: no pin has been sent for {max(0.0, now - pause.since):.0f} s but one probe a minute",
+        "check CHERT_SIGNING_SECRET, CHERT_TENANT and the account at Chert. It goes on by itself",
+    )
+
+
 def judge_rate(rate: float, ceiling: float) -> Finding:
     """Judge the requests per second allowed at the last cut."""
     if rate < ceiling:

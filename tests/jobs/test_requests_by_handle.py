@@ -1,0 +1,246 @@
+"""`request_location` and `track_location` by `to` and `from` (contract.md section 3)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from simulator.harness import SimulatorServer
+from tests.support.jobs import RunJob
+from tests.support.waiting import wait_until
+from worker.linq.client import LinqError
+from worker.services import Services
+
+CONTACT = "+12025550147"
+LINE = "+14155550100"
+OTHER_LINE = "+14155550101"
+PAIR: dict[str, Any] = {"to": CONTACT, "from": LINE}
+NOT_FOUND = {"status": "rejected", "reason": "chat_not_found", "code": None}
+HELLO = "Hello! May we ask where you are?"
+
+
+Published = Callable[[], Awaitable[list[str]]]
+
+
+@pytest.fixture
+def published(redis: Redis, prefix: str) -> Published:
+    """Give the types of the events so far, in order."""
+
+    async def read() -> list[str]:
+        return [fields[b"type"].decode() for _, fields in await redis.xrange(f"{prefix}:events")]
+
+    return read
+
+
+def created(simulator: SimulatorServer) -> list[Any]:
+    return simulator.answers(endpoint="create_chat")
+
+
+async def test_the_direct_chat_is_found_behind_pages_of_groups(simulator: SimulatorServer, run_job: RunJob) -> None:
+    others = [f"+1202555{number:04}" for number in range(230)]
+    for other in others:
+        simulator.add_chat([CONTACT, other])
+    chat_id = simulator.add_person(CONTACT, accepts_after=None)
+    done = await run_job("request_location", **PAIR, reference="order-1")
+    assert done.result["status"] == "requested"
+    assert (done.result["chat_id"], done.result["prompt"]) == (chat_id, "sent")
+    assert simulator.prompts(chat_id) == 1
+    assert len(simulator.answers(endpoint="chats")) == 3
+
+
+async def test_the_chat_is_of_the_line_that_was_named(simulator: SimulatorServer, run_job: RunJob) -> None:
+    simulator.add_person(CONTACT, accepts_after=None, line=OTHER_LINE)
+    assert (await run_job("request_location", **PAIR)).result == NOT_FOUND
+    chat_id = simulator.add_chat([CONTACT], line=LINE)
+    assert (await run_job("track_location", **PAIR)).result["chat_id"] == chat_id
+
+
+async def test_of_several_direct_chats_the_one_over_imessage_is_asked(
+    simulator: SimulatorServer, run_job: RunJob
+) -> None:
+    simulator.add_person(CONTACT, accepts_after=None, service="SMS")
+    chat_id = simulator.add_chat([CONTACT])
+    assert (await run_job("request_location", **PAIR)).result["chat_id"] == chat_id
+
+
+async def test_a_chat_that_was_found_is_remembered(simulator: SimulatorServer, run_job: RunJob) -> None:
+    chat_id = simulator.add_person(CONTACT, accepts_after=None)
+    for number in range(3):
+        done = await run_job("track_location", job_id=f"job-{number}", **PAIR)
+        assert done.result["chat_id"] == chat_id
+    assert done.result["status"] == "already_tracked"
+    assert len(simulator.answers(endpoint="chats")) == 1
+
+
+async def test_handles_in_any_form_are_the_same(simulator: SimulatorServer, run_job: RunJob) -> None:
+    chat_id = simulator.add_person("anna@example.org", accepts_after=None)
+    pair: dict[str, Any] = {"to": "Anna@Example.ORG", "from": "+1 (415) 555-0100"}
+    done = await run_job("track_location", **pair)
+    assert done.result["chat_id"] == chat_id
+
+
+async def test_without_a_direct_chat_it_is_rejected_and_nothing_begins(
+    simulator: SimulatorServer, run_job: RunJob, redis: Redis, prefix: str, published: Published
+) -> None:
+    simulator.add_chat([CONTACT, "+12025550148"])
+    assert (await run_job("request_location", **PAIR)).result == NOT_FOUND
+    assert (await run_job("track_location", **PAIR)).result == NOT_FOUND
+    assert await published() == []
+    assert await redis.zcard(f"{prefix}:due") == 0
+    # That there is none may change at any time: it is not remembered.
+    chat_id = simulator.add_person(CONTACT, accepts_after=None)
+    assert (await run_job("request_location", **PAIR)).result["chat_id"] == chat_id
+
+
+async def test_a_chat_that_has_gone_is_looked_for_again(
+    simulator: SimulatorServer, run_job: RunJob, published: Published
+) -> None:
+    gone = simulator.add_person(CONTACT, accepts_after=None)
+    assert (await run_job("track_location", job_id="job-1", **PAIR)).result["chat_id"] == gone
+    await run_job("untrack_location", chat_id=gone)
+    simulator.change_chat(gone, deleted=True)
+    done = await run_job("request_location", job_id="job-2", **PAIR)
+    assert (done.result["status"], done.result["reason"], done.result["code"]) == ("rejected", "chat_not_found", 2001)
+    assert (await published())[-2:] == ["location.request.rejected", "location.tracking.ended"]
+    chat_id = simulator.add_chat([CONTACT])
+    assert (await run_job("request_location", job_id="job-3", **PAIR)).result["chat_id"] == chat_id
+
+
+async def test_with_a_message_the_chat_is_created_and_asked_once_it_is_there(
+    simulator: SimulatorServer, run_job: RunJob, services: Services, job_id: str, published: Published
+) -> None:
+    simulator.change_habits(creating_for=0.5)
+    done = await run_job("request_location", **PAIR, message=HELLO, reference="order-7")
+    chat_id = done.result["chat_id"]
+    assert (done.result["status"], done.result["prompt"]) == ("requested", "waiting")
+    (answer,) = created(simulator)
+    assert answer.request["from"] == LINE
+    assert answer.request["to"] == [CONTACT]
+    assert answer.request["message"] == {
+        "parts": [{"type": "text", "value": HELLO}],
+        "preferred_service": "iMessage",
+        "idempotency_key": job_id,
+    }
+    assert simulator.prompts(chat_id) == 0
+    assert await published() == ["location.requested"]
+
+    async def prompted() -> bool:
+        await services.need_engine().poll_due(1)
+        return simulator.prompts(chat_id) == 1
+
+    await wait_until(prompted, "the prompt goes out", deadline=30)
+    codes = [answer.code for answer in simulator.answers(endpoint="request")]
+    assert codes == [2009, None]
+
+
+async def test_a_chat_that_is_there_gets_no_message(simulator: SimulatorServer, run_job: RunJob) -> None:
+    chat_id = simulator.add_person(CONTACT, accepts_after=None)
+    assert (await run_job("request_location", **PAIR, message=HELLO)).result["chat_id"] == chat_id
+    assert created(simulator) == []
+
+
+@pytest.mark.parametrize("kind", ["reset", "cut", "html"])
+async def test_a_created_chat_whose_answer_was_lost_gets_no_second_message(
+    simulator: SimulatorServer, run_job: RunJob, kind: Any
+) -> None:
+    simulator.fault(kind, endpoint="create_chat", after_work=True)
+    done = await run_job("request_location", **PAIR, message=HELLO)
+    assert done.result["status"] == "requested"
+    assert len(created(simulator)) == 1
+
+
+async def test_a_message_is_sent_again_under_the_same_key(
+    simulator: SimulatorServer, run_job: RunJob, job_id: str
+) -> None:
+    simulator.fault("error", endpoint="create_chat", code=4004)
+    simulator.fault("error", endpoint="create_chat", code=1007, retry_after=7)
+    done = await run_job("request_location", **PAIR, message=HELLO)
+    assert done.result["status"] == "requested"
+    assert [answer.request["message"]["idempotency_key"] for answer in created(simulator)] == [job_id] * 3
+    assert done.waits[1] == 7
+
+
+async def test_a_job_that_is_run_again_after_a_crash_sends_no_second_message(
+    simulator: SimulatorServer, run_job: RunJob, published: Published
+) -> None:
+    running = asyncio.create_task(run_job("request_location", **PAIR, message=HELLO))
+    await wait_until(lambda: created(simulator), "the chat is created")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    done = await run_job("request_location", **PAIR, message=HELLO)
+    assert done.result["status"] == "requested"
+    assert len(created(simulator)) == 1
+    assert await published() == ["location.requested"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (2008, "recipient_not_allowed"),
+        (2024, "opted_out"),
+        (2026, "blocked"),
+        (2027, "line_not_eligible"),
+        (2006, "forbidden"),
+        (1005, "invalid_request"),
+    ],
+)
+async def test_a_refused_message_rejects_the_request(
+    simulator: SimulatorServer, run_job: RunJob, published: Published, code: int, reason: str
+) -> None:
+    simulator.fault("error", endpoint="create_chat", code=code)
+    done = await run_job("request_location", **PAIR, message=HELLO)
+    assert done.result == {"status": "rejected", "reason": reason, "code": code}
+    assert done.waits == []
+    assert await published() == []
+
+
+async def test_a_lookup_waits_for_faults_to_pass(simulator: SimulatorServer, run_job: RunJob) -> None:
+    chat_id = simulator.add_person(CONTACT, accepts_after=None)
+    simulator.fault("error", endpoint="chats", code=3006)
+    simulator.fault("reset", endpoint="chats")
+    simulator.fault("malformed", endpoint="chats", shape="list")
+    simulator.fault("error", endpoint="chats", code=1007, retry_after=30 * 86_400)
+    done = await run_job("track_location", **PAIR)
+    assert done.result["chat_id"] == chat_id
+    assert len(done.waits) == 4
+    assert done.waits[3] <= 3600  # the job itself lives for a day only
+
+
+async def test_a_lookup_that_is_refused_for_good_fails_with_the_reason(
+    simulator: SimulatorServer, run_job: RunJob
+) -> None:
+    simulator.fault("error", endpoint="chats", code=2005)
+    with pytest.raises(LinqError, match="HTTP 403, code 2005"):
+        await run_job("track_location", **PAIR)
+
+
+async def test_a_refused_account_pauses_everything_until_a_command_finds_it_works_again(
+    simulator: SimulatorServer, run_job: RunJob, services: Services, redis: Redis, prefix: str
+) -> None:
+    simulator.add_person(CONTACT, accepts_after=None)
+    simulator.use_api_key("another")
+    done = await run_job("track_location", **PAIR, runs=5)
+    assert done.waits == [60] * 5
+    assert await services.store.budget.paused() is not None
+    assert len(simulator.answers(endpoint="chats")) == 1  # one is enough
+    await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
+    done = await run_job("track_location", **PAIR, runs=5)
+    assert len(simulator.answers(endpoint="chats")) == 2
+    simulator.use_api_key(services.settings.linq_api_key.get_secret_value() if services.settings.linq_api_key else "")
+    await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]
+    assert (await run_job("track_location", **PAIR)).result["status"] == "tracking"
+    assert await services.store.budget.paused() is None
+
+
+async def test_while_a_chat_is_watched_no_command_ends_a_pause(
+    simulator: SimulatorServer, run_job: RunJob, services: Services, redis: Redis, prefix: str
+) -> None:
+    chat_id = simulator.add_person(CONTACT, accepts_after=None)
+    assert (await run_job("track_location", job_id="job-1", chat_id=chat_id)).result["status"] == "tracking"
+    await services.store.budget.pause("Linq answered 403/2011")
+    await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
+    assert (await run_job("track_location", job_id="job-2", **PAIR, runs=3)).result is None
+    assert simulator.answers(endpoint="chats") == []
+    await services.store.budget.resume()

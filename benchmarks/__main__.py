@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ PARTS = ("speed", "growth", "jobs", "streaming", "freshness")
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def main(*, part: str, quick: bool, thorough: bool, only: str, target: Path | None) -> None:
     """Measure speed, growth, jobs, streaming and freshness (`all`: under 15 minutes on two cores), or soak."""
+    # SIGTERM, too, ends what was started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console(width=None if sys.stdout.isatty() else 140)
     head = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

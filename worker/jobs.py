@@ -8,7 +8,6 @@ import structlog
 from arq import Retry
 from pydantic import BaseModel
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
@@ -33,7 +32,6 @@ from worker.pins import SendPin, send_pin
 from worker.services import Services
 from worker.watching import Result, already_tracked, poll_soon, settle_request, unwatch, watch
 
-POLL_SECONDS = 20.0  # one tick polls at most so long; the next ones take over
 WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
 CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
@@ -101,17 +99,6 @@ async def untrack_location(context: Context, arguments: UntrackLocation) -> Resu
     services: Services = context["services"]
     services.need_engine()
     return {"status": "untracked" if await unwatch(services, arguments.chat_id) else "not_tracked"}
-
-
-async def poll_due(context: Context) -> None:
-    """Tick: poll what is due. Harmless when run twice or missed."""
-    services: Services = context["services"]
-    if services.engine is None:
-        return
-    try:
-        await services.engine.poll_due(POLL_SECONDS)
-    except RedisError as error:
-        log.warning("polling_interrupted", error=type(error).__name__)
 
 
 async def trim(context: Context) -> None:

@@ -28,6 +28,8 @@ from worker.store.store import Store
 
 LONGEST_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
 READ_SHARE_OF_LEASE = 0.8
+POLL_SECONDS = 20.0  # one round of polling; the next begins a second later
+TICK_SECONDS = 1.0  # between two rounds; whoever makes something due wakes the engine
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 5.0
 LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
@@ -61,6 +63,9 @@ async def _run(settings: Settings) -> int:
             log.error("cannot_start", setting=named, error=error.strerror, remedy="free it or set another")  # noqa: TRY400 (the text says it all)
             return 1
         log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
+        if services.engine is not None:
+            polling = asyncio.create_task(_poll_always(services.engine, stop))
+            stack.push_async_callback(_end_polling, polling)
         try:
             await _supervise(settings, services, stop)
         except ServerError as error:
@@ -96,6 +101,32 @@ async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitSt
     poll_log = None if settings.poll_log is None else PollLog(settings.poll_log)
     engine = await stack.enter_async_context(Engine(store, poller, linq, poll_log=poll_log))
     return Services(settings, store, engine, linq, chert)
+
+
+async def _poll_always(engine: Engine, stop: asyncio.Event) -> None:
+    """Poll whatever is due until `stop` is set.
+
+    Not as a job of the queue: a long or broken queue would hold it up.
+    """
+    interrupted = False
+    while not stop.is_set():
+        try:
+            await engine.poll_due(POLL_SECONDS)
+            interrupted = False
+        except (RedisError, OSError) as error:
+            if not interrupted:
+                log.warning("polling_interrupted", error=type(error).__name__)
+            interrupted = True
+        except Exception:
+            log.exception("polling_failed")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+
+async def _end_polling(polling: asyncio.Task[None]) -> None:
+    # Not cancelled at once: a claim that is cut short would leave leases behind.
+    await asyncio.wait({polling}, timeout=LAST_WORD_SECONDS)
+    await end_tasks([polling])
 
 
 async def _supervise(settings: Settings, services: Services, stop: asyncio.Event) -> None:

@@ -34,7 +34,7 @@ TRIM_SECONDS = 10  # contract.md section 2: within half a minute
 
 log = structlog.get_logger("queue")
 
-_CRON_JOBS = {"cron:poll_due", "cron:trim"}
+_CRON_JOBS = {"cron:trim"}
 
 
 def open_pool(settings: Settings) -> ArqRedis:
@@ -52,8 +52,6 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
     functions.append(func(jobs.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
-        # One for each worker: a single one would mostly go to the worker that is polling anyway.
-        cron(jobs.poll_due, name="cron:poll_due", second=set(range(60)), max_tries=1, unique=False),  # type: ignore[arg-type]
         cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(

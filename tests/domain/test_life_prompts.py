@@ -113,8 +113,10 @@ def test_an_uncertain_prompt_is_not_repeated_when_somebody_shares() -> None:
     watch = Watch()
     watch.prompt(LOST)
     watch.wait(60).read(listing(position(at=50)))
-    watch.wait(1000)
-    assert watch.next_action() == "read"
+    for _ in range(3):
+        watch.wait(1000)
+        assert watch.next_action() == "read"
+        watch.read(listing(position(at=50)))
 
 
 def test_a_prompt_that_never_left_does_not_count() -> None:

@@ -501,6 +501,7 @@ def test_the_contract_holds_for_every_story(
         st.one_of(
             st.tuples(st.just("serve"), st.one_of(empty, empty, empty, faults), outcomes),
             st.tuples(st.just("serve"), empty, outcomes),
+            st.tuples(st.just("serve"), st.just(([Seen(ANNA, 5.0, None, PLACES[0], None)], 0)), outcomes),
             st.tuples(st.just("wait"), st.sampled_from([1.0, 300.0, 700.0])),
             st.tuples(st.just("settle"), outcomes),
         ),

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from tests.support.watch import ANNA, BERT, Watch, listing, position
+from tests.support.watch import ANNA, BERT, Watch, listing, ns, position
 from worker.domain.observation import Fault, Sent
 
 BROKEN = Fault("broken", "connection reset")
@@ -186,3 +186,22 @@ def test_a_webhook_brings_one_read_forward_where_the_caller_set_the_least_interv
     assert watch.due_in <= 2
     watch.wait_until_due().read(listing())
     assert watch.due_in >= 60
+
+
+def test_the_end_of_a_share_that_cannot_be_read_here_starts_and_ends_nothing() -> None:
+    watch = asked().wait(20)
+    turn = watch.turn()
+    assert turn.report_unreadable(BERT, "share from Messages", began_at=ns(10))
+    assert not turn.report_unreadable(BERT, "share from Messages", began_at=ns(10))
+    watch.keep(turn)
+    watch.wait(60).stopped(BERT, began=10, ended=70)
+    assert watch.read(listing()) == []
+    assert watch.types == ["requested", "sharing.unreadable"]
+
+
+def test_a_forgotten_handle_is_not_reported_as_unreadable() -> None:
+    watch = Watch(asked=False)
+    turn = watch.turn()
+    turn.forget(BERT, ends_share=False)
+    assert not turn.report_unreadable(BERT, "share from Messages")
+    assert turn.events == []

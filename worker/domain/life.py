@@ -471,7 +471,11 @@ class Turn:
             return False
         if not person.sharing:
             self._read_now()
-            if began_at is None or began_at <= max(_known_end(person), share.begun_at * NANO):
+            if (
+                began_at is None
+                or began_at == person.began_at  # reported as unreadable
+                or began_at <= max(_known_end(person), share.begun_at * NANO)
+            ):
                 # Perhaps it overtook its `started`: that one is to be known for a latecomer.
                 person.stopped_at = end
                 return True
@@ -496,6 +500,8 @@ class Turn:
         """
         if self.share.ended is not None:
             self.due = None
+            return False
+        if handle_digest(shared_by) in self.share.left_out:
             return False
         person = self._person(shared_by)
         if began_at is not None and person.began_at == began_at:

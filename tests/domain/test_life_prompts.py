@@ -139,6 +139,7 @@ def test_without_a_cool_down_an_uncertain_prompt_still_waits_for_a_read() -> Non
     ("outcome", "seconds"),
     [
         (Later("throttled", 38.0), 38),
+        (Later("throttled", 0.0), 3),
         (Later("throttled", None), 60),
         (Later("chat_being_created", None), 3),
         (Later("chat_being_created", 9.0), 9),

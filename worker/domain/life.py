@@ -202,7 +202,7 @@ class Turn:
                 self._withdraw_prompt()
                 usual = THROTTLED_SECONDS if reason == "throttled" else CREATING_SECONDS
                 seconds = usual if retry_after is None else retry_after
-                share.prompt_after = self.now + min(seconds, LONGEST_WAIT_SECONDS)
+                share.prompt_after = self.now + max(CREATING_SECONDS, min(seconds, LONGEST_WAIT_SECONDS))
                 share.look_first = reason == "throttled"
             case Suspended():
                 self._withdraw_prompt()

@@ -159,8 +159,6 @@ async def _supervise(settings: Settings, services: Services, stop: asyncio.Event
             raise
         except Exception:
             log.exception("queue_failed")
-            with contextlib.suppress(RedisError, OSError):
-                await queue.mend(services, pool, settings.queue_name)
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await pool.aclose()

@@ -4,11 +4,12 @@
 the pool built by ourselves, and everything that arq would die of kept away from it or answered by building it anew.
 """
 
+import time
 from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
+from arq.constants import job_key_prefix, result_key_prefix
 from arq.cron import cron
 from arq.worker import Worker, func
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -34,7 +35,7 @@ TRIM_SECONDS = 10  # contract.md section 2: within half a minute
 
 log = structlog.get_logger("queue")
 
-_CRON_JOBS = {"cron:trim"}
+_CRON_JOBS = {"cron:trim", "cron:bury_timeless"}
 
 
 def open_pool(settings: Settings) -> ArqRedis:
@@ -53,6 +54,7 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
     ticks = [
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
         cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(bury_timeless, name="cron:bury_timeless", second=set(range(5, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(
         functions,
@@ -75,7 +77,19 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
 
 
 class _Worker(Worker):
-    """arq's worker, but a job that cannot even be read does not take it down."""
+    """arq's worker, but no entry of the queue takes it down."""
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        services: Services = self.ctx["services"]
+        if job_ids:
+            # They come in the order of their times: where any is before 1970, the first one is.
+            score = await self.pool.zscore(self.queue_name, job_ids[0])
+            if score is not None and score <= 0:
+                await _mend_times(self.pool, self.queue_name)
+        usable = [job_id for job_id in job_ids if _is_usable(job_id)]
+        for job_id in set(job_ids).difference(usable):
+            await _bury(services, self.pool, self.queue_name, job_id, "the id is not printable ASCII without spaces")
+        await super().start_jobs(usable)
 
     async def run_job(self, job_id: str, score: int) -> None:
         try:
@@ -85,28 +99,45 @@ class _Worker(Worker):
         except Exception as error:
             log.exception("job_unreadable", job_id=job_id)
             services: Services = self.ctx["services"]
-            await bury(services, self.pool, self.queue_name, job_id.encode(), f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            await _bury(services, self.pool, self.queue_name, job_id.encode(), reason)
 
 
-async def bury(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
-    """Take out of the queue what arq cannot run, and keep it as a dead letter."""
+def _is_usable(job_id: bytes) -> bool:
+    """Contract.md section 6: printable ASCII without spaces; arq would die of what is not UTF-8."""
+    return job_id.isascii() and job_id.decode("ascii").isprintable() and b" " not in job_id
+
+
+async def _mend_times(pool: ArqRedis, queue_name: str) -> None:
+    """Have jobs run now whose time is zero (arq skips it for ever) or below (arq dies of minus infinity)."""
+    seconds, _ = await pool.time()
+    early = await pool.zrangebyscore(queue_name, "-inf", 0)
+    if early:
+        await pool.zadd(queue_name, dict.fromkeys(early, seconds * 1000), xx=True)
+
+
+async def bury_timeless(context: dict[str, Any]) -> None:
+    """Tick: take jobs out of the queue whose time never comes."""
+    pool: ArqRedis = context["redis"]
+    services: Services = context["services"]
+    queue_name = services.settings.queue_name
+    for job_id in await pool.zrangebyscore(queue_name, "+inf", "+inf"):
+        await _bury(services, pool, queue_name, job_id, "its time is infinite")
+
+
+async def _bury(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
+    """Take out of the queue what arq cannot run: a dead letter, and a failed result where the id allows one."""
     await services.store.dead_letters.add("job", "unusable_entry", payload=job_id, detail={"fault": reason})
     metrics.DEAD_LETTERS.labels("job").inc()
+    if _is_usable(job_id):
+        now = int(time.time() * 1000)
+        # As arq writes it (contract.md section 6).
+        result: dict[str, Any] = {"t": 1, "f": None, "a": [], "k": {}, "et": now, "s": False, "r": jobs.RefusedJobError(reason)}
+        result |= {"st": now, "ft": now, "q": queue_name, "id": job_id.decode("ascii")}
+        key = result_key_prefix.encode() + job_id
+        await pool.set(key, write_job(result), px=int(RESULT_SECONDS * 1000))
     await pool.zrem(queue_name, job_id)
     await pool.delete(job_key_prefix.encode() + job_id)
-
-
-async def mend(services: Services, pool: ArqRedis, queue_name: str) -> None:
-    """Find entries of the queue that arq would die of or never run: bad ids, and times that are none."""
-    entry: bytes
-    score: float
-    async for entry, score in pool.zscan_iter(queue_name, count=1000):
-        usable = entry.isascii() and entry.decode("latin-1").isprintable() and b" " not in entry
-        if not usable or score == float("inf"):
-            await bury(services, pool, queue_name, entry, "the id is not printable ASCII, or its time is infinite")
-        elif score <= 0:
-            seconds, _ = await pool.time()
-            await pool.zadd(queue_name, {entry: seconds * 1000}, xx=True)
 
 
 def running(worker: Worker) -> list[Any]:

@@ -13,6 +13,7 @@ REFUSE = "refuse"
 MOST_BYTES = 1_048_576  # no job of ours comes near; more is kept out of memory and logs
 LATEST_ENQUEUE_TIME = 4_102_444_800_000  # the year 2100 in milliseconds: arq makes a datetime of it
 MOST_TRIES = 1_000
+MOST_LEVELS = 8  # of lists and objects in each other, the arguments' own object included
 
 
 class _Job(msgspec.Struct):
@@ -52,11 +53,21 @@ def _fault(job: _Job, functions: Collection[str]) -> str | None:
         return f"no function {job.f[:100]!r}; there are {known}"
     if job.a:
         return "jobs take keyword arguments only; `a` must be empty"
+    if _is_deeper(job.k, MOST_LEVELS):
+        return f"its arguments are nested more than {MOST_LEVELS} levels deep"
     if not 0 <= job.et <= LATEST_ENQUEUE_TIME:
         return "`et` is not a time in milliseconds since 1970"
     if job.t is not None and not 0 <= job.t <= MOST_TRIES:
         return f"`t` is neither null nor a number of tries up to {MOST_TRIES}"
     return None
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Say whether a value is nested deeper: whoever shows or copies it would need more stack than there is."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in inner)
 
 
 def write_job(data: dict[str, Any]) -> bytes:

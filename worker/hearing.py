@@ -39,7 +39,8 @@ async def hear_started(services: Services, event: SharingStarted, *, job_id: str
     if not services.settings.follow_unrequested:
         return "not_watched"
     if chat_id is None or not await _can_show(services, chat_id, event.shared_by, last_try=last_try):
-        chat_id = await find_direct_chat(services, event.shared_by, event.shared_with)
+        # Nobody polls this chat, so that nothing else would find the share: asked until there is an answer.
+        chat_id = await _find_direct(services, event, last_try=False)
     if chat_id is None:
         return "not_watched"
     began = event.created_at if event.began_at is None else event.began_at
@@ -110,12 +111,7 @@ async def _watched_by_pair(services: Services, event: SharingStarted | SharingSt
     overview = await shares.overview()
     if services.linq is None or not sum(overview.phases.values()):
         return found
-    try:
-        chat_id = await find_direct_chat(services, event.shared_by, event.shared_with)
-    except (LinqError, NotNowError) as error:
-        if isinstance(error, NotNowError) and not last_try:
-            raise
-        return found
+    chat_id = await _find_direct(services, event, last_try=last_try)
     if chat_id is not None and chat_id not in found and (await shares.load(chat_id)).live is not None:
         found.append(chat_id)
     return found
@@ -139,6 +135,17 @@ async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: 
     return known is None or not known.contacts or handle_digest(handle) in known.contacts
 
 
+async def _find_direct(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> str | None:
+    try:
+        return await find_direct_chat(services, event.shared_by, event.shared_with)
+    except LinqError:
+        return None
+    except NotNowError:
+        if not last_try:
+            raise
+        return None
+
+
 async def _try_to_know(services: Services, chat_id: str, *, last_try: bool) -> KnownChat | None:
     if services.linq is None:
         return None
@@ -156,14 +163,7 @@ async def _follow_elsewhere(
     services: Services, event: SharingStarted, chat_id: str, *, job_id: str, last_try: bool
 ) -> str:
     """Follow a chat with the Apple ID e-mail in place of one without it, or report that there is none."""
-    try:
-        other = await find_direct_chat(services, event.shared_by, event.shared_with)
-    except LinqError:
-        other = None
-    except NotNowError:
-        if not last_try:
-            raise
-        other = None
+    other = await _find_direct(services, event, last_try=last_try)
     shares = services.store.shares
     for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)

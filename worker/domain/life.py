@@ -57,12 +57,14 @@ MOST_PROMPTS = 2  # an uncertain prompt is repeated once (contract 3)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The settings that decisions depend on; seconds."""
+    """The settings that decisions depend on, in seconds, and the policy's price floor and head room (policy.py)."""
 
     min_poll: float = 15.0
     max_poll: float = 600.0
     cooldown: float = 600.0
     stale_after: float = 1800.0
+    price_floor: float = policy.PRICE_FLOOR
+    head_room: float = policy.HEAD_ROOM
 
     @property
     def confirm(self) -> float:
@@ -356,6 +358,7 @@ class Turn:
             share.pace = policy.Pace()
             share.wanted = None
         lower, upper = self._bounds()
+        limits = self.circumstances.limits
         seconds, share.rule = policy.follow(
             share.pace,
             self.circumstances.fleet,
@@ -365,6 +368,8 @@ class Turn:
             lower=lower,
             upper=upper,
             spread=0.98 + 0.04 * self.chance,
+            price_floor=limits.price_floor,
+            head_room=limits.head_room,
         )
         self.due = self.now + seconds
         self._heed_timers(lower)

@@ -22,6 +22,8 @@ MEMORY_MOVING = 0.6  # somebody who has moved is about to publish at another pac
 QUIET_CREEP = 1.1  # the quiet time is the least gap seen, and forgets a freak one by rising slowly
 QUIET_SHARE = 0.3  # of the intensity that is left inside the quiet time: a still person may start to walk
 QUIET_GATE = 0.6  # updates per interval up to which nearly each can be seen, so that waiting for them pays
+PRICE_FLOOR = 5.0  # square root of seconds: 4 costs a quarter more requests, 8 twice the delay
+HEAD_ROOM = 0.9  # share of the rate that polling plans with; the rest is for retries and commands
 UNFAIRNESS = 2.5  # times the fleet's mean interval: what is lost at most when a quiet chat wakes up
 
 ACCEPT_SHAPE = 0.75  # between sqrt(age), best if everybody accepts in the end, and age, best if many never do
@@ -80,8 +82,8 @@ def follow(
     lower: float,
     upper: float,
     spread: float,
-    price_floor: float = 5.0,
-    head_room: float = 0.9,
+    price_floor: float = PRICE_FLOOR,
+    head_room: float = HEAD_ROOM,
 ) -> tuple[float, str]:
     """Learn from an answer at `now`; give the seconds until the next read and the name of the rule that
     chose.
@@ -90,8 +92,7 @@ def follow(
     without a time, the middle between `pace.polled_at` and `now` is the unbiased guess); `moved`: it lies
     over 100 m from the last. `lower` and `upper` are the chat's own bounds; `spread`, about uniform in 0.98
     to 1.02, keeps chats apart and never leads out of the bounds. `price_floor` (square root of seconds) is
-    the price where requests are plentiful; `head_room` the share of the rate that is planned with, the rest
-    is for retries and commands.
+    the price where requests are plentiful; `head_room` the share of the rate that is planned with.
 
     `pace` is changed in place, its weight included: the fleet's sum has to grow by the difference. The
     interval is finite and within the bounds for every finite input: clocks that go back or run ahead are

@@ -59,5 +59,7 @@ class Chats:
 
     async def put_end(self, contact: str, line: str, ended_at: int) -> None:
         """Remember when a contact stopped sharing with a line, for as long as Linq may send what came before it."""
-        key = self._keys.stopped(handle_digest(contact), handle_digest(line))
-        await self._redis.set(key, ended_at, ex=LATE_SECONDS)
+        known = await self.end_of(contact, line)
+        if known is None or known < ended_at:
+            key = self._keys.stopped(handle_digest(contact), handle_digest(line))
+            await self._redis.set(key, ended_at, ex=LATE_SECONDS)

@@ -37,7 +37,7 @@ def main(*, part: str, quick: bool, thorough: bool, only: str, target: Path | No
     for name in PARTS if part == "all" else (part,):
         console.rule(name)
         if name == "speed":
-            from benchmarks import speed  # noqa: PLC0415 (parts are imported when they run: one of them needs less)
+            from benchmarks import speed  # noqa: PLC0415 (parts are imported when they run)
 
             found[name] = speed.compare(
                 console,
@@ -46,10 +46,6 @@ def main(*, part: str, quick: bool, thorough: bool, only: str, target: Path | No
                 every_mode=thorough,
                 only=only,
             )
-        elif name == "freshness":
-            from benchmarks import freshness  # noqa: PLC0415 (as above)
-
-            freshness.main.main(args=[], standalone_mode=False)
         else:
             found[name] = importlib.import_module(f"benchmarks.{name}").compare(console, quick=quick)
     if target is not None:

@@ -6,17 +6,20 @@ from bisect import bisect_right
 from collections.abc import Callable
 from random import Random
 
-from benchmarks.simulated import Answer, Fleet, Follower, Result, Scenario, follow
+from benchmarks.simulated import RETRY_AFTER, Answer, Fleet, Follower, Result, Scenario, follow
 from worker.domain import policy
+from worker.domain.life import Circumstances, Limits, Turn
+from worker.domain.observation import Features, Position, Throttled
+from worker.domain.share import NOTHING, Share, Tally, tally
 
 CONFIRM_AFTER = 30.0  # seconds after which an empty answer is believed
 BEFORE_END = 2.0  # seconds before an announced end at which a share is read once more
-EPOCH = 1e9  # Pace takes times since 1970, where 0 means unknown
+EPOCH = 1_700_000_000.0  # of the simulated clock, in seconds since 1970: the domain takes 0 for unknown
+FOREVER = 1e9
+CHAT, HANDLE = "00000000-0000-4000-8000-000000000000", "+12025550100"
+FURTHER = 0.01  # degrees of longitude, over 100 m
 # The scenarios' rates are for polling alone, and their bounds are for these parameters.
-MINIMUM = 10.0
-MAXIMUM = math.inf
-HEAD_ROOM = 0.97
-PRICE_FLOOR = 0.0
+SCENARIO_LIMITS = Limits(min_poll=10.0, max_poll=math.inf, price_floor=0.0, head_room=0.97)
 BACKOFF_MOST = 16.0  # times the base interval
 BACKOFF_SPENDS = 0.99  # of the budget: all that can be spent without queueing for tokens
 BACKOFF_BASES = tuple(0.05 * 1.3**step for step in range(13))  # to try, in mean intervals: 0.05 to 1.16
@@ -92,55 +95,81 @@ class Doubling(Scheduled):
         return interval
 
 
-class Recommended(Scheduled):
-    """The worker's policy, by the worker's code; `quiet_time=False` leaves its square-root rule alone."""
+class Worker:
+    """What the worker does, by the very decisions that it makes: a share as it is kept, and a `Turn` for each read.
+
+    `quiet_time=False` leaves the square-root rule alone.
+    """
 
     def __init__(
-        self,
-        rate: float,
-        random: Random,
-        *,
-        quiet_time: bool = True,
-        lower: float = MINIMUM,
-        upper: float = MAXIMUM,
-        price_floor: float = PRICE_FLOOR,
-        head_room: float = HEAD_ROOM,
+        self, rate: float, random: Random, *, quiet_time: bool = True, limits: Limits = SCENARIO_LIMITS
     ) -> None:
-        super().__init__()
         self._ceiling = rate
         self._random = random
         self._quiet_time = quiet_time
-        self._lower, self._upper = lower, upper
-        self._price_floor, self._head_room = price_floor, head_room
-        self._paces: dict[int, policy.Pace] = {}
-        self._weights = 0.0
+        self._limits = limits
+        self._due: list[tuple[float, int]] = []
+        self._shares: dict[int, Share] = {}
+        self._shown: dict[int, Position] = {}
+        self._sums = NOTHING
 
-    def interval(self, chat: int, now: float, answer: Answer, rate: float) -> float:
-        before = self._paces.get(chat)
-        tracked = len(self._paces)
-        pace = self._paces[chat] = before or policy.Pace()
-        weight = pace.weight
-        interval, _ = policy.follow(
-            pace,
-            policy.Fleet(weights=self._weights, tracked=tracked, waiting=0.0, rate=rate, ceiling=self._ceiling),
-            now=EPOCH + now,
-            updated_at=None if answer.updated_at is None else EPOCH + answer.updated_at,
-            moved=answer.moved,
-            lower=self._lower,
-            upper=self._upper,
-            spread=self._random.uniform(0.98, 1.02),
-            price_floor=self._price_floor,
-            head_room=self._head_room,
+    def known(self, chat: int, now: float, ends_at: float | None) -> None:
+        """Begin to track; an announced end is heard as a webhook tells it."""
+        self._shares[chat] = Share(
+            f"share-{chat}", "", begun_at=EPOCH + now, asked=False, follow=True, follow_for=FOREVER
         )
-        self._weights += pace.weight - weight
-        if not self._quiet_time:
-            pace.updated_at = 0.0  # without the last update there is no gap to learn from
-        return interval
+        # Somebody who shares is listed, though it may take a while until there is something new.
+        self._shown[chat] = Position(HANDLE, 0.0, 50.0, None, None, None, None)
+        turn = self._turn(chat, now, self._ceiling)
+        turn.begin(accept_within=FOREVER, previous=None)
+        if ends_at is not None:
+            turn.hear_started(
+                HANDLE, began_at=nanoseconds(now), ends_at=nanoseconds(ends_at), created_at=nanoseconds(now)
+            )
+        self._keep(chat, turn, NOTHING)
 
-    def ended(self, chat: int) -> None:
-        pace = self._paces.pop(chat, None)
-        if pace:
-            self._weights -= pace.weight
+    def due(self, now: float) -> float:  # noqa: ARG002 - part of the protocol
+        return self._due[0][0] if self._due else math.inf
+
+    def take(self, now: float) -> int:  # noqa: ARG002 - part of the protocol
+        return heapq.heappop(self._due)[1]
+
+    def told(self, chat: int, now: float, answer: Answer, rate: float) -> None:
+        if answer.updated_at is not None:
+            longitude = self._shown[chat].longitude + (FURTHER if answer.moved else 0.0)
+            self._shown[chat] = Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(answer.updated_at))
+        before = tally(self._shares[chat])
+        turn = self._turn(chat, now, rate)
+        turn.observe(Features([self._shown[chat]] if answer.listed else [], []))
+        pace = turn.share.pace
+        if pace is not None and not self._quiet_time:
+            pace.updated_at = 0.0  # without the last update there is no gap to learn from
+        self._keep(chat, turn, before)
+
+    def throttled(self, chat: int, retry_at: float) -> None:
+        before = tally(self._shares[chat])
+        turn = self._turn(chat, retry_at - RETRY_AFTER, self._ceiling)
+        turn.observe(Throttled(RETRY_AFTER))
+        self._keep(chat, turn, before)
+
+    def _turn(self, chat: int, now: float, rate: float) -> Turn:
+        sums = self._sums
+        fleet = policy.Fleet(sums.weights / 1e6, sums.tracking, sums.wanted / 1e6, rate, self._ceiling)
+        return Turn(
+            self._shares[chat],
+            CHAT,
+            now=EPOCH + now,
+            circumstances=Circumstances(fleet, self._limits),
+            chance=self._random.random(),
+        )
+
+    def _keep(self, chat: int, turn: Turn, before: Tally) -> None:
+        after = tally(turn.share)
+        self._sums = Tally(*(was + new - old for was, new, old in zip(self._sums, after, before, strict=True)))
+        if turn.due is None:
+            del self._shares[chat], self._shown[chat]
+        else:
+            heapq.heappush(self._due, (turn.due - EPOCH, chat))
 
 
 class Clairvoyant:
@@ -181,6 +210,11 @@ class Clairvoyant:
         """Come back: the position is still unread."""
 
 
+def nanoseconds(seconds: float) -> int:
+    """Give a time on the simulated clock as the domain has those of positions: nanoseconds since 1970."""
+    return round((EPOCH + seconds) * 1e9)
+
+
 Policy = Callable[[Scenario, float, Random], Result]
 
 
@@ -213,12 +247,12 @@ def overbooked(scenario: Scenario, rate: float, random: Random) -> Result:  # no
 
 def square_root(scenario: Scenario, rate: float, random: Random) -> Result:
     """Run the square-root rule alone."""
-    return _run(scenario, Recommended(rate, random, quiet_time=False), rate)
+    return _run(scenario, Worker(rate, random, quiet_time=False), rate)
 
 
 def recommended(scenario: Scenario, rate: float, random: Random) -> Result:
     """Run what the worker does."""
-    return _run(scenario, Recommended(rate, random), rate)
+    return _run(scenario, Worker(rate, random), rate)
 
 
 def clairvoyant(scenario: Scenario, rate: float, random: Random) -> Result:  # noqa: ARG001 - nothing varies

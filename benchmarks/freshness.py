@@ -7,6 +7,7 @@ published for these scenarios.
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import click
 import msgspec
@@ -136,6 +137,14 @@ def _cell(figure: Figure) -> str:
     if figure.reference_mean is None:
         return text
     return f"{text}\n[dim]{figure.reference_mean:.1f} / {figure.reference_p95:.1f}[/dim]"
+
+
+def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
+    """Measure and print. Returns plain data for JSON; nothing is left out when `quick`: it takes a minute."""
+    del quick  # on a simulated clock there are no rounds to save
+    tracked, waited = tracking(), pending()
+    _print(console, tracked, waited)
+    return {"tracking": msgspec.to_builtins(tracked), "pending": msgspec.to_builtins(waited)}
 
 
 @click.command(help=__doc__)

@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import recording
-from benchmarks.followers import Recommended
+from benchmarks.followers import Worker
 from benchmarks.simulated import Fleet, average, follow
+from worker.domain.life import Limits
+from worker.domain.policy import PRICE_FLOOR
 
 SEEDS = 3
 SHORTEST_PAUSE = 3600.0  # seconds without a read after which nobody was recording
@@ -37,7 +39,9 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 
 @click.command(help=__doc__)
 @click.argument("file", type=click.File("rb"))
-@click.option("--price-floor", default=5.0, show_default=True, callback=_positive, help="Square root of seconds.")
+@click.option(
+    "--price-floor", default=PRICE_FLOOR, show_default=True, callback=_positive, help="Square root of seconds."
+)
 @click.option("--min-poll", default=15.0, show_default=True, callback=_positive, help="Seconds.")
 @click.option("--max-poll", default=600.0, show_default=True, callback=_positive, help="Seconds.")
 @click.option("--rate", default=20.0, show_default=True, callback=_positive, help="Requests per second.")
@@ -66,16 +70,10 @@ def main(*, file: BinaryIO, price_floor: float, min_poll: float, max_poll: float
     }
     if parts:
         scenario = recording.scenario(parts, burst=max(1.0, rate))
+        limits = Limits(min_poll=min_poll, max_poll=max_poll, price_floor=price_floor)
         results = []
         for seed in range(SEEDS):
-            follower = Recommended(
-                rate,
-                Random(seed),
-                lower=min_poll,
-                upper=max_poll,
-                price_floor=price_floor,
-                head_room=0.9,
-            )
+            follower = Worker(rate, Random(seed), limits=limits)
             results.append(follow(Fleet(scenario), follower, rate))
         report["recorded"] = recording.as_recorded(Fleet(scenario), parts)._asdict()
         report["replayed"] = average(results)._asdict()

@@ -1,21 +1,22 @@
 """Requests that wait to be accepted, on a simulated clock: how late a first position is seen, at what cost.
 
-Time 0 is the request. A webhook brings a read 2 s later, and where that finds nothing, more 3, 5 and 10 s
-after each other, before the schedule of the policy goes on; at most one series of reads in 10 s.
+Time 0 is the request. Each is one share, asked, prompted and read as `worker.domain.life` decides; a webhook says that
+sharing began, when it comes.
 """
 
-from collections.abc import Iterator
+import math
 from random import Random
 from typing import NamedTuple
 
 import msgspec
 
+from benchmarks.followers import CHAT, EPOCH, HANDLE, nanoseconds
 from benchmarks.simulated import SCENARIOS, quantile
 from worker.domain import policy
+from worker.domain.life import Circumstances, Limits, Turn
+from worker.domain.observation import Features, Sent
+from worker.domain.share import Share
 
-AFTER_WEBHOOK = (2.0, 5.0, 10.0, 20.0)
-WEBHOOKS_APART = 10.0
-MINIMUM, MAXIMUM = 15.0, 600.0
 RATE = 20.0  # plenty: what is under test is one request's schedule
 
 
@@ -67,11 +68,10 @@ def await_all(scenario: Scenario, random: Random) -> Result:
     polls = 0
     delays = []
     for request in scenario.chats:
-        for at in _reads(request, scenario, random):
-            polls += 1
-            if request.first_position_at is not None and request.first_position_at <= at:
-                delays.append(at - request.first_position_at)
-                break
+        reads, delay = _await(request, scenario, random)
+        polls += reads
+        if delay is not None:
+            delays.append(delay)
     delays.sort()
     return Result(
         mean=sum(delays) / len(delays),
@@ -81,25 +81,36 @@ def await_all(scenario: Scenario, random: Random) -> Result:
     )
 
 
-def _reads(request: Request, scenario: Scenario, random: Random) -> Iterator[float]:
-    fleet = policy.Fleet(weights=0.0, tracked=0, waiting=0.0, rate=RATE, ceiling=RATE)
-    brought_forward: list[float] = []
-    last = -WEBHOOKS_APART
-    for at in request.webhooks_at:
-        if at >= last + WEBHOOKS_APART:
-            last = at
-            brought_forward += [at + after for after in AFTER_WEBHOOK]
-    brought_forward.sort(reverse=True)
-    now = 0.0
-    while now < scenario.give_up_s:
-        interval, _ = policy.wait(
-            now,
-            fleet,
-            lower=MINIMUM,
-            upper=MAXIMUM,
-            announced=scenario.webhook_share,
-            spread=random.uniform(0.98, 1.02),
-        )
-        due = min(now + interval, scenario.give_up_s)
-        now = brought_forward.pop() if brought_forward and brought_forward[-1] < due else due
-        yield now
+def _await(request: Request, scenario: Scenario, random: Random) -> tuple[int, float | None]:
+    """Give how often the chat is read until its first position is seen, and how late that is; None: never."""
+    share = Share("share", "", begun_at=EPOCH, asked=True, follow=True, follow_for=scenario.give_up_s)
+    circumstances = Circumstances(
+        policy.Fleet(weights=0.0, tracked=0, waiting=0.0, rate=RATE, ceiling=RATE), Limits(), scenario.webhook_share
+    )
+
+    def turn(now: float) -> Turn:
+        return Turn(share, CHAT, now=EPOCH + now, circumstances=circumstances, chance=random.random())
+
+    decision = turn(0.0)
+    decision.begin(accept_within=scenario.give_up_s, previous=None)
+    decision.call_prompt()
+    decision.settle_prompt(Sent())
+    announced = sorted(request.webhooks_at, reverse=True)
+    first = math.inf if request.first_position_at is None else request.first_position_at
+    reads = 0
+    while decision.due is not None:
+        due = decision.due - EPOCH
+        if announced and announced[-1] <= due:
+            hearing = turn(announced.pop())
+            began_at = nanoseconds(request.accepted_at or 0.0)
+            if hearing.hear_started(HANDLE, began_at=began_at, ends_at=None, created_at=began_at):
+                decision = hearing
+            continue
+        if due > scenario.give_up_s + 1e-6:  # rounding alone
+            break
+        reads += 1
+        if first <= due:
+            return reads, due - first
+        decision = turn(due)
+        decision.observe(Features([], []))
+    return reads, None

@@ -9,17 +9,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks import replay, simulated
-from benchmarks.followers import Recommended
+from benchmarks.followers import Worker
 from benchmarks.simulated import Answer, Fleet
+from worker.domain.life import Limits
 
 BEGIN = 1_760_000_000.0
 
 
-class Recorder(Recommended):
-    """The worker's policy with its default parameters, writing down what it reads."""
+class Recorder(Worker):
+    """The worker's decisions with its default parameters, writing down what it reads."""
 
     def __init__(self, rate: float) -> None:
-        super().__init__(rate, Random(7), lower=15.0, upper=600.0, price_floor=5.0, head_room=0.9)
+        super().__init__(rate, Random(7), limits=Limits())
         self.lines: list[str] = []
         self._known: dict[int, float] = {}
 

@@ -1,7 +1,7 @@
-"""The worker's polling policy meets its acceptance bounds, on a simulated clock, by the very code that runs.
+"""The worker meets the acceptance bounds of its polling policy, on a simulated clock, by the very code that runs.
 
-How the scenarios are to be read, and where their bounds come from, is told in benchmarks/simulated.py and
-benchmarks/waiting.py.
+Each share is decided on by `worker.domain.life`, as in the worker, from its beginning to its end. How the scenarios are
+to be read, and where their bounds come from, is told in benchmarks/simulated.py and benchmarks/waiting.py.
 """
 
 from random import Random

@@ -29,6 +29,7 @@ PAGE = ROOT / "docs" / "operations.md"
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 HABITS = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
 NOT_IN_7_0 = " +client|setinfo"
+# Each server on its own: what one version lacks or asks for, another may not.
 SERVERS = sorted({str(server) for server in (find_server(), bundled_server()) if server is not None})
 
 
@@ -153,6 +154,10 @@ async def _is_ready(port: int) -> bool:
     return False
 
 
+async def _is_dropped(admin: Redis, chat_id: str) -> bool:
+    return await admin.zscore("location:due", chat_id) is None
+
+
 async def test_a_whole_service_runs_with_the_rights_of_the_page(
     server: EmbeddedRedis, admin: Redis, simulator: SimulatorServer, installation: Installation
 ) -> None:
@@ -193,6 +198,9 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
         simulator.fault("malformed", endpoint="read", chat_id=walker)
         simulator.announce("location.sharing.started", {"shared_by": 1})
         await wait_until(lambda: admin.xlen("location:dead-letters"), "a dead letter", deadline=20)
+        await admin.set(f"location:share:{leaver}", b"no share")
+        await admin.zadd("location:due", {leaver: 0})
+        await wait_until(lambda: _is_dropped(admin, leaver), "an unreadable state is let go", deadline=20)
         # The account's limits.
         simulator.fault("error", endpoint="read", status=429, code=1007, retry_after=1)
         throttled = "the slower pace"
@@ -228,4 +236,5 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
     assert await denied(admin) == []
     used = {name.removeprefix("cmdstat_") for name in await admin.info("commandstats")}
     granted = {right.removeprefix("+") for right in rules("location-worker").split() if right.startswith("+")}
-    assert granted - used <= {"client|setinfo"}, "a right that nothing needs"
+    # UNWATCH is sent where two workers reach for the same job, which chance decides.
+    assert granted - used <= {"client|setinfo", "unwatch"}, "a right that nothing needs"

@@ -1,0 +1,56 @@
+"""The pages for operators and newcomers keep up with the code, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from config.settings import Settings, names_of
+from worker import metrics
+from worker.cli import cli
+from worker.domain.events import EVENT_TYPES
+from worker.jobs import JOBS
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+README = (ROOT / "README.md").read_text()
+PAGES = ("README.md", "docs/operations.md", "docs/architecture.md")
+_SAID = re.compile(r'\blog\.(?:warning|error|exception)\(\s*"(\w+)"')
+
+
+def test_every_setting_is_explained() -> None:
+    names = {name for field in Settings.model_fields for name in names_of(field)}
+    assert {name for name in names if f"`{name}`" not in OPERATIONS} == set()
+
+
+@pytest.mark.parametrize("registry", [metrics.WORKER, metrics.WEB])
+def test_every_metric_is_explained(registry: CollectorRegistry) -> None:
+    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()}
+    assert {name for name in names if f"`{name}" not in OPERATIONS} == set()
+
+
+def test_every_warning_and_error_in_the_logs_is_explained() -> None:
+    said = {name for path in (ROOT / "worker").rglob("*.py") for name in _SAID.findall(path.read_text())}
+    assert len(said) > 10, "the log lines were found"
+    assert {name for name in said if f"`{name}`" not in OPERATIONS} == set()
+
+
+def test_every_command_job_and_event_type_is_in_the_readme_or_its_changelog() -> None:
+    text = README + (ROOT / "CHANGELOG.md").read_text()
+    assert {name for name in cli.commands if name not in text} == set()
+    assert {name for name in JOBS if f"`{name}`" not in README} == {"hear_webhook"}, "which only `web` queues"
+    words = {name.rpartition(".")[2] for name in EVENT_TYPES}
+    assert {word for word in words if word not in README} == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_within_the_project_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        name, _, anchor = target.partition("#")
+        linked = (path.parent / name).resolve() if name else path
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target

@@ -43,7 +43,7 @@ async def services(redis: Redis, settings: Settings, simulator: SimulatorServer)
     async with (
         ChertClient(base_url=simulator.chert_base_url, signing_secret=simulator.chert_secret) as chert,
         LinqClient(base_url=simulator.base_url, api_key=simulator.api_key) as linq,
-        Engine(store, poller, linq, fetchers=4) as engine,
+        Engine(store, poller, linq) as engine,
     ):
         yield Services(settings, store, engine, linq, chert)
     await poller.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import signal
+import time
 
 from simulator.answers import Answer
 from tests.support import oracle
@@ -69,3 +71,25 @@ async def test_nothing_is_lost_or_doubled_when_workers_are_killed_at_any_moment(
     assert oracle.count(shares.values(), lambda kind: kind == "location.tracking.ended") == 0
     for chat in chats:
         assert oracle.check_prompts(stage.simulator.answers(), chat, cooldown=COOLDOWN) <= 2
+
+
+async def test_what_a_worker_brings_that_was_frozen_past_its_leases_is_dropped(stage: Stage) -> None:
+    """The other way to come too late: alive, with decisions made on what has long changed."""
+    chats = stage.people(20)
+    frozen = await stage.workers.start()
+    async for _, result in stage.client.results(await stage.request_all(chats)):
+        assert isinstance(result, dict)
+    await stage.more_positions(chats)
+    stage.simulator.fault("slow", endpoint="read", replies=None, delay=0.3)
+    answered = len(stage.requests("read"))
+    await wait_until(lambda: len(stage.requests("read")) > answered + 20, "slow replies", deadline=20)
+    await stage.workers.start()
+    began = time.time()
+    frozen.tell(signal.SIGSTOP)
+    await stage.more_positions(chats, more=2)
+    frozen.tell(signal.SIGCONT)
+    await frozen.logged("superseded")
+    stage.disturbed(began)
+    await stage.more_positions(chats)
+    shares = await stage.finish()
+    assert len(shares) == len(chats)

@@ -7,6 +7,7 @@ A worker that dies leaves leases behind; whoever claims them next reads again an
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -42,8 +43,12 @@ from worker.poll_log import PollLog
 from worker.store.shares import Claim, Claimed, Item
 from worker.store.store import Store
 
-FETCHERS = 256  # reads under way at once; with replies of 45 ms enough for 5,600 polls a second
-MOST_HELD = 512  # chats claimed and not yet committed
+FEWEST_FETCHERS = 64  # reads under way at once; more cost the client a fifth more CPU a read where replies are quick
+MOST_FETCHERS = 512  # with replies of 90 ms enough for 5,600 polls a second
+READS_PER_SECOND = 10_000  # more than one process can do: what the number of fetchers is made for
+QUICK_REPLY = 0.05  # of a lease: replies up to this are quick enough to claim ahead of them
+LATENCY_WEIGHT = 0.05  # of the newest reply in the running mean
+MOST_AHEAD = 192  # chats claimed beyond those being read: read next, or decided and not yet committed
 MOST_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (design.md)
 LEAST_CLAIMED = 64  # below, it is cheaper to wait for the next commit
 COMMIT_COUNT = 128
@@ -93,7 +98,6 @@ class Engine:
         *,
         poll_log: PollLog | None = None,
         chance: Callable[[], float] = random.random,
-        fetchers: int = FETCHERS,
     ) -> None:
         self._store = store
         self._shares = store.shares
@@ -101,7 +105,8 @@ class Engine:
         self._linq = linq
         self._poll_log = poll_log
         self._chance = chance
-        self._fetcher_count = fetchers
+        self._latency = 0.0  # seconds a reply takes, running mean
+        self._replied_at = 0.0  # monotonic
         self._queue: asyncio.Queue[_Work] = asyncio.Queue()
         self._held: dict[str, Claimed] = {}
         self._fences: dict[str, float] = {}  # until when a chat is held that is being prompted
@@ -115,10 +120,10 @@ class Engine:
         self._polling = False
         self._stopping = False
         self._clock_offset = 0.0
-        self._outcomes: dict[str, int] = {}
+        self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
 
     async def __aenter__(self) -> Self:
-        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(self._fetcher_count)]
+        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(FEWEST_FETCHERS)]
         self._committer = asyncio.create_task(self._commit_batches())
         return self
 
@@ -186,7 +191,7 @@ class Engine:
 
     async def _poll_until(self, deadline: float) -> None:
         while not self._stopping and time.monotonic() < deadline:
-            free = MOST_HELD - len(self._held)
+            free = self._room()
             if free < LEAST_CLAIMED:
                 await self._sleep(IDLE_SECONDS)
                 continue
@@ -206,6 +211,16 @@ class Engine:
                 await self._sleep(IDLE_SECONDS)
             else:
                 return
+
+    def _room(self) -> int:
+        """Give how many chats may be claimed now, with as many fetchers as slow replies ask for."""
+        latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
+        if len(self._held) >= len(self._fetchers):
+            wanted = min(MOST_FETCHERS, int(latency * READS_PER_SECOND))
+            self._fetchers += [asyncio.create_task(self._fetch()) for _ in range(wanted - len(self._fetchers))]
+        # A chat that waits for slow reads here would outlive its lease: another worker may have room.
+        ahead = MOST_AHEAD if latency < QUICK_REPLY * self._shares.lease else 0
+        return len(self._fetchers) + ahead - len(self._held)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until something is committed or somebody calls `wake`, at most so long."""
@@ -263,8 +278,10 @@ class Engine:
         return time.monotonic() + self._clock_offset
 
     async def _fetch(self) -> None:
+        queue = self._queue
         while True:
-            work = await self._queue.get()
+            # Without a coroutine where something waits already, which is always so while much is due.
+            work = queue.get_nowait() if queue.qsize() else await queue.get()
             try:
                 await self._serve(work)
             except Exception:
@@ -279,17 +296,19 @@ class Engine:
         if action == "read":
             started = time.monotonic()
             reply = await self._poller.fetch(claimed.chat_id)
-            metrics.POLL_SECONDS.observe(time.monotonic() - started)
+            self._replied_at = time.monotonic()
+            seconds = self._replied_at - started
+            self._latency += LATENCY_WEIGHT * (seconds - self._latency)
+            metrics.POLL_SECONDS.observe(seconds)
             turn.now = max(self.now(), work.now)
             observation = read_observation(reply, now=turn.now)
-            await self._account(observation, probe=work.probe)
+            usual = isinstance(observation, Features) and not observation.invalid
+            if work.probe or not usual:
+                await self._account(observation, probe=work.probe)
             turn.observe(observation)
             self._record(turn, observation, reply)
-            if isinstance(observation, Features):
-                if observation.invalid:
-                    await self._keep_bad_reply(turn, "invalid_position", observation.invalid, reply)
-            elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
-                await self._keep_bad_reply(turn, observation.kind, observation.detail, reply)
+            if not usual:
+                await self._keep_bad_reply(turn, observation, reply)
         elif action == "prompt":
             await self._prompt(work, turn)
             return
@@ -322,25 +341,34 @@ class Engine:
 
     def _record(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
         outcome = _outcome(observation, turn)
-        metrics.POLLS.labels(outcome).inc()
+        metrics.POLLS.inc(outcome)
         for position in turn.positions:
             metrics.POSITIONS.inc()
             if position.updated_at is not None:
                 metrics.STALENESS_SECONDS.observe(max(0.0, turn.now - position.updated_at / 1e9))
-        share = turn.share
-        log.debug(
-            "poll",
-            chat_id=turn.chat_id,
-            outcome=outcome,
-            status=reply.status,
-            trace_id=reply.trace_id,
-            rule=share.rule,
-            next_in=None if turn.due is None else round(turn.due - turn.now, 3),
-        )
+        if self._logs_polls:
+            log.debug(
+                "poll",
+                chat_id=turn.chat_id,
+                outcome=outcome,
+                status=reply.status,
+                trace_id=reply.trace_id,
+                rule=turn.share.rule,
+                next_in=None if turn.due is None else round(turn.due - turn.now, 3),
+            )
         if self._poll_log is not None:
             self._poll_log.write(turn)
 
-    async def _keep_bad_reply(self, turn: Turn, reason: str, detail: object, reply: Reply) -> None:
+    async def _keep_bad_reply(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
+        """Keep a reply that holds what cannot be used; the others need no dead letter."""
+        reason: str
+        detail: object
+        if isinstance(observation, Features):
+            reason, detail = "invalid_position", observation.invalid
+        elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
+            reason, detail = observation.kind, observation.detail
+        else:
+            return
         log.warning("bad_reply", chat_id=turn.chat_id, reason=reason, trace_id=reply.trace_id)
         try:
             kept = await self._store.dead_letters.add(

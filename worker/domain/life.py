@@ -5,8 +5,8 @@ share, its events, the changes of the latest view and the next due time come out
 receiver all decide here and nowhere else, so that the contract's guarantees (section 4) are kept in one place.
 """
 
-import hashlib
 import math
+import zlib
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -30,6 +30,8 @@ from worker.domain.observation import (
 )
 from worker.domain.share import Person, Prompt, Share
 from worker.domain.timestamp import format_milliseconds, format_time
+
+_pack_content = msgspec.msgpack.Encoder().encode
 
 NANO = 1_000_000_000
 CONFIRM_SECONDS = 30.0  # contract 4: two reads that do not list a handle lie at least this far apart
@@ -816,9 +818,9 @@ def _was_null_island(person: Person) -> bool:
     return person.longitude == 0 and person.latitude == 0
 
 
-def _content(position: Position) -> bytes:
+def _content(position: Position) -> int:
     said = (position.longitude, position.latitude, position.altitude, position.address, position.locality)
-    return hashlib.blake2b(repr(said).encode(), digest_size=8).digest()
+    return zlib.crc32(_pack_content(said))
 
 
 def _has_moved(person: Person, position: Position) -> bool:

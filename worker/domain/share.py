@@ -41,7 +41,7 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     sharing: bool = False
     updated_at: int | None = None  # newest `updated_at` published
     seen_at: float | None = None  # when a newer position was last seen, or sharing began
-    content: bytes | None = None  # digest of the position last published
+    content: int | None = None  # checksum of the position last published
     longitude: float | None = None
     latitude: float | None = None
     listed: bool = False  # since sharing began

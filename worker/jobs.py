@@ -34,6 +34,9 @@ from worker.watching import Result, already_tracked, poll_soon, settle_request, 
 
 WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
 CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
+# Waits for Linq grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
+WAIT_GROWTH = 1.1
+LONGEST_WAIT_SECONDS = 900.0
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
 
 Context = dict[str, Any]
@@ -191,8 +194,10 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
             except EngineStoppedError:
                 raise Retry from None  # another worker goes on
             except NotNowError as error:
-                log.info("job_delayed", seconds=error.seconds)
-                raise Retry(defer=error.seconds) from None
+                grown = min(error.seconds * WAIT_GROWTH ** (context["job_try"] - 1), LONGEST_WAIT_SECONDS)
+                seconds = max(error.seconds, grown)
+                log.info("job_delayed", seconds=round(seconds, 3))
+                raise Retry(defer=seconds) from None
             except (RedisConnectionError, RedisTimeoutError) as error:
                 log.warning("job_delayed", error=type(error).__name__)
                 raise Retry(defer=RETRY_SECONDS) from None

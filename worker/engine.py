@@ -34,7 +34,7 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.domain.share import Prompt
+from worker.domain.share import Prompt, Share
 from worker.linq.classification import prompt_outcome, read_observation
 from worker.linq.client import LinqClient
 from worker.linq.poller import Poller
@@ -406,15 +406,20 @@ class Engine:
         log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
         # What is known of a prompt must not be lost to a Redis that is away for a moment.
         await _persist(lambda: self._account(outcome))
-        await _persist(lambda: self._settle(claimed.chat_id, outcome, turn.share.share_id))
+        await _persist(lambda: self._settle(claimed.chat_id, outcome, turn.share))
         self._let_go(claimed)
 
-    async def _settle(self, chat_id: str, outcome: PromptOutcome, share_id: str) -> None:
-        """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer."""
+    async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
+        """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer.
+
+        `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
+        """
         for _ in range(PROMPT_SETTLE_TRIES):
             loaded = await self._shares.load(chat_id)
             share = loaded.live
-            if share is None or share.share_id != share_id or share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
+            if share is None or (share.share_id, share.prompted_at) != (asked.share_id, asked.prompted_at):
+                return
+            if share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
                 return
             turn = Turn(
                 share,

@@ -4,12 +4,13 @@
 the pool built by ourselves, and everything that arq would die of kept away from it or answered by building it anew.
 """
 
+import asyncio
 import time
 from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix, result_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 from arq.cron import cron
 from arq.worker import Worker, func
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,6 +21,7 @@ from config.settings import Settings
 from worker import jobs, metrics
 from worker.serialization import REFUSE, make_reader, write_job
 from worker.services import Services
+from worker.store.scripts import Scripts
 
 MOST_JOBS = 100  # run at once
 QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MOST_JOBS: running jobs are read first (arq-notes.md, 7)
@@ -35,12 +37,16 @@ TRIM_SECONDS = 10  # contract.md section 2: within half a minute
 
 log = structlog.get_logger("queue")
 
-_CRON_JOBS = {"cron:trim", "cron:bury_timeless"}
+
+def _tick(settings: Settings, name: str) -> str:
+    """Name a cron job. arq makes its job ids of it, which two installations on one Redis must not share."""
+    return f"cron:{settings.key_prefix}:{name}"
 
 
 def open_pool(settings: Settings) -> ArqRedis:
     """Open arq's own connections, with JSON on both sides."""
-    return arq_pool(settings, job_serializer=write_job, job_deserializer=make_reader({*jobs.JOBS, *_CRON_JOBS}))
+    known = {*jobs.JOBS, _tick(settings, "trim"), _tick(settings, "bury_timeless")}
+    return arq_pool(settings, job_serializer=write_job, job_deserializer=make_reader(known))
 
 
 def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worker:
@@ -53,8 +59,8 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
     functions.append(func(jobs.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
-        cron(jobs.trim, name="cron:trim", second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
-        cron(bury_timeless, name="cron:bury_timeless", second=set(range(5, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(jobs.trim, name=_tick(settings, "trim"), second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(bury_timeless, name=_tick(settings, "bury_timeless"), second=set(range(5, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(
         functions,
@@ -77,7 +83,13 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
 
 
 class _Worker(Worker):
-    """arq's worker, but no entry of the queue takes it down."""
+    """arq's worker, but no entry of the queue takes it down, and jobs are started many at a time."""
+
+    def __init__(self, *positional: Any, **named: Any) -> None:
+        super().__init__(*positional, **named)
+        self._scripts = Scripts(self.pool)
+        self._room = asyncio.Event()
+        self.starting: asyncio.Task[None] | None = None
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         services: Services = self.ctx["services"]
@@ -89,7 +101,44 @@ class _Worker(Worker):
         usable = [job_id for job_id in job_ids if _is_usable(job_id)]
         for job_id in set(job_ids).difference(usable):
             await _bury(services, self.pool, self.queue_name, job_id, "the id is not printable ASCII without spaces")
-        await super().start_jobs(usable)
+        # arq takes four round trips to start a job, one job after the other, and then lets slots stand empty until its
+        # next tick.
+        ids = [job_id.decode() for job_id in usable]
+        while ids and self.allow_pick_jobs:
+            free = self.max_jobs - self.job_counter
+            if free < 1:
+                self._room.clear()
+                try:
+                    await asyncio.wait_for(self._room.wait(), POLL_DELAY)
+                except TimeoutError:
+                    return
+                continue
+            batch, ids = ids[:free], ids[free:]
+            self.starting = asyncio.create_task(self._start(batch))
+            self.starting.add_done_callback(_look_at)
+            # Not cancelled: jobs that are marked and not started would wait until the marks expire.
+            await asyncio.shield(self.starting)
+
+    async def _start(self, job_ids: list[str]) -> None:
+        """Mark jobs as running and run them; those that run elsewhere or are done by now are left out."""
+        marks = int(self.in_progress_timeout_s * 1000)
+        scores = await self._scripts.start(
+            keys=[self.queue_name], args=[in_progress_key_prefix, marks, int(time.time() * 1000), *job_ids]
+        )
+        started = [(job_id, int(float(score))) for job_id, score in zip(job_ids, scores, strict=True) if score]
+        if not self.allow_pick_jobs:
+            if started:
+                await self.pool.delete(*(in_progress_key_prefix + job_id for job_id, _ in started))
+            return
+        for job_id, score in started:
+            self.job_counter += 1
+            self.tasks[job_id] = task = asyncio.create_task(self.run_job(job_id, score))
+            task.add_done_callback(self._make_room)
+
+    def _make_room(self, _: asyncio.Task[None]) -> None:
+        self.job_counter -= 1
+        if self.job_counter <= self.max_jobs // 2:
+            self._room.set()
 
     async def run_job(self, job_id: str, score: int) -> None:
         try:
@@ -132,7 +181,15 @@ async def _bury(services: Services, pool: ArqRedis, queue_name: str, job_id: byt
     if _is_usable(job_id):
         now = int(time.time() * 1000)
         # As arq writes it (contract.md section 6).
-        result: dict[str, Any] = {"t": 1, "f": None, "a": [], "k": {}, "et": now, "s": False, "r": jobs.RefusedJobError(reason)}
+        result: dict[str, Any] = {
+            "t": 1,
+            "f": None,
+            "a": [],
+            "k": {},
+            "et": now,
+            "s": False,
+            "r": jobs.RefusedJobError(reason),
+        }
         result |= {"st": now, "ft": now, "q": queue_name, "id": job_id.decode("ascii")}
         key = result_key_prefix.encode() + job_id
         await pool.set(key, write_job(result), px=int(RESULT_SECONDS * 1000))
@@ -140,6 +197,15 @@ async def _bury(services: Services, pool: ArqRedis, queue_name: str, job_id: byt
     await pool.delete(job_key_prefix.encode() + job_id)
 
 
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Take note of how a task ended, so that asyncio does not complain where nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
+
+
 def running(worker: Worker) -> list[Any]:
-    """Give the tasks of the jobs that run now."""
-    return [task for task in worker.tasks.values() if not task.done()]
+    """Give the tasks of the jobs that run now, and of those that are just being started."""
+    tasks = [*worker.tasks.values()]
+    if isinstance(worker, _Worker) and worker.starting is not None:
+        tasks.append(worker.starting)
+    return [task for task in tasks if not task.done()]

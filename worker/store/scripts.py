@@ -20,9 +20,11 @@ class Scripts:
         self.claim = _register(redis, "claim")
         self.commit = _register(redis, "commit")
         self.hear = _register(redis, "hear")
+        self.load = _register(redis, "load")
         self.pause = _register(redis, "pause")
         self.permit = _register(redis, "permit")
         self.pin = _register(redis, "pin")
+        self.start = _register(redis, "start")
         self.take = _register(redis, "take")
         self.throttle = _register(redis, "throttle")
 

@@ -15,6 +15,7 @@ from worker.domain.handle import handle_digest
 from worker.domain.life import Circumstances, Limits, Turn
 from worker.domain.policy import MOST_ANNOUNCED, Fleet, recovered_rate
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
+from worker.store.gathered import Gathered
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
@@ -91,6 +92,8 @@ class Shares:
         self._ceiling = ceiling
         self._maxlen = events_maxlen
         self._kept = int(max(KEPT_SECONDS, limits.cooldown)) + 1
+        self._loads = Gathered(self._load_all)
+        self._changes = Gathered(self.commit)
 
     @property
     def lease(self) -> float:
@@ -129,31 +132,21 @@ class Shares:
 
     async def load(self, chat_id: str) -> Loaded:
         """Read what is stored of a chat, without claiming it."""
+        return await self._loads.ask(chat_id)
+
+    async def _load_all(self, chat_ids: Sequence[str]) -> list[Loaded]:
         keys = self._keys
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.get(keys.share + chat_id)
-            pipeline.zscore(keys.due, chat_id)
-            pipeline.time()
-            pipeline.hmget(keys.fleet, ["weights", "tracking", "wanted", "accepted", "announced"])
-            pipeline.hmget(keys.budget, ["rate", "limited_at"])
-            stored, due, time, sums, limited = await pipeline.execute()
-        try:
-            share = None if stored is None else unpack(stored)
-        except msgspec.MsgspecError:
-            share = None
-        live = share if due is not None and share is not None and share.ended is None else None
-        now = time[0] + time[1] / 1e6
-        rate = rate_at(now, self._ceiling, *limited)
-        return Loaded(
-            chat_id,
-            share,
-            stored or b"",
-            due,
-            now,
-            self._circumstances(rate, [value or 0 for value in sums]),
-            live,
-            NOTHING if live is None else tally(live),
+        answer: list[Any] = await self._scripts.load(
+            keys=[keys.due, keys.budget, keys.fleet], args=[keys.share, *chat_ids]
         )
+        now = int(answer[0]) + int(answer[1]) / 1e6
+        circumstances = self._circumstances(
+            rate_at(now, self._ceiling, answer[7], answer[8]), [value or 0 for value in answer[2:7]]
+        )
+        return [
+            _loaded(chat_id, stored, due, now, circumstances)
+            for chat_id, stored, due in zip(chat_ids, answer[9::2], answer[10::2], strict=True)
+        ]
 
     async def commit(self, items: Sequence["Item"]) -> list[bool]:
         """Write decisions in one step; give for each whether it was still the newest."""
@@ -195,7 +188,7 @@ class Shares:
     async def change(self, loaded: Loaded, turn: Turn) -> bool:
         """Write a decision about a chat that this worker has loaded, not claimed; False: it has changed meanwhile."""
         item = self.item(turn, loaded.due, loaded.before, stored=loaded.stored)
-        return (await self.commit([item]))[0]
+        return await self._changes.ask(item)
 
     async def release(self, held: Sequence[Claimed]) -> None:
         """Give claims back unchanged: due at once, for whoever polls next."""
@@ -258,6 +251,24 @@ def rate_at(now: float, ceiling: float, rate: bytes | None, limited_at: bytes | 
     if rate is None or limited_at is None:
         return ceiling
     return recovered_rate(float(rate), ceiling=ceiling, calm=now - float(limited_at))
+
+
+def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, circumstances: Circumstances) -> Loaded:
+    try:
+        share = None if stored is None else unpack(stored)
+    except msgspec.MsgspecError:
+        share = None
+    live = share if due is not None and share is not None and share.ended is None else None
+    return Loaded(
+        chat_id,
+        share,
+        stored or b"",
+        None if due is None else float(due),
+        now,
+        circumstances,
+        live,
+        NOTHING if live is None else tally(live),
+    )
 
 
 def _text(data: bytes) -> msgspec.Raw:

@@ -1,0 +1,64 @@
+"""One call to Redis for all who ask at the same time: while a call is under way, what is asked next gathers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from redis.exceptions import ResponseError
+
+MOST_AT_ONCE = 128  # a script on more holds Redis for over 5 ms
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+
+
+class Gathered(Generic[Given, Answer]):
+    """Asks one by one of what answers many. Nobody waits for company: who comes first is asked for alone, at once."""
+
+    def __init__(self, answer_all: Callable[[Sequence[Given]], Awaitable[Sequence[Answer]]]) -> None:
+        self._answer_all = answer_all
+        self._waiting: list[tuple[Given, asyncio.Future[Answer]]] = []
+        self._calling: asyncio.Task[None] | None = None
+
+    async def ask(self, given: Given) -> Answer:
+        """Give the answer; raises what the call raised."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((given, future))
+        if self._calling is None or self._calling.done():
+            self._calling = asyncio.create_task(self._call())
+        return await future
+
+    async def _call(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            try:
+                await self._answer(batch)
+            except ResponseError:
+                # One of them cannot be served (another program's key, say): the others must not suffer for it.
+                for one in batch:
+                    await self._answer_alone(one)
+            except asyncio.CancelledError:
+                for _, future in (*batch, *self._waiting):
+                    future.cancel()
+                self._waiting = []
+                raise
+            except Exception as error:  # noqa: BLE001 (each caller raises it)
+                _fail(batch, error)
+
+    async def _answer(self, batch: list[tuple[Given, asyncio.Future[Answer]]]) -> None:
+        answers = await self._answer_all([given for given, _ in batch])
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    async def _answer_alone(self, one: tuple[Given, asyncio.Future[Answer]]) -> None:
+        try:
+            await self._answer([one])
+        except Exception as error:  # noqa: BLE001 (as above)
+            _fail([one], error)
+
+
+def _fail(batch: list[tuple[Given, asyncio.Future[Answer]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

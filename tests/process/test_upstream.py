@@ -117,7 +117,7 @@ async def test_every_kind_of_failure_mixed_ends_nothing_and_loses_nothing(stage:
     await wait_until(
         lambda: (
             len({answer.fault for answer in stage.requests("read") if answer.number not in spoilt}) > 9
-            and len(stage.requests("read")) > len(spoilt) + 300
+            and len(stage.requests("read")) > len(spoilt) + 200
         ),
         "each kind of failure",
         deadline=60,

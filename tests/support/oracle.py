@@ -30,6 +30,7 @@ FIELDS = (
     "data",
 )
 FUTURE_SECONDS = 600  # contract.md 4: what claims to be further in the future is no position
+CLOCK_SECONDS = 0.05  # an event's time is cut to milliseconds, and reckoned from Redis' clock
 TRAVEL_SECONDS = 0.5  # how much longer one request may be on its way than another
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
 # Replies that say for sure that no prompt was put on a phone: status and Linq's code (None: whatever the code).
@@ -169,13 +170,14 @@ def _positions(
 ) -> None:
     stopped: dict[str, int] = {}
     begin = 0.0
+    troubles = list(disturbances)
     for share in shares:
-        mine = [answer for answer in reads if begin <= answer.received_at < share.ended_at]
-        begin = share.ended_at
-        troubles = list(disturbances)
+        last = share.ended_at + CLOCK_SECONDS
+        mine = [answer for answer in reads if begin <= answer.received_at <= last]
         if share.ended_at < math.inf:
-            # What ended the share may have overtaken the read under way.
-            troubles.append(Disturbance(share.ended_at, share.ended_at))
+            # What ended the share may have overtaken the read under way; a read around the end may be either share's.
+            begin = share.ended_at - CLOCK_SECONDS
+            troubles.append(Disturbance(begin, last))
         answered: dict[str, list[tuple[Fix, bool]]] = {}
         for index, answer in enumerate(mine):
             following = mine[index + 1].received_at if index + 1 < len(mine) else math.inf

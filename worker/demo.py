@@ -173,7 +173,8 @@ class Stage:
         with Live(console=console, auto_refresh=False) as live:
             while not _over(stop, until):
                 await self._refresh()
-                live.update(self._scene.view(time.time()), refresh=True)
+                size = console.size
+                live.update(self._scene.view(time.time(), width=size.width, height=size.height), refresh=True)
                 await _pause(stop)
 
     async def plain(self, console: Console, stop: asyncio.Event, until: float | None) -> None:

@@ -14,7 +14,13 @@ from rich.text import Text
 from worker.client import Event
 from worker.wording import clean, describe_event, in_words, seconds_between
 
-_LAST_EVENTS = 10
+# More than any terminal shows; fewer than three would not tell a story.
+_MOST_EVENTS = 100
+_FEWEST_EVENTS = 3
+# Lines of the picture that are neither contacts nor events: table head, space between, the line of the cursor.
+_OTHER_LINES = 5
+# Columns that a terminal needs for the table's last one, too.
+_WIDE = 100
 _METRES_PER_DEGREE = 111_195
 
 _STATES = {
@@ -54,16 +60,17 @@ class Scene:
     contacts: dict[str, Contact]
     counts: Counter[str] = field(default_factory=Counter)
     ages: list[float] = field(default_factory=list)
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_EVENTS))
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
 
     def take(self, event: Event) -> str:
         """Learn from an event; give the line that tells it."""
         line = describe_event(event)
         self.counts[event.type] += 1
-        self.last.append(line)
         contact = self.contacts.get(event.chat_id or "")
         if contact is None:
+            self.last.append(line)
             return line
+        self.last.append(describe_event(event, who=contact.name))
         contact.last_event = event.type.removeprefix("location.")
         if event.type == "location.request.rejected":
             contact.state = f"refused: {event.data['reason']}"
@@ -85,14 +92,17 @@ class Scene:
         if not math.isnan(age) and contact.positions > 1:
             self.ages.append(age)
 
-    def view(self, now: float) -> Group:
-        """Draw the contacts above the last events; `now` in seconds since 1970 (UTC)."""
-        table = Table(box=box.SIMPLE_HEAD, expand=True)
-        for column in ("contact", "state", "position", "moved", "positions", "polls", "rule", "last event"):
+    def view(self, now: float, *, width: int, height: int) -> Group:
+        """Draw the contacts above as many of the last events as a terminal of this size shows; `now` in seconds
+        since 1970 (UTC).
+        """
+        wide = width >= _WIDE
+        table = Table(box=box.SIMPLE_HEAD, expand=wide, show_edge=False, pad_edge=False, collapse_padding=True)
+        for column in ("contact", "state", "position", "moved", "positions", "polls", "rule", "last event")[: 7 + wide]:
             right = column in {"position", "moved", "positions", "polls"}
             table.add_column(column, justify="right" if right else "left", no_wrap=True)
         for contact in self.contacts.values():
-            table.add_row(
+            cells = (
                 contact.name,
                 Text(contact.state, style=_COLOURS.get(contact.state, "red" if ":" in contact.state else "")),
                 "" if contact.position_at is None else f"{in_words(max(0.0, now - contact.position_at))} old",
@@ -102,7 +112,10 @@ class Scene:
                 contact.rule,
                 contact.last_event,
             )
-        return Group(table, *(Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in self.last))
+            table.add_row(*cells[: 7 + wide])
+        fitting = max(_FEWEST_EVENTS, height - len(self.contacts) - _OTHER_LINES)
+        last = list(self.last)[-fitting:]
+        return Group("", table, "", *(Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in last))
 
     def line(self, now: float) -> str:
         """Tell the state of everybody in one line."""

@@ -16,13 +16,16 @@ def clean(text: object) -> str:
     return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
-def describe_event(event: "Event") -> str:
-    """One line for people: when, what, which chat, who, and what the type has to say."""
-    chat = (event.chat_id or "chert")[:8]
+def describe_event(event: "Event", *, who: str | None = None) -> str:
+    """One line for people: when, what, which chat, who, and what the type has to say. `who` stands for chat, handle
+    and reference where they are known by a name.
+    """
+    begin = [event.time[11:19].ljust(8), event.type.removeprefix("location.").ljust(18)]
+    if who is not None:
+        return clean("  ".join([*begin, who.ljust(7), _details(event)]).rstrip())
     fields = [
-        event.time[11:19].ljust(8),
-        event.type.removeprefix("location.").ljust(18),
-        chat.ljust(8),
+        *begin,
+        (event.chat_id or "chert")[:8].ljust(8),
         event.subject.ljust(16),
         _details(event),
         f"[{event.reference}]" if event.reference else "",

@@ -5,10 +5,12 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from rich.console import Console
 
 from tests.client.samples import CHAT
 from worker.client import Event
@@ -91,6 +93,22 @@ def test_the_view_learns_from_events() -> None:
     scene.take(event("location.request.rejected", '{"reason": "group_chat"}'))
     scene.take(event("location.tracking.ended", "{}"))
     assert (contact.state, contact.last_event) == ("refused: group_chat", "tracking.ended")
-    scene.view(1_791_797_500)
     assert "2 positions from 0 polls; 1 contacts moved" in scene.summary()
     assert "median age of a position when it was published: 2.0 s" in scene.summary()
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 45)])
+def test_the_view_fits_the_terminal_and_ends_with_the_newest_event(width: int, height: int) -> None:
+    contacts = {str(number): Contact(f"Chloe {number}", "+12025550100", str(number)) for number in range(11)}
+    scene = Scene({**contacts, CHAT: Contact("Ada", "+12025550100", CHAT)})
+    scene.take(event("location.request.rejected", '{"reason": "not_imessage"}'))
+    for second in range(10, 60):
+        scene.take(position(13.0, f"2026-10-12T09:31:{second}Z"))
+    console = Console(width=width, file=StringIO())
+    console.print(scene.view(1_791_797_518, width=width, height=height))
+    assert isinstance(console.file, StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert height - 4 <= len(lines) < height
+    assert max(map(len, lines)) <= width
+    assert lines[1].split()[:5] == ["contact", "state", "position", "moved", "positions"]
+    assert re.search(r"updated +Ada +0\.00000, 13\.00000 ", lines[-1])

@@ -215,7 +215,8 @@ class Engine:
     def _room(self) -> int:
         """Give how many chats may be claimed now, with as many fetchers as slow replies ask for."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
-        if len(self._held) >= len(self._fetchers):
+        # Before they are all taken: below LEAST_CLAIMED nothing is claimed, and a reply that never comes held up all.
+        if len(self._held) + LEAST_CLAIMED > len(self._fetchers):
             wanted = min(MOST_FETCHERS, int(latency * READS_PER_SECOND))
             self._fetchers += [asyncio.create_task(self._fetch()) for _ in range(wanted - len(self._fetchers))]
         # A chat that waits for slow reads here would outlive its lease: another worker may have room.

@@ -129,3 +129,20 @@ async def test_every_kind_of_failure_mixed_ends_nothing_and_loses_nothing(stage:
     kept = await stage.redis.xrange(f"{stage.prefix}:dead-letters")
     assert {fields[b"kind"] for _, fields in kept} == {b"api_reply"}
     assert all(stage.simulator.api_key.encode() not in b"".join(fields.values()) for _, fields in kept)
+
+
+async def test_one_reply_that_never_comes_holds_up_nobody_else(stage: Stage) -> None:
+    silent, other = stage.people(2)
+    worker = await stage.workers.start(LEASE_SECONDS="30")
+    await stage.request_all([silent, other], min_interval=2, max_interval=2.5)
+    await stage.published(silent, "location.updated")
+    await stage.published(other, "location.updated")
+    stage.simulator.fault("hang", endpoint="read", chat_id=silent, replies=None)
+    await wait_until(
+        lambda: [answer for answer in stage.requests("read", silent) if answer.outcome == "hung"],
+        "a read without a reply",
+        deadline=20,
+    )
+    await stage.more_positions([other])
+    given_up = [line for line in worker.lines("poll") if line["outcome"] == "timeout"]
+    assert not given_up, "the other waited until the read was given up"

@@ -53,7 +53,8 @@ MOST_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (de
 LEAST_CLAIMED = 64  # below, it is cheaper to wait for the next commit
 COMMIT_COUNT = 128
 COMMIT_SECONDS = 0.02
-IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick of the cron job takes over
+IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
+WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
 BREATH_SECONDS = 0.02  # between two claims that found less than they asked for
 COMMIT_TRIES = 5
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
@@ -187,7 +188,7 @@ class Engine:
 
     async def _poll_once(self) -> None:
         with contextlib.suppress(RedisError):  # the next tick tries again
-            await self.poll_due(IDLE_SECONDS)
+            await self.poll_due(WOKEN_SECONDS)
 
     async def _poll_until(self, deadline: float) -> None:
         while not self._stopping and time.monotonic() < deadline:
@@ -196,20 +197,22 @@ class Engine:
                 await self._sleep(IDLE_SECONDS)
                 continue
             most = min(free, MOST_CLAIMED)
+            held = bool(self._held)
             claim = await self._claim(most)
             if len(claim.chats) == most:
                 continue
             if claim.paused and not claim.probe:
                 return
             if claim.tokens < 1:
-                await asyncio.sleep(max(BREATH_SECONDS, min(IDLE_SECONDS, 1 / claim.circumstances.fleet.rate)))
+                missing = (1 - claim.tokens) / claim.circumstances.fleet.rate
+                await asyncio.sleep(max(BREATH_SECONDS, min(IDLE_SECONDS, missing)))
             elif claim.chats:
                 await asyncio.sleep(BREATH_SECONDS)
             elif claim.next_due is not None and claim.next_due - claim.now < IDLE_SECONDS:
                 await self._sleep(max(0.001, claim.next_due - claim.now))
             elif self._held:
                 await self._sleep(IDLE_SECONDS)
-            else:
+            elif not held:  # else something was committed while the claim was made, and may be due sooner than it says
                 return
 
     def _room(self) -> int:

@@ -29,8 +29,8 @@ from worker.store.store import Store
 
 LONGEST_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
 READ_SHARE_OF_LEASE = 0.8
-POLL_SECONDS = 20.0  # one round of polling; the next begins a second later
-TICK_SECONDS = 1.0  # between two rounds; whoever makes something due wakes the engine
+POLL_SECONDS = 20.0  # one round of polling, at most
+TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoever makes something due wakes the engine
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 5.0
 LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
@@ -114,6 +114,7 @@ async def _poll_always(engine: Engine, stop: asyncio.Event) -> None:
     """
     interrupted = False
     while not stop.is_set():
+        began = time.monotonic()
         try:
             await engine.poll_due(POLL_SECONDS)
             interrupted = False
@@ -123,8 +124,9 @@ async def _poll_always(engine: Engine, stop: asyncio.Event) -> None:
             interrupted = True
         except Exception:
             log.exception("polling_failed")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+        if time.monotonic() - began < POLL_SECONDS:  # else there is more to poll, and a pause would make it late
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TICK_SECONDS)
 
 
 async def _end_polling(polling: asyncio.Task[None]) -> None:

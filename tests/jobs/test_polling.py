@@ -1,0 +1,47 @@
+"""Polling goes on by itself, beside the queue, as long as anything is due."""
+
+import asyncio
+
+import pytest
+
+from simulator.harness import SimulatorServer
+from tests.support.jobs import RunJob
+from tests.support.waiting import wait_until
+from worker import engine, main
+from worker.services import Services
+from worker.watching import watch
+
+ROUND = 0.2  # seconds
+ALWAYS_DUE = {"min_interval": 0.05, "max_interval": 0.05}
+
+
+async def reads_for(simulator: SimulatorServer, seconds: float) -> None:
+    """Wait until the first and the newest read lie so far apart."""
+
+    def far_apart() -> bool:
+        reads = simulator.answers(endpoint="read")
+        return bool(reads) and reads[-1].decided_at - reads[0].decided_at > seconds
+
+    await wait_until(far_apart, f"reads for {seconds} s", deadline=20)
+
+
+async def test_where_much_is_due_one_round_of_polling_follows_the_other(
+    services: Services, simulator: SimulatorServer, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "POLL_SECONDS", ROUND)
+    monkeypatch.setattr(main, "TICK_SECONDS", 3600.0)
+    chat = simulator.add_person(sharing=True)
+    await watch(services, job_id=job_id, chat_id=chat, asked=False, **ALWAYS_DUE)
+    stop = asyncio.Event()
+    polling = asyncio.create_task(main._poll_always(services.need_engine(), stop))
+    await reads_for(simulator, 4 * ROUND)
+    stop.set()
+    await polling
+
+
+async def test_what_a_job_made_due_is_read_again_before_the_next_tick(
+    simulator: SimulatorServer, run_job: RunJob
+) -> None:
+    chat = simulator.add_person(sharing=True)
+    await run_job("track_location", chat_id=chat, **ALWAYS_DUE)  # no tick in this test
+    await reads_for(simulator, 1.5 * engine.IDLE_SECONDS)

@@ -2,15 +2,21 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+
+import httpx
 
 from benchmarks.measure import ROOT
 from config.redis import connect
 from config.settings import Settings, load_settings
 from worker.store.store import Store
+
+WEB_START_SECONDS = 20.0
 
 
 def environment(redis_url: str, base_url: str, **more: str) -> dict[str, str]:
@@ -51,9 +57,42 @@ async def opened_store(variables: dict[str, str]) -> AsyncIterator[Store]:
 @contextlib.contextmanager
 def running_worker(variables: dict[str, str], *, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """`location-worker worker` as a process; killed on leaving. Its log goes to the file `log` or nowhere."""
+    with _running("worker", variables, log) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def running_web(variables: dict[str, str], *, log: Path | None = None) -> Iterator[str]:
+    """`location-worker web` as a process, killed on leaving; gives its base URL once it answers.
+
+    Raises TimeoutError where it does not within 20 s.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with _running("web", {**variables, "PORT": str(port)}, log):
+        deadline = time.monotonic() + WEB_START_SECONDS
+        while not _answers(url):
+            if time.monotonic() > deadline:
+                message = f"the web process does not answer within {WEB_START_SECONDS:.0f} s"
+                raise TimeoutError(message)
+            time.sleep(0.05)
+        yield url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@contextlib.contextmanager
+def _running(command: str, variables: dict[str, str], log: Path | None) -> Iterator[subprocess.Popen[bytes]]:
     with (log or Path(os.devnull)).open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "worker"], cwd=ROOT, env=variables, stdout=output, stderr=output
+            [sys.executable, "-m", "worker", command], cwd=ROOT, env=variables, stdout=output, stderr=output
         )
         try:
             yield process

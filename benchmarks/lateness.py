@@ -92,9 +92,12 @@ class Part:
             async with LocationClient(self.redis.url, key_prefix=self.prefix) as client:
                 results = [job async for job, _ in client.results(await client.queue_many(jobs), timeout=60)]
             if len(results) != len(jobs):
-                message = f"{len(jobs) - len(results)} jobs of {self.prefix} had no result in a minute; see {self.log}"
-                raise TimeoutError(message)
+                raise TimeoutError(self.complaint(f"{len(jobs) - len(results)} jobs had no result in a minute"))
             yield
+
+    def complaint(self, what: str) -> str:
+        """Say what went wrong, with the end of the worker's log."""
+        return f"{self.prefix}: {what}\n{self.log.read_text(errors='replace')[-2000:]}"
 
     def seen(self) -> list[Seen]:
         """Give the positions that are on the stream."""
@@ -182,8 +185,7 @@ async def _first_positions(part: Part, chats: list[str]) -> tuple[list[float], l
     deadline = time.monotonic() + LONGEST_WAIT
     while len(seen := part.seen()) < len(chats):
         if time.monotonic() > deadline:
-            message = f"{len(chats) - len(seen)} first positions of {part.prefix} never came; see {part.log}"
-            raise TimeoutError(message)
+            raise TimeoutError(part.complaint(f"{len(chats) - len(seen)} first positions never came"))
         await asyncio.sleep(0.5)
     readable_at = {share.chat_id: share.first_position_at for share in part.simulator.world.shares.values()}
     return [position.streamed_at - readable_at[position.chat_id] for position in seen], seen
@@ -350,8 +352,8 @@ def _row(  # noqa: PLR0917 (a row of a table)
 
 def _print(console: Console, rows: tuple[Row, ...]) -> None:
     table = Table(title="From readable to on the stream, in seconds: measured / replayed", title_justify="left")
-    for heading in ("", "positions", "mean", "median", "p95", "received to stream, p95", "reads"):
-        table.add_column(heading, justify="right" if heading else "left")
+    for heading in ("", "positions", "mean", "median", "p95", "received_at to stream, p95", "reads"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
     for row in rows:
         table.add_row(
             row.part,

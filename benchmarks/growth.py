@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -114,12 +115,12 @@ async def _begin(variables: dict[str, str]) -> None:
 
 
 async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
-    variables = environment(redis.url, stub.base_url("fifth"))
+    # Due again at once by the settings, so that there is always something to claim.
+    variables = environment(redis.url, stub.base_url("fifth"), MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
     async with opened_store(variables) as store:
         empty = redis.memory()
-        # Those that are polled are due again at once, so that there is always something to claim.
         active = count if count <= _SHARING_AT_MOST else _POLLED
-        await preload(store, count, interval=0.001, active=active)
+        await preload(store, count, active=active)
         bytes_idle = (redis.memory() - empty) / count
         # First polls are not like the others: they begin to share, and make keys.
         await poll_without_http(store, active)
@@ -149,6 +150,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
     """Claim, decide and commit without HTTP; give seconds per chat of each claim and each commit."""
     claims: list[float] = []
     commits: list[float] = []
+    reads = Counter[str]()
     polled = 0
     while polled < polls:
         began = time.perf_counter()
@@ -159,7 +161,8 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
         items = []
         for chat in claim.chats:
             turn = Turn(chat.share, chat.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
-            turn.observe(Features([_position(chat.chat_id, claim.now)], []))
+            turn.observe(Features([_position(chat.chat_id, claim.now, reads[chat.chat_id])], []))
+            reads[chat.chat_id] += 1
             items.append(store.shares.item(turn, chat.lease, chat.before))
         committing = time.perf_counter()
         await store.shares.commit(items)
@@ -169,15 +172,16 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
     return claims, commits
 
 
-def _position(chat_id: str, now: float) -> Position:
+def _position(chat_id: str, now: float, number: int) -> Position:
+    """A position as Linq's documentation shows them: four decimals, whole seconds; each the newest."""
     return Position(
         handle=f"+1415{int(chat_id[-12:], 16) % 10**7:07d}",
-        longitude=random.uniform(-180, 180),
-        latitude=random.uniform(-80, 80),
+        longitude=round(random.uniform(-180, 180), 4),
+        latitude=round(random.uniform(-80, 80), 4),
         altitude=None,
         address="Riverside Building, County Hall, London SE1 7PB, England",
         locality="London",
-        updated_at=int((now - 10) * 1e9),
+        updated_at=(int(now) - 60 + number) * 1_000_000_000,
     )
 
 

@@ -220,8 +220,9 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
             ("request", "--wait", walker),
             ("untrack", "--wait", walker),
             ("track", "--wait", walker),
-            ("stop-sharing", "--wait", walker, "+12025550147"),
             ("forget", "--wait", "+12025550147"),
+            ("forget", "--wait", "+12025550148"),
+            ("stop-sharing", "--wait", walker, "+12025550147"),
             ("webhooks", "list"),
         ):
             status, printed = await installation.run(*words)
@@ -236,5 +237,6 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
     assert await denied(admin) == []
     used = {name.removeprefix("cmdstat_") for name in await admin.info("commandstats")}
     granted = {right.removeprefix("+") for right in rules("location-worker").split() if right.startswith("+")}
-    # UNWATCH is sent where two workers reach for the same job, which chance decides.
-    assert granted - used <= {"client|setinfo", "unwatch"}, "a right that nothing needs"
+    # Chance decides whether UNWATCH is sent (a state changes while a handle is taken out of it) and SREM (a share ends
+    # just when it was to be forgotten).
+    assert granted - used <= {"client|setinfo", "unwatch", "srem"}, "a right that nothing needs"

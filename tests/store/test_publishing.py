@@ -20,7 +20,6 @@ from tests.support.stored import (
     somewhere,
     turn_of,
 )
-from worker.domain.handle import handle_digest
 from worker.domain.life import Turn
 from worker.domain.observation import (
     Fault,
@@ -127,7 +126,7 @@ async def test_whatever_ends_a_share_nobody_is_shown_any_more(store: Store, reas
     assert await latest(store, chat) == {}
     assert await on_map(store) == set()
     assert await store.shares.shown_in(ANNA) == []
-    assert not await store.redis.exists(store.keys.latest + chat, store.keys.handle + handle_digest(ANNA))
+    assert not await store.redis.exists(store.keys.latest + chat, store.keys.handles)
 
 
 async def test_a_handle_stays_on_the_map_while_another_watched_chat_shows_it(store: Store) -> None:

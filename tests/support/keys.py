@@ -17,8 +17,8 @@ PERMANENT = (
 # `{prefix}:NAME:{chat_id}`: may stay as long as the chat is watched, which is as long as it is in `{prefix}:due`.
 PER_CHAT = ("latest", "share")
 
-# `{prefix}:NAME:{digest}`: sets of chat ids, which may stay as long as one of their chats is watched.
-SETS_OF_CHATS = ("handle",)
+# `{prefix}:NAME`: hashes of chat ids, whose fields may stay as long as all of their chats are watched.
+HASHES_OF_CHATS = ("handles",)
 
 
 async def leaked_keys(redis: Redis, prefix: str) -> list[str]:
@@ -35,10 +35,10 @@ async def _leaks(redis: Redis, key: str, name: str, watched: set[str]) -> bool:
     kind, _, rest = name.partition(":")
     if kind in PER_CHAT:
         return rest not in watched
-    if kind in SETS_OF_CHATS:
+    if kind in HASHES_OF_CHATS:
         # redis-py's annotation says "awaitable or not" for both of its clients at once.
-        members = await redis.smembers(key)  # type: ignore[misc]
-        return not watched & {_text(member) for member in members}
+        values = await redis.hvals(key)  # type: ignore[misc]
+        return not {chat for value in values for chat in _text(value).split()} <= watched
     return True
 
 

@@ -1,7 +1,8 @@
 """A share: one watched chat, from the job that began it to its `location.tracking.ended`. Data only; life.py decides.
 
 The whole share is one value, so that a commit can replace it in one step, and small, because a million are kept:
-absent numbers are None (one byte when packed), not 0.0 (nine).
+absent numbers are None (one byte when packed), not 0.0 (nine), and what is usually absent comes last, where it takes no
+room at all. New fields go to the end.
 """
 
 import enum
@@ -74,19 +75,19 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     sequence: int = 0
     prompt: Prompt = Prompt.NONE
     prompts: int = 0  # that were or may have been sent
+    prompted_at: float | None = None  # last prompt in this chat, of an earlier share too
+    read_at: float | None = None  # last successful read
+    wanted: float | None = None  # reads per second wanted while it waits
+    rule: str = ""  # that chose the next read
+    pace: Pace | None = None  # from the first position on
+    people: list[Person] = []
     prompt_after: float | None = None
     look_first: bool = False  # read once more before the next prompt
-    prompted_at: float | None = None  # last prompt in this chat, of an earlier share too
     prompted_before: float | None = None  # what `prompted_at` returns to when a prompt turns out not to be sent
-    read_at: float | None = None  # last successful read
     failures: int = 0  # in a row
     doubt: str | None = None  # reason of the refused read that the next one has to repeat
     doubt_since: float | None = None
     hint_at: float | None = None  # a webhook said that a first position is near
-    pace: Pace | None = None  # from the first position on
-    wanted: float | None = None  # reads per second wanted while it waits
-    rule: str = ""  # that chose the next read
-    people: list[Person] = []
     left_out: list[str] = []  # digests of handles that were forgotten
     group: bool | None = None  # None: not known
     conflict: bool = False  # Linq answered the prompt with the 409 that may mean "shares already"
@@ -135,13 +136,38 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Share)
 
 
+def _tails() -> tuple[bytes, bytes, bytes]:
+    """Give what the packed form of a share begins with, and what it ends with where nothing unusual is to be said.
+
+    The long end is that of a share whose last person has nothing unusual either, the short one that of any.
+    """
+    plain = Share("", "", 0.0, asked=False, follow=False, follow_for=0.0)
+    short = _encoder.encode(plain).partition(_encoder.encode([]))[2]
+    person = _encoder.encode(Person("", listed=True)).rpartition(_encoder.encode(True))[2]
+    return _encoder.encode(plain)[:3], short, person + short
+
+
+_HEAD, _SHORT_TAIL, _LONG_TAIL = _tails()
+_SHORT, _LONG = b"\x01", b"\x02"  # first byte of a form whose head and end are left out; no array begins with it
+
+
 def pack(share: Share) -> bytes:
     """Make the stored form of a share."""
-    return _encoder.encode(share)
+    packed = _encoder.encode(share)
+    if packed.endswith(_LONG_TAIL):
+        return _LONG + packed[len(_HEAD) : -len(_LONG_TAIL)]
+    if packed.endswith(_SHORT_TAIL):
+        return _SHORT + packed[len(_HEAD) : -len(_SHORT_TAIL)]
+    return packed
 
 
 def unpack(stored: bytes) -> Share:
     """Read the stored form of a share; raises msgspec.ValidationError or DecodeError when it is not one."""
+    first = stored[:1]
+    if first == _LONG:
+        stored = b"".join((_HEAD, stored[1:], _LONG_TAIL))
+    elif first == _SHORT:
+        stored = b"".join((_HEAD, stored[1:], _SHORT_TAIL))
     try:
         return _decoder.decode(stored)
     except (UnicodeDecodeError, RecursionError):

@@ -175,7 +175,7 @@ class Erasure:
         """Remove a handle from the geo set and the index of who is shown where."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.zrem(self._keys.geo, handle)
-            pipeline.unlink(self._keys.handle + handle_digest(handle))
+            pipeline.hdel(self._keys.handles, handle_digest(handle))
             await pipeline.execute()
 
     async def rewrite(self, chat_id: str, stored: bytes, share: Share | None) -> bool:

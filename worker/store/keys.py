@@ -40,9 +40,9 @@ class Keys:
         return f"{self.prefix}:share:"
 
     @property
-    def handle(self) -> str:
-        """Begin the name of the set of chats that show a handle (a digest of it follows)."""
-        return f"{self.prefix}:handle:"
+    def handles(self) -> str:
+        """Name the hash of which chats show whom: digest of a handle, chat ids with spaces between them."""
+        return f"{self.prefix}:handles"
 
     @property
     def budget(self) -> str:

@@ -153,7 +153,7 @@ class Shares:
         keys = self._keys
         answer = await self._scripts.commit(
             keys=[keys.due, keys.events, keys.geo, keys.fleet],
-            args=[keys.share, keys.latest, keys.handle, self._maxlen, _pack_items(items)],
+            args=[keys.share, keys.latest, keys.handles, self._maxlen, _pack_items(items)],
         )
         return [bool(accepted) for accepted in answer]
 
@@ -206,8 +206,8 @@ class Shares:
     async def shown_in(self, handle: str) -> list[str]:
         """Give the watched chats that show a handle's position now."""
         # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
-        members = await cast("Awaitable[set[bytes]]", self._redis.smembers(self._keys.handle + handle_digest(handle)))
-        return sorted(member.decode() for member in members)
+        found = await cast("Awaitable[bytes | None]", self._redis.hget(self._keys.handles, handle_digest(handle)))
+        return sorted((found or b"").decode().split())
 
     async def watched(self, page: int = 500) -> AsyncIterator[list[tuple[str, Share, float]]]:
         """Go through all watched chats, page by page, most overdue first; (chat id, share, due time)."""

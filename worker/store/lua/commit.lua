@@ -1,7 +1,7 @@
 -- Writes what was decided about a batch of chats: state, events, latest view and next due time of each, all or nothing.
 -- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
 -- KEYS: due, events, geo, fleet
--- ARGV: prefix of the share keys, of the latest views, of the handle index, MAXLEN of the event stream, the items packed
+-- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed
 -- An item: chat id, expected due time (false: not watched), expected state (false: not compared), state (false: unchanged),
 --   next due time (false: ended), seconds the state is kept after the end, changes of the fleet's sums, events, views
 -- Gives: 1 or 0 for each item
@@ -10,20 +10,32 @@ local MOST_LATITUDE = 85.05112878 -- beyond, a geo set has no place
 
 -- A view: handle, its digest, data (false: remove), longitude, latitude
 local function show(chat, view)
-  local latest, chats = ARGV[2] .. chat, ARGV[3] .. view[2]
+  local latest, digest = ARGV[2] .. chat, view[2]
+  local shown = redis.call('HGET', ARGV[3], digest)
   if view[3] then
     redis.call('HSET', latest, view[1], view[3])
-    redis.call('SADD', chats, chat)
+    if not shown then
+      redis.call('HSET', ARGV[3], digest, chat)
+    elseif not string.find(' ' .. shown .. ' ', ' ' .. chat .. ' ', 1, true) then
+      redis.call('HSET', ARGV[3], digest, shown .. ' ' .. chat)
+    end
     if math.abs(view[5]) <= MOST_LATITUDE then
       redis.call('GEOADD', KEYS[3], view[4], view[5], view[1])
       return
     end
   else
     redis.call('HDEL', latest, view[1])
-    redis.call('SREM', chats, chat)
-    if redis.call('EXISTS', chats) == 1 then
+    local others = {}
+    for other in string.gmatch(shown or '', '%S+') do
+      if other ~= chat then
+        others[#others + 1] = other
+      end
+    end
+    if #others > 0 then
+      redis.call('HSET', ARGV[3], digest, table.concat(others, ' '))
       return -- readable in another watched chat, too
     end
+    redis.call('HDEL', ARGV[3], digest)
   end
   redis.call('ZREM', KEYS[3], view[1])
 end

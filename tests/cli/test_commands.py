@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 import pytest
 import redis as redis_client
@@ -335,7 +336,10 @@ def test_status_of_nothing_is_an_empty_table(run: Run) -> None:
     result = run("status")
     assert result.exit_code == 0
     assert "0 chats watched" in result.stdout
-    assert run("status", "--json").stdout == ""
+    nothing = {"requested": 0, "pending": 0, "tracking": 0}
+    empty = {"watched": 0, "phases": nothing, "late_seconds": 0.0, "chats": [], "more": 0}
+    assert json.loads(run("status", "--json").stdout) == empty
+    assert run("status", "--json", "--all").stdout == ""
 
 
 def test_status_of_an_unknown_chat_is_told(run: Run) -> None:
@@ -354,6 +358,7 @@ def watched(server: Any, prefix: str) -> None:
     for chat_id, share, due in ((CHAT, asked, seconds + 600), (SECOND_CHAT, followed, seconds - 5)):
         server.set(f"{prefix}:share:{chat_id}", pack(share))
         server.zadd(f"{prefix}:due", {chat_id: due})
+    server.hset(f"{prefix}:fleet", mapping={"pending": 2})
 
 
 @pytest.mark.usefixtures("watched")
@@ -366,8 +371,37 @@ def test_status_tells_what_is_watched_and_when_it_is_read_next(run: Run) -> None
     assert "pending" in rows[CHAT]
     assert "order-7" in rows[CHAT]
     assert "0 s" in rows[SECOND_CHAT]
-    lines = [json.loads(line) for line in run("status", "--json").stdout.splitlines()]
-    assert {line["chat_id"]: line["reference"] for line in lines} == {CHAT: "order-7", SECOND_CHAT: ""}
+    told = json.loads(run("status", "--json").stdout)
+    assert [(chat["chat_id"], chat["reference"]) for chat in told["chats"]] == [(SECOND_CHAT, ""), (CHAT, "order-7")]
+    assert (told["watched"], told["phases"]["pending"], told["more"]) == (2, 2, 0)
+    assert 5 <= told["late_seconds"] < 60
+
+
+@pytest.mark.usefixtures("watched")
+def test_status_shows_the_most_overdue_chats_and_says_how_many_more_there_are(run: Run) -> None:
+    result = run("status", "--limit", "1")
+    assert "2 chats watched: 2 pending; the most overdue one is" in result.stdout
+    assert SECOND_CHAT in result.stdout
+    assert CHAT not in result.stdout
+    assert "1 more" in result.stdout
+    assert json.loads(run("status", "--limit", "1", "--json").stdout)["more"] == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_status_shows_every_chat_where_that_is_asked(run: Run) -> None:
+    result = run("status", "--limit", "1", "--all")
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [SECOND_CHAT, CHAT]
+    assert "order-7" in result.stdout
+    lines = [json.loads(line) for line in run("status", "--json", "--all").stdout.splitlines()]
+    assert [line["chat_id"] for line in lines] == [SECOND_CHAT, CHAT]
+
+
+def test_status_does_not_read_what_it_does_not_show(run: Run, server: Any, prefix: str) -> None:
+    seconds, _ = server.time()
+    server.zadd(f"{prefix}:due", {str(UUID(int=number)): seconds + number for number in range(5000)})
+    before = server.info("commandstats").get("cmdstat_zrange", {"calls": 0})
+    assert "5,000 chats watched" in run("status").stdout
+    assert server.info("commandstats")["cmdstat_zrange"]["calls"] - before["calls"] <= 2
 
 
 @pytest.mark.usefixtures("watched")

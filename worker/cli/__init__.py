@@ -11,10 +11,11 @@ from typing import NoReturn
 import click
 
 from worker.cli.events import schema, tail
-from worker.cli.operations import doctor, status, webhooks
+from worker.cli.operations import doctor, webhooks
 from worker.cli.pins import pin
 from worker.cli.processes import demo, web, worker
 from worker.cli.queueing import forget, request, stop_sharing, track, untrack
+from worker.cli.status import status
 
 INTERRUPTED = 130
 

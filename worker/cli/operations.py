@@ -1,89 +1,15 @@
-"""Commands for whoever runs the worker: status, webhooks, doctor."""
+"""Commands for whoever runs the worker: webhooks, doctor."""
 
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.arguments import CHAT_ID
-from worker.cli.connection import with_client
 from worker.cli.output import as_json, print_json, print_table
-from worker.wording import clean, describe_share, in_words
+from worker.wording import clean
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from worker.client import LocationClient
-    from worker.store.store import Store
-
-_COLUMNS = ("chat", "phase", "next", "rule", "position", "people", "reference")
-
-
-@click.command()
-@click.argument("chat_id", required=False, type=CHAT_ID)
-@as_json
-def status(*, chat_id: str | None, as_json: bool) -> int:
-    """Show what is watched.
-
-    Phase, next read and why, age of the last position.
-    """
-    from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
-
-    settings = load_settings("client")
-
-    async def work(client: "LocationClient") -> int:
-        from worker.store.store import Store  # noqa: PLC0415
-
-        store = Store(client.redis, settings)
-        if chat_id is not None:
-            return await _show_one(store, chat_id, as_json=as_json)
-        return await _show_all(store, as_json=as_json)
-
-    return with_client(work, settings)
-
-
-async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
-    loaded = await store.shares.load(chat_id)
-    if loaded.share is None:
-        raise click.ClickException(
-            f"chat {chat_id} is not watched, and was not within the last day; "
-            "`location-worker request` or `track` begins"
-        )
-    described = describe_share(chat_id, loaded.share, loaded.due, loaded.now)
-    if as_json:
-        print_json(described)
-    else:
-        people = described.pop("people")
-        print_table("share", ("", ""), list(described.items()))
-        if people:
-            print_table("people", tuple(people[0]), [tuple(person.values()) for person in people])
-    return 0
-
-
-async def _show_all(store: "Store", *, as_json: bool) -> int:
-    seconds, microseconds = await store.redis.time()
-    now = seconds + microseconds / 1e6
-    rows: list[tuple[object, ...]] = []
-    async for page in store.shares.watched():
-        for chat_id, share, due in page:
-            described = describe_share(chat_id, share, due, now)
-            if as_json:
-                print_json(described)
-                continue
-            sharing = [person for person in described["people"] if person["sharing"]]
-            rows.append(
-                (
-                    chat_id,
-                    described["phase"],
-                    in_words(described["next_read_in"]),
-                    described["rule"],
-                    in_words(described["position_age"]),
-                    len(sharing),
-                    described["reference"],
-                )
-            )
-    if not as_json:
-        print_table(f"{len(rows)} chats watched", _COLUMNS, rows)
-    return 0
 
 
 @click.group()

@@ -65,10 +65,15 @@ class Loaded(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The fleet in numbers: watched shares by phase, and the seconds by which the most overdue one is late."""
+    """The fleet in numbers: watched shares by phase, and the seconds by which the most overdue one is late.
+
+    `watched` are the chats in the schedule, `now` is Redis' time.
+    """
 
     phases: dict[Phase, int]
     lag: float
+    watched: int = 0
+    now: float = 0.0
 
 
 class Shares:
@@ -231,10 +236,12 @@ class Shares:
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(self._keys.fleet, list(PHASES))
             pipeline.zrange(self._keys.due, 0, 0, withscores=True)
+            pipeline.zcard(self._keys.due)
             pipeline.time()
-            counts, first, time = await pipeline.execute()
-        lag = max(0.0, time[0] + time[1] / 1e6 - first[0][1]) if first else 0.0
-        return Overview({phase: int(count or 0) for phase, count in zip(PHASES, counts, strict=True)}, lag)
+            counts, first, watched, time = await pipeline.execute()
+        now = time[0] + time[1] / 1e6
+        phases = {phase: int(count or 0) for phase, count in zip(PHASES, counts, strict=True)}
+        return Overview(phases, max(0.0, now - first[0][1]) if first else 0.0, watched, now)
 
     def _circumstances(self, rate: float, sums: Iterable[Any]) -> Circumstances:
         weights, tracking, wanted, accepted, announced = (float(value) for value in sums)

@@ -100,6 +100,17 @@ def test_a_prompt_whose_worker_was_killed_is_uncertain() -> None:
     assert watch.now >= 600
 
 
+def test_a_read_beside_a_prompt_that_is_under_way_does_not_doubt_it() -> None:
+    watch = Watch()
+    watch.call()
+    watch.wait(5)
+    assert watch.next_action() == "read"
+    watch.read(listing(position(at=4)))
+    assert state(watch) is Prompt.CALLING
+    watch.settle(Sent())
+    assert state(watch) is Prompt.SENT
+
+
 def test_an_uncertain_prompt_is_not_repeated_while_no_read_succeeds() -> None:
     watch = Watch()
     watch.prompt(LOST)

@@ -19,6 +19,7 @@ from worker.domain.share import Prompt
 __all__ = ["Action", "Circumstances", "Limits", "Turn", "View"]
 
 FIRST_LOOK_SECONDS = 2.0  # where a webhook may bring one read forward only, a position should be there by then
+CALL_SECONDS = 12.0  # a prompt's answer comes within 10 s or never; a webhook may have a read made meanwhile
 HINT_EVERY_SECONDS = 10.0  # polling-policy.md: duplicates of a webhook cost nothing
 
 Action = Literal["read", "prompt", "end"]
@@ -32,7 +33,7 @@ class Turn(Reading):
     def next_action(self) -> Action:
         """Say what the share needs now; a prompt whose worker did not live to see the answer becomes uncertain."""
         share = self.share
-        if share.prompt is Prompt.CALLING:
+        if share.prompt is Prompt.CALLING and self.now >= (share.prompted_at or 0.0) + CALL_SECONDS:
             self._doubt_prompt()
         if share.follow_until is not None and self.now >= share.follow_until:
             return "end"

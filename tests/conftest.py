@@ -1,16 +1,20 @@
 """What every test may ask for: a real Redis, a key prefix of its own, a clean environment."""
 
+import logging
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from config import settings as settings_module
 from config.embedded import EmbeddedRedis
+from config.logging import _Handler
 from config.redis import connect
 from config.settings import Settings
 from tests.support.keys import leaked_keys
@@ -30,6 +34,33 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name in _VARIABLES or name.startswith(("LINQ_", "CHERT_")):
             monkeypatch.delenv(name)
     monkeypatch.setattr(settings_module, "_FILE", Path(os.devnull))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands set logging up for their process; here it is the tests'."""
+    root = logging.getLogger()
+    level, configuration = root.level, structlog.get_config()
+    yield
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    for name in ("asyncio", "httpcore", "redis", "httpx", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+    structlog.configure(**configuration)
+
+
+@pytest.fixture(autouse=True)
+def loggers_remember_nothing(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module's logger that kept one test's set-up would be silent, or loud, in the tests after it."""
+    configure = structlog.configure
+
+    def forgetful(**options: Any) -> None:
+        configure(**options | {"cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", forgetful)
 
 
 @pytest.fixture(scope="session")

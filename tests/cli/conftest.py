@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from worker.cli import cli
@@ -16,14 +15,6 @@ from worker.cli import cli
 Run = Callable[..., Result]
 Start = Callable[..., "subprocess.Popen[str]"]
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Commands set logging up for their process; here it is the tests'."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -3,17 +3,14 @@
 import asyncio
 import json
 import logging
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
+from config.embedded import EmbeddedRedis
 from tests.client.samples import CHAT, SHARE, Publish
 from worker.client import Event, LocationClient
 
@@ -201,44 +198,11 @@ async def test_a_stream_that_was_deleted_is_read_from_its_new_beginning(
     assert event.stream_id == new
 
 
-class Server:
-    """A Redis of one test's own, which can be stopped and started."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options: dict[str, Any] = {"--port": self._port, "--dir": self._folder, "--appendonly": "yes"}
-        words = [str(word) for option in options.items() for word in option]
-        self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                with socket.create_connection(("127.0.0.1", self._port)) as connection:
-                    connection.sendall(b"PING\r\n")
-                    if connection.recv(5) == b"+PONG":
-                        return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError("redis-server did not answer within 20 s")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=20)
-            self._process = None
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+def server() -> Iterator[EmbeddedRedis]:
+    """A Redis of one test's own, which can be stopped and started."""
+    with EmbeddedRedis(tcp=True, persistence=True) as server:
+        yield server
 
 
 async def add(url: str) -> str:
@@ -248,18 +212,18 @@ async def add(url: str) -> str:
     return stream_id.decode() if isinstance(stream_id, bytes) else str(stream_id)
 
 
-async def test_reading_goes_on_after_redis_was_away(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_reading_goes_on_after_redis_was_away(server: EmbeddedRedis, caplog: pytest.LogCaptureFixture) -> None:
     async with LocationClient(server.url) as client:
         before = await add(server.url)
         plain = client.events(after="0")
         grouped = client.group_events("group", "one", start="0")
         assert [event.stream_id for event in await take(plain, 1)] == [before]
         (event,) = await take(grouped, 1)
-        server.stop()
+        server.halt()
         acknowledging = asyncio.create_task(event.acknowledge())
         waiting = [asyncio.create_task(take(events, 1)) for events in (plain, grouped)]
         await asyncio.sleep(0.3)
-        server.start()
+        server.restart()
         after = await add(server.url)
         for task in waiting:
             (event,) = await task
@@ -270,7 +234,7 @@ async def test_reading_goes_on_after_redis_was_away(server: Server, caplog: pyte
         assert pending["pending"] == 1
 
 
-async def test_a_wrong_password_is_an_error_and_not_waited_for(server: Server) -> None:
+async def test_a_wrong_password_is_an_error_and_not_waited_for(server: EmbeddedRedis) -> None:
     async with LocationClient(server.url) as client:
         await client.redis.config_set("requirepass", "right")
     async with LocationClient(server.url.replace("redis://", "redis://:wrong@")) as client:

@@ -3,7 +3,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,19 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.logging import _Handler, configure_logging, mask_handle, mask_text
+from config.logging import configure_logging, mask_handle, mask_text
 from config.settings import Settings
 
 Lines = Callable[[], list[dict[str, Any]]]
 
 
-@pytest.fixture
-def restored() -> Iterator[None]:
-    """Put the logging of this process back."""
-    root = logging.getLogger()
-    level = root.level
-    yield
-    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
-        root.removeHandler(handler)
-    root.setLevel(level)
-    for name in ("asyncio", "httpcore", "redis", "httpx", "uvicorn.access"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+@pytest.fixture(autouse=True)
+def loggers_remember_nothing() -> None:
+    """Not here: what the loggers of these tests remember is looked at, and they are their own."""
 
 
 @pytest.fixture
-def stream(restored: None) -> io.StringIO:
+def stream() -> io.StringIO:
     return io.StringIO()
 
 
@@ -230,7 +220,7 @@ def test_a_logger_that_has_written_follows_a_second_set_up(stream: io.StringIO) 
 
 def test_a_process_logs_to_stderr_warnings_too() -> None:
     program = (
-        "import warnings; from config.logging import _Handler, configure_logging; from config.settings import Settings;"
+        "import warnings; from config.logging import configure_logging; from config.settings import Settings;"
         "configure_logging(Settings()); warnings.warn('call +14155551234', stacklevel=1)"
     )
     ended = subprocess.run(

@@ -178,6 +178,7 @@ _ARQ_LINES: dict[str, tuple[str, tuple[str | None, ...]]] = {
     "error serializing result of %s": ("result cannot be written", ("job",)),
     "error serializing result of %s even after replacing result": ("result cannot be written", ("job",)),
     "Starting worker for %d functions: %s": ("arq starts", ("count", "functions")),
+    "recording health: %s": ("arq's health", ("counts",)),
 }
 _TICKS = {"%6.2fs → %s(%s)%s", "%6.2fs ← %s ● %s"}
 

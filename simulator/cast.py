@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+
+from simulator.chats import CHAT_NAMESPACE
 from simulator.director import Director
 from simulator.movement import recording, recording_names
 
@@ -20,6 +23,8 @@ def add_cast(director: Director, count: int) -> list[str]:
         habit = number % len(ACCEPTS_AFTER)
         chats.append(
             director.add_person(
+                # The same ids every time, so that commands which name a chat can be repeated.
+                chat_id=str(uuid.uuid5(CHAT_NAMESPACE, f"contact {number + 1}")),
                 recording=name,
                 # Spread over the recording, so that no two contacts walk in step.
                 offset=(number * 977) % recording(name).times[-1],

@@ -7,6 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings, names_of
+from simulator.cast import add_cast
+from simulator.harness import SimulatorServer
 from worker import metrics
 from worker.cli import cli
 from worker.domain.events import EVENT_TYPES
@@ -42,6 +44,11 @@ def test_every_command_job_and_event_type_is_in_the_readme_or_its_changelog() ->
     assert {name for name in JOBS if f"`{name}`" not in README} == {"hear_webhook"}, "which only `web` queues"
     words = {name.rpartition(".")[2] for name in EVENT_TYPES}
     assert {word for word in words if word not in README} == set()
+
+
+def test_the_chats_of_the_first_steps_are_those_that_the_simulation_has() -> None:
+    named = re.findall(r"^CHAT ?= ?\"?([0-9a-f-]{36})", README, re.MULTILINE)
+    assert named == add_cast(SimulatorServer(), 2)
 
 
 @pytest.mark.parametrize("page", PAGES)

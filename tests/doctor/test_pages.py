@@ -48,7 +48,8 @@ def test_every_command_job_and_event_type_is_in_the_readme_or_its_changelog() ->
 
 def test_the_chats_of_the_first_steps_are_those_that_the_simulation_has() -> None:
     named = re.findall(r"^CHAT ?= ?\"?([0-9a-f-]{36})", README, re.MULTILINE)
-    assert named == add_cast(SimulatorServer(), 2)
+    with SimulatorServer() as simulator:
+        assert named == add_cast(simulator, 2)
 
 
 @pytest.mark.parametrize("page", PAGES)

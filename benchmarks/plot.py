@@ -46,8 +46,8 @@ class _Frame(NamedTuple):
 def render(panels: Sequence[Panel], per_hour: Sequence[float], *, ours: str, against: str) -> str:
     """Draw a column for each fleet, means above and 95th percentiles below, as one SVG document.
 
-    Delays are relative to those of the policy named `against`; `ours` is drawn last. The document follows the
-    viewer's light or dark scheme.
+    Delays are relative to those of the policy named `against`; `ours` is drawn last, its means in seconds below some of
+    its points. The document follows the viewer's light or dark scheme.
     """
     width = (WIDTH - LEFT - RIGHT - GAP_X * (len(panels) - 1)) / len(panels)
     height = (HEIGHT - TOP - BOTTOM - GAP_Y) / 2
@@ -65,12 +65,14 @@ def render(panels: Sequence[Panel], per_hour: Sequence[float], *, ours: str, aga
                 body.append(_text(left, top - 10, panel.title, "head"))
             order = sorted(curves, key=lambda policy: policy == ours)
             body += [_curve(frame, per_hour, curves[policy], policy) for policy in order]
+            if row == 0:
+                body += _marks(frame, per_hour, curves[ours], [result.mean for result in panel.results[ours]])
         body.append(
             f'<text class="axis" text-anchor="middle" transform="translate(24 {top + height / 2:.1f})'
             f' rotate(-90)">{name}</text>'
         )
     body.append(_text(LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 14, "reads per chat and hour", "axis", "middle"))
-    return "\n".join([_head(), *body, "</svg>", ""])
+    return "\n".join([_head(ours), *body, "</svg>", ""])
 
 
 def _relative(panel: Panel, measure: str, against: str) -> dict[str, list[float]]:
@@ -81,7 +83,7 @@ def _relative(panel: Panel, measure: str, against: str) -> dict[str, list[float]
     }
 
 
-def _head() -> str:
+def _head(ours: str) -> str:
     light, dark = (
         "".join(f".p{number}{{stroke:{style[scheme]}}}" for number, style in enumerate(STYLES.values()))
         for scheme in (0, 1)
@@ -94,9 +96,10 @@ def _head() -> str:
         ".title{font-size:17px;font-weight:600;fill:#1f2328}.head{font-size:13px;font-weight:600;fill:#1f2328}\n"
         ".ground{fill:#fff}.grid{stroke:#d8dee4;stroke-width:1}.base{stroke:#afb8c1;stroke-width:1}\n"
         f".line{{fill:none;stroke-linejoin:round;stroke-linecap:round}}{light}\n"
+        f".mark{{font-weight:600;fill:{STYLES[ours][0]};stroke:#fff;stroke-width:4px;paint-order:stroke}}\n"
         "@media (prefers-color-scheme: dark){"
         "text{fill:#9198a1}.title,.head{fill:#f0f6fc}.ground{fill:#0d1117}.grid{stroke:#2a313c}"
-        f".base{{stroke:#656c76}}{dark}}}\n"
+        f".base{{stroke:#656c76}}.mark{{fill:{STYLES[ours][1]};stroke:#0d1117}}{dark}}}\n"
         "</style>\n"
         f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}" rx="8"/>'
     )
@@ -105,7 +108,12 @@ def _head() -> str:
 def _title() -> list[str]:
     return [
         _text(24, 34, "How late positions are seen, for the same number of requests", "title"),
-        _text(24, 54, "relative to reading every chat at one fixed interval; lower is fresher", "axis"),
+        _text(
+            24,
+            54,
+            "relative to reading every chat at one fixed interval; lower is fresher; in blue: this worker's mean delay",
+            "axis",
+        ),
     ]
 
 
@@ -140,6 +148,13 @@ def _axes(frame: _Frame, per_hour: Sequence[float], *, first: bool, last: bool) 
 def _curve(frame: _Frame, per_hour: Sequence[float], values: list[float], policy: str) -> str:
     points = [f"{frame.x(x):.1f} {frame.y(y):.1f}" for x, y in zip(per_hour, values, strict=True)]
     return _path("M" + "L".join(points), policy)
+
+
+def _marks(frame: _Frame, per_hour: Sequence[float], values: list[float], seconds: list[float]) -> list[str]:
+    return [
+        _text(frame.x(per_hour[at]), frame.y(values[at]) + 19, f"{seconds[at]:.0f} s", "mark", anchor)
+        for at, anchor in ((0, "start"), (len(per_hour) // 2 - 1, "middle"), (len(per_hour) - 2, "middle"))
+    ]
 
 
 def _path(d: str, policy: str) -> str:

@@ -370,7 +370,7 @@ def _print(console: Console, rows: tuple[Row, ...]) -> None:
 def _pair(measured: float, expected: float | None, digits: int) -> str:
     if expected is None:
         return f"{measured:.{digits}f}"
-    return f"{measured:.{digits}f} / {expected:.{digits}f} ({measured / expected - 1:+.1%})"
+    return f"{measured:.{digits}f} / {expected:.{digits}f}\n{measured / expected - 1:+.1%}"
 
 
 def _seconds(text: str) -> float:

@@ -12,7 +12,7 @@ from worker.services import Services
 from worker.watching import watch
 
 ROUND = 0.2  # seconds
-ALWAYS_DUE = {"min_interval": 0.05, "max_interval": 0.05}
+SHORT = 0.05  # seconds
 
 
 async def reads_for(simulator: SimulatorServer, seconds: float) -> None:
@@ -31,7 +31,7 @@ async def test_where_much_is_due_one_round_of_polling_follows_the_other(
     monkeypatch.setattr(main, "POLL_SECONDS", ROUND)
     monkeypatch.setattr(main, "TICK_SECONDS", 3600.0)
     chat = simulator.add_person(sharing=True)
-    await watch(services, job_id=job_id, chat_id=chat, asked=False, **ALWAYS_DUE)
+    await watch(services, job_id=job_id, chat_id=chat, asked=False, min_interval=SHORT, max_interval=SHORT)
     stop = asyncio.Event()
     polling = asyncio.create_task(main._poll_always(services.need_engine(), stop))
     await reads_for(simulator, 4 * ROUND)
@@ -43,5 +43,5 @@ async def test_what_a_job_made_due_is_read_again_before_the_next_tick(
     simulator: SimulatorServer, run_job: RunJob
 ) -> None:
     chat = simulator.add_person(sharing=True)
-    await run_job("track_location", chat_id=chat, **ALWAYS_DUE)  # no tick in this test
+    await run_job("track_location", chat_id=chat, min_interval=SHORT, max_interval=SHORT)  # no tick in this test
     await reads_for(simulator, 1.5 * engine.IDLE_SECONDS)

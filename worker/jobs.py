@@ -37,6 +37,7 @@ CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})
 # Waits for Linq grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
 WAIT_GROWTH = 1.1
 LONGEST_WAIT_SECONDS = 900.0
+CENSUS_SECONDS = 2.0  # of each minute: a million shares are counted in some ten minutes
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
 
 Context = dict[str, Any]
@@ -108,6 +109,16 @@ async def trim(context: Context) -> None:
     """Tick: drop what is older than the retention."""
     services: Services = context["services"]
     await services.store.trim()
+
+
+async def reconcile(context: Context) -> None:
+    """Tick: go on counting what all shares add to the fleet's sums, and put those right where they are wrong."""
+    services: Services = context["services"]
+    repair = await services.store.census.go_on(CENSUS_SECONDS)
+    if repair.rescued:
+        log.warning("shares_rescued", chats=repair.rescued, cause="they were not in the schedule any more")
+    if repair.drift:
+        log.warning("sums_repaired", **repair.drift)
 
 
 async def stop_sharing(context: Context, arguments: StopSharing) -> Result:

@@ -45,7 +45,7 @@ def _tick(settings: Settings, name: str) -> str:
 
 def open_pool(settings: Settings) -> ArqRedis:
     """Open arq's own connections, with JSON on both sides."""
-    known = {*jobs.JOBS, _tick(settings, "trim"), _tick(settings, "bury_timeless")}
+    known = {*jobs.JOBS, *(_tick(settings, name) for name in ("trim", "bury_timeless", "reconcile"))}
     return arq_pool(settings, job_serializer=write_job, job_deserializer=make_reader(known))
 
 
@@ -61,6 +61,7 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
         cron(jobs.trim, name=_tick(settings, "trim"), second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
         cron(bury_timeless, name=_tick(settings, "bury_timeless"), second=set(range(5, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(jobs.reconcile, name=_tick(settings, "reconcile"), second=30, max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(
         functions,

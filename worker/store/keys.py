@@ -59,6 +59,16 @@ class Keys:
         """Name the sums over all shares."""
         return f"{self.prefix}:fleet"
 
+    @property
+    def census(self) -> str:
+        """Name the count that is under way of what all shares add to the sums; its sets' names begin so, too."""
+        return f"{self.fleet}:census"
+
+    @property
+    def census_rests(self) -> str:
+        """Name the mark that no census begins yet."""
+        return f"{self.fleet}:census-rests"
+
     def muted(self, chat_id: str) -> str:
         """Name the mark that a chat's bad replies are kept already (contract.md 5: one per chat and minute)."""
         return f"{self.prefix}:muted:{chat_id}"

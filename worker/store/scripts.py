@@ -9,6 +9,7 @@ _FOLDER = Path(__file__).with_name("lua")
 # Functions that several scripts share are put in front of them: Redis has no other way.
 _PRELUDES = {
     "append": ("commit", "pin"),
+    "census": ("commit", "count"),
     "budget": ("claim", "pause", "permit", "take", "throttle"),
 }
 
@@ -19,6 +20,8 @@ class Scripts:
     def __init__(self, redis: Redis) -> None:
         self.claim = _register(redis, "claim")
         self.commit = _register(redis, "commit")
+        self.count = _register(redis, "count")
+        self.finish = _register(redis, "finish")
         self.hear = _register(redis, "hear")
         self.load = _register(redis, "load")
         self.pause = _register(redis, "pause")

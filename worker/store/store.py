@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 from config.settings import Settings
 from worker.domain.life import Limits
 from worker.store.budget import Budget
+from worker.store.census import Census
 from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
 from worker.store.erasure import Erasure
@@ -30,6 +31,7 @@ class Store:
             events_maxlen=settings.events_maxlen,
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
+        self.census = Census(redis, self.keys)
         self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
         self.chats = Chats(redis, self.keys)
         self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)

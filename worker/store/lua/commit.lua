@@ -40,7 +40,10 @@ local function show(chat, view)
   redis.call('ZREM', KEYS[3], view[1])
 end
 
-local sums, answer = {}, {}
+local totals = KEYS[4] .. ':census'
+local began_at = redis.call('HGET', totals, 'began_at')
+local census = began_at and totals .. ':' .. began_at
+local sums, counted, answer = {}, {}, {}
 for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
   local chat, expected, state = item[1], item[2], ARGV[1] .. item[1]
   local score = redis.call('ZSCORE', KEYS[1], chat)
@@ -69,8 +72,13 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
     for _, view in ipairs(item[9]) do
       show(chat, view)
     end
+    -- A share that begins now may be passed over by the census that is under way: it counts at once.
+    local counts = census and ((not score and count(census, chat)) or is_counted(census, chat))
     for position, change in ipairs(item[7]) do
       sums[position] = (sums[position] or 0) + change
+      if counts and position <= 5 then
+        counted[position] = (counted[position] or 0) + change
+      end
     end
   end
 end
@@ -78,5 +86,8 @@ for position, change in pairs(sums) do
   if change ~= 0 then
     redis.call('HINCRBY', KEYS[4], SUMS[position], string.format('%d', change))
   end
+end
+for position, change in pairs(counted) do
+  redis.call('HINCRBY', totals, SUMS[position], string.format('%d', change))
 end
 return answer

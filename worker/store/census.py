@@ -1,0 +1,115 @@
+"""The census: counts anew what all shares add to the fleet's sums, and puts the sums right.
+
+The commit script keeps the sums exact. But keys can be lost (eviction, people, other programs), and whatever was wrong
+once would stay wrong for ever. Counting takes many pages, between which shares go on changing. So a census remembers
+whom it has counted; a commit adds its changes to the count as well where its chat has been counted (or begins now), so
+that at the end the count is exact at that very moment, and simply takes the place of the sums.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from worker.domain.share import Tally, tally, unpack
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+PAGE = 500  # keys looked at in one step
+KEPT_SECONDS = 7200  # as CENSUS_KEPT in lua/census.lua
+LONGEST_SECONDS = 3600  # a census that could not end within this begins anew: what it remembers expires
+REST_SECONDS = 600  # between two of them
+CHANGE_TRIES = 20  # a chat changes at most a few times a second
+
+
+class Repair(NamedTuple):
+    """What one step put right: chats put back into the schedule, and what was missing in each sum (at the end only)."""
+
+    rescued: int
+    drift: dict[str, int]
+
+
+class Census:
+    """The census of one KEY_PREFIX. Every step is safe to be repeated, left out, or run twice at once."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._scripts = Scripts(redis)
+        self._pattern = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in keys.share) + "*"
+
+    async def go_on(self, seconds: float, *, rest: float = REST_SECONDS) -> Repair:
+        """Count for so long, in pages; begin where nothing is under way, rest `rest` seconds where all is counted."""
+        deadline = time.monotonic() + seconds
+        cursor = await self._open()
+        if cursor is None:
+            return Repair(0, {})
+        rescued = 0
+        while True:
+            cursor, found = await self._redis.scan(cursor, match=self._pattern, count=PAGE)
+            more, counted = await self._count([key.removeprefix(self._keys.share.encode()) for key in found], cursor)
+            rescued += more
+            if counted and cursor == 0:
+                return Repair(rescued, await self._finish(rest))
+            if not counted or time.monotonic() > deadline:
+                return Repair(rescued, {})
+
+    async def _open(self) -> int | None:
+        """Give the cursor to go on from; None while there is nothing to do."""
+        keys = self._keys
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hmget(keys.census, ["began_at", "cursor"])
+            pipeline.exists(keys.census_rests)
+            pipeline.time()
+            (began_at, cursor), rests, (now, _) = await pipeline.execute()
+        if began_at is not None and now - int(began_at) < LONGEST_SECONDS:
+            return int(cursor)
+        if began_at is not None:
+            await self._finish(1, whole=False)
+            return None
+        if rests:
+            return None
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(keys.census, mapping={"began_at": now, "cursor": 0})
+            pipeline.expire(keys.census, KEPT_SECONDS)
+            await pipeline.execute()
+        return 0
+
+    async def _count(self, chats: Sequence[bytes], cursor: int) -> tuple[int, bool]:
+        """Count the shares of these chats, each as it is at one moment, and note the cursor to go on from.
+
+        Gives how many were put back into the schedule, and whether all were counted: else the page has to come again.
+        """
+        rescued = 0
+        for _ in range(CHANGE_TRIES):
+            states = await self._redis.mget([self._keys.share.encode() + chat for chat in chats]) if chats else []
+            arguments: list[Any] = [self._keys.share, ""]
+            for chat, state in zip(chats, states, strict=True):
+                part = _part(state)
+                if part is not None:
+                    arguments += [chat, state, *part]
+            answer = await self._scripts.count(keys=[self._keys.due, self._keys.census], args=arguments)
+            rescued += answer[0] if answer else 0
+            chats = answer[1:]
+            if not chats:
+                await self._scripts.count(keys=[self._keys.due, self._keys.census], args=[self._keys.share, cursor])
+                return rescued, True
+        return rescued, False
+
+    async def _finish(self, rest: float, *, whole: bool = True) -> dict[str, int]:
+        keys = self._keys
+        answer = await self._scripts.finish(
+            keys=[keys.fleet, keys.census, keys.census_rests], args=[max(1, int(rest)), int(whole)]
+        )
+        return {name: int(wrong) for name, wrong in zip(Tally._fields, answer, strict=False) if int(wrong)}
+
+
+def _part(state: bytes | None) -> Tally | None:
+    """Give what a share adds to the sums; None where it has ended or cannot be read."""
+    try:
+        share = unpack(state or b"")
+    except msgspec.MsgspecError:
+        return None
+    return None if share.ended is not None else tally(share)

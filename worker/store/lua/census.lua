@@ -1,0 +1,22 @@
+-- Which chats a census (worker/store/census.py) has counted: sets of 52 bits of each chat's digest, small enough that Redis
+-- keeps them as plain integers. Put in front of the scripts that count. `census` is its key with the time it began.
+local CENSUS_KEPT = 7200 -- seconds; a census that takes longer is given up
+
+local function counted_key(census, chat)
+  local digest = redis.sha1hex(chat)
+  return census .. ':' .. string.sub(digest, 1, 3), string.format('%.0f', tonumber(string.sub(digest, 4, 16), 16))
+end
+
+local function is_counted(census, chat)
+  return redis.call('SISMEMBER', counted_key(census, chat)) == 1
+end
+
+-- Gives whether it is counted only now.
+local function count(census, chat)
+  local key, number = counted_key(census, chat)
+  if redis.call('SADD', key, number) == 0 then
+    return false
+  end
+  redis.call('EXPIRE', key, CENSUS_KEPT)
+  return true
+end

@@ -237,6 +237,6 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
     assert await denied(admin) == []
     used = {name.removeprefix("cmdstat_") for name in await admin.info("commandstats")}
     granted = {right.removeprefix("+") for right in rules("location-worker").split() if right.startswith("+")}
-    # Chance decides whether a state changes while a handle is taken out of it (UNWATCH), a share ends just when it was to
-    # be forgotten (SREM), or one changes while the sums are counted anew (SISMEMBER).
+    # Chance decides whether a state changes while a handle is taken out of it (UNWATCH), a share ends just when it was
+    # to be forgotten (SREM), or one changes while the sums are counted anew (SISMEMBER).
     assert granted - used <= {"client|setinfo", "unwatch", "srem", "sismember"}, "a right that nothing needs"

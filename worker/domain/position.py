@@ -1,5 +1,6 @@
 """Positions out of the reply of GET /v3/chats/{chatId}/location (reference: linq-api.md, section 5.2)."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -158,7 +159,10 @@ def _raw_features(body: bytes) -> list[msgspec.Raw] | Fault:
     try:
         reply = _decode_raw_reply(body)
     except _UNDECODABLE:
-        return Fault("malformed", "the reply is not a JSON object")
+        try:
+            reply = _decode_raw_reply(_without_nan(body))
+        except _UNDECODABLE:
+            return Fault("malformed", "the reply is not a JSON object")
     if bytes(reply.success) not in {b"true", b"null"}:
         return Fault("malformed", "the reply does not say success: true")
     try:
@@ -167,6 +171,14 @@ def _raw_features(body: bytes) -> list[msgspec.Raw] | Fault:
         return _decode_raw_features(reply.features)
     except _UNDECODABLE:
         return Fault("malformed", "the reply has no list of features")
+
+
+def _without_nan(body: bytes) -> bytes:
+    """The reply with null for NaN and Infinity: not JSON, but what some encoders write, and no reason to lose the rest.
+
+    Raises ValueError and RecursionError.
+    """
+    return json.dumps(json.loads(body, parse_constant=lambda _: None)).encode()
 
 
 def _lenient_feature(raw: msgspec.Raw) -> _Feature | str:

@@ -99,7 +99,7 @@ class _Sending:
     async def _pause(self, refusal: Failed, *, probe: bool) -> Result:
         """Chert refuses the account, not this pin: everybody waits until a person has acted."""
         reason = "Chert refuses the account" + ("" if refusal.code is None else f", code {refusal.code}")
-        remedy = "check CHERT_SIGNING_SECRET, CHERT_TENANT and the account at Chert; pins go on by themselves"
+        remedy = "check CHERT_SIGNING_SECRET, CHERT_TENANT and this machine's clock; pins go on by themselves"
         if await self._store.pins.pause(reason):
             log.error("pins_paused", reason=reason, remedy=remedy)
         elif probe:

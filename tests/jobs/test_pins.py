@@ -221,8 +221,19 @@ async def test_each_attempt_is_counted_by_what_came_of_it(run_job: RunJob, simul
     assert gained == {"queued": 1, "failed": 1, "retried": 1, "uncertain": 1, "paused": 1}
 
 
-@pytest.mark.parametrize("lost", [2001, 2004, 2005, 2007, 2008, 2012, 2013, 3003])
-async def test_a_refused_account_lets_pins_wait_and_one_a_minute_try(
+@pytest.mark.parametrize("code", [2001, 2005, 2007, 2008, 3003])
+async def test_what_chert_calls_final_is_not_sent_again_though_it_may_concern_the_account(
+    run_job: RunJob, simulator: SimulatorServer, redis: Redis, prefix: str, code: int
+) -> None:
+    simulator.fault("error", endpoint="pin", code=code)
+    result, waits = await run_job("send_pin", **PIN)
+    assert (result["status"], result["code"], waits) == ("failed", code, [])
+    assert [event["type"] for event in await events(redis, prefix)] == ["location.pin.failed"]
+    assert (await run_job("send_pin", job_id="next", **PIN)).result["status"] == "queued"
+
+
+@pytest.mark.parametrize("lost", [2004, 2012, 2013])
+async def test_a_refused_secret_lets_pins_wait_and_one_a_minute_try(
     run_job: RunJob, simulator: SimulatorServer, redis: Redis, services: Services, lost: int
 ) -> None:
     prefix = services.settings.key_prefix

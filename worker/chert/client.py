@@ -12,8 +12,9 @@ _log = structlog.get_logger(__name__)
 _TIMEOUT_SECONDS = 10.0
 _CONNECTIONS = 20
 
-# One of them means that every further pin fails in the same way until a person acts (section 2.3).
-_ACCOUNT_WIDE = frozenset({2001, 2004, 2005, 2007, 2008, 2012, 2013, 3003})
+# The secret or the clock is wrong: no pin passes until a person acts, and none needs to be lost by it (section 12, 9).
+_UNAUTHORIZED = frozenset({2004, 2012, 2013})
+_NOT_CONFIGURED = 3003  # a 500 that must not be retried (section 12, 5)
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -119,11 +120,11 @@ def pin_outcome(reply: Reply) -> PinOutcome:
     retryable = error.retryable
     if retryable is None:
         transient = status in {408, 425, 429} or status >= 500
-        retryable = transient and error.code not in _ACCOUNT_WIDE
+        retryable = transient and error.code != _NOT_CONFIGURED
     if retryable:
         reason = f"HTTP {status}" if error.code is None else f"HTTP {status}, code {error.code}"
         return Retry(error.retry_after if reply.retry_after is None else reply.retry_after, reason)
-    account_wide = error.code in _ACCOUNT_WIDE or (error.code is None and status == 401)
+    account_wide = error.code in _UNAUTHORIZED or (error.code is None and status == 401)
     return Failed(error.code, error_detail(error.message, status), account_wide)
 
 

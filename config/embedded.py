@@ -113,13 +113,7 @@ class EmbeddedRedis:
             self._server = self._run([*address, "--dir", str(self._directory), "--save", "", *kept], log)
         except OSError as error:
             raise EmbeddedRedisError(f"{self._binary} did not start: {error.strerror}") from error
-        self._watchdog = subprocess.Popen(  # noqa: S603 (our own script)
-            ["/bin/sh", "-c", _WATCHDOG, "sh", str(self._server.pid), str(self._directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._watchdog = watch_over(self._server.pid, self._directory)
         deadline = time.monotonic() + _START_WITHIN
         while not self._answers():
             if self._server.poll() is not None or time.monotonic() > deadline:
@@ -157,6 +151,20 @@ class EmbeddedRedis:
             connection.close()
             raise
         return connection
+
+
+def watch_over(pid: int, directory: Path) -> subprocess.Popen[bytes]:
+    """Have a process killed and a directory removed when this process is gone, however it goes.
+
+    Kill what is returned when the process has ended in order.
+    """
+    return subprocess.Popen(  # noqa: S603 (our own script)
+        ["/bin/sh", "-c", _WATCHDOG, "sh", str(pid), str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def find_server() -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from config.embedded import EmbeddedRedis, EmbeddedRedisError
+from config.embedded import EmbeddedRedis, EmbeddedRedisError, watch_over
 from config.redis import connect
 from config.settings import Settings, load_settings
 from simulator.harness import SimulatorServer
@@ -111,6 +111,7 @@ class Children:
         self._environment = environment
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watchdogs: list[subprocess.Popen[bytes]] = []
 
     def start(self, command: str) -> None:
         """Start a command of this project."""
@@ -124,6 +125,7 @@ class Children:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._watchdogs.append(watch_over(self._processes[command].pid, self._folder))
 
     def start_web(self, simulator: SimulatorServer) -> None:
         """Start the receiver of webhooks and subscribe it."""
@@ -152,6 +154,9 @@ class Children:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for watchdog in self._watchdogs:
+            watchdog.kill()
+            watchdog.communicate()
 
 
 class Stage:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from rich.console import Console
 
 from tests.client.samples import CHAT
+from tests.support.waiting import wait_until
 from worker.client import Event
 from worker.demo_view import Contact, Scene
 
@@ -66,6 +67,19 @@ async def test_ctrl_c_ends_the_demo_with_its_summary_and_a_given_redis_as_it_was
     assert (process.returncode, errors) == (0, "")
     assert "2 contacts: " in output
     assert [key async for key in redis.scan_iter(match="demo-*")] == []
+
+
+@pytest.mark.timeout(180)
+async def test_nothing_stays_of_a_demo_that_was_killed(start: Start, redis: Redis, tmp_path: Path) -> None:
+    process = start("demo", "--people", "2", TMPDIR=str(tmp_path), REDIS_URL="")
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while "requested" not in await asyncio.to_thread(process.stdout.readline):
+            assert process.poll() is None
+    process.kill()
+    await asyncio.to_thread(process.communicate, timeout=60)
+    await wait_until(lambda: not processes_of(f"TMPDIR={tmp_path}"), "the end of all its processes")
+    await wait_until(lambda: not left_in(tmp_path), "the end of its directories")
 
 
 def event(kind: str, data: str) -> Event:

@@ -39,8 +39,11 @@ log = structlog.get_logger("queue")
 
 
 def _tick(settings: Settings, name: str) -> str:
-    """Name a cron job. arq makes its job ids of it, which two installations on one Redis must not share."""
-    return f"cron:{settings.key_prefix}:{name}"
+    """Name a cron job. arq makes its job ids of it, which two installations on one Redis must not share.
+
+    A job id is ASCII (contract.md section 6), a key prefix need not be.
+    """
+    return f"cron:{settings.key_prefix.encode('ascii', 'backslashreplace').decode()}:{name}"
 
 
 def open_pool(settings: Settings) -> ArqRedis:

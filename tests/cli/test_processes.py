@@ -4,7 +4,9 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -12,6 +14,7 @@ from redis.asyncio import Redis
 from tests.client.samples import CHAT
 
 Start = Callable[..., "subprocess.Popen[str]"]
+ROOT = Path(__file__).parents[2]
 
 
 async def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
@@ -52,6 +55,18 @@ async def test_wrong_settings_are_2_with_a_line_for_each(start: Start, command: 
     assert (status, output) == (2, "")
     assert "REDIS_URL: not set" in errors
     assert "MIN_POLL_SECONDS: given 'soon'" in errors
+
+
+@pytest.mark.parametrize("command", ["worker", "web"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_told_to_stop_while_it_starts_ends_with_0(command: str, number: signal.Signals) -> None:
+    started = (
+        "import os, sys, config.settings, worker.cli\n"
+        f"config.settings.load_settings = lambda _: os.kill(os.getpid(), {int(number)})\n"
+        "sys.exit(worker.cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", started, command], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 async def test_help_is_0(start: Start) -> None:

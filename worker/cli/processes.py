@@ -1,5 +1,9 @@
 """Commands that are processes of their own: demo, worker, web."""
 
+import signal
+import sys
+from types import FrameType
+
 import click
 
 from worker.cli.arguments import SECONDS
@@ -18,9 +22,20 @@ def demo(*, seconds: float | None, people: int) -> int:
     return run_demo(seconds, people)
 
 
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _may_end_while_starting() -> None:
+    """Let SIGTERM and SIGINT end a process that has nothing to finish yet with status 0, as they do later."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+
+
 @click.command()
 def worker() -> int:
     """Run the worker: jobs, polling, events."""
+    _may_end_while_starting()
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
 
     settings = load_settings("worker")
@@ -32,6 +47,7 @@ def worker() -> int:
 @click.command()
 def web() -> int:
     """Run the receiver of webhooks, with health and metrics."""
+    _may_end_while_starting()
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
 
     settings = load_settings("web")

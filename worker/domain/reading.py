@@ -154,7 +154,7 @@ class Reading(Asking):
                 self._stop(person, "expired", ends_at)
                 stopped = True
             elif absent and person.missing_since is not None and self._is_gone(person, person.missing_since):
-                self._stop(person, "disappeared", int(person.missing_since * NANO))
+                self._stop(person, "disappeared", round(person.missing_since * 1000) * NANO // 1000)
                 stopped = True
             elif (
                 present

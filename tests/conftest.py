@@ -47,6 +47,8 @@ def logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for name in ("asyncio", "httpcore", "redis", "httpx", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.NOTSET)
+    # A uvicorn without an access log, as the simulator's, keeps these lines from everybody.
+    logging.getLogger("uvicorn.access").propagate = True
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
     structlog.configure(**configuration)

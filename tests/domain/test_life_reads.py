@@ -103,11 +103,16 @@ def test_without_a_time_another_place_address_or_locality_is_a_new_position(othe
     assert watch.data("updated")[-1]["properties"]["updated_at"] is None
 
 
-def test_where_both_degrees_are_zero_is_a_position_like_any_other() -> None:
+def test_null_island_never_replaces_a_real_position_without_a_newer_time() -> None:
     watch = tracked()
-    assert watch.wait(30).read(listing(position(at=None, longitude=0, latitude=0))) == ["updated"]
-    assert watch.wait(30).read(listing(position(at=5, longitude=1, latitude=0))) == []
+    assert watch.wait(30).read(listing(position(at=None, longitude=0, latitude=0))) == []
+    assert watch.wait(30).read(listing(position(at=5, longitude=0, latitude=0))) == []
     assert watch.wait(30).read(listing(position(at=60, longitude=0, latitude=0))) == ["updated"]
+
+
+def test_null_island_is_a_position_where_nothing_better_is_known() -> None:
+    watch = Watch(asked=False)
+    assert watch.read(listing(position(at=None, longitude=0, latitude=0))) == ["sharing.started", "updated"]
 
 
 def test_without_following_the_share_ends_after_the_first_position() -> None:

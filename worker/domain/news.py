@@ -39,8 +39,23 @@ def is_news(person: Person, position: Position) -> bool:
     if updated_at is not None:
         if _lingers(person, updated_at):
             return False
-        return person.updated_at is None or person.content is None or updated_at > person.updated_at
-    return person.content is None or checksum(position) != person.content
+        if person.updated_at is not None and person.content is not None:
+            return updated_at > person.updated_at
+        return person.content is None or not _is_null_island(position) or _was_null_island(person)
+    if person.content is None:
+        return True
+    if _is_null_island(position) and not _was_null_island(person):
+        return False
+    return checksum(position) != person.content
+
+
+def _is_null_island(position: Position) -> bool:
+    """Say whether a position is (0, 0), what devices give that know none: it replaces a real one only if it is newer."""
+    return position.longitude == 0 and position.latitude == 0
+
+
+def _was_null_island(person: Person) -> bool:
+    return person.longitude == 0 and person.latitude == 0
 
 
 def checksum(position: Position) -> int:

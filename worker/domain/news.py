@@ -50,7 +50,7 @@ def is_news(person: Person, position: Position) -> bool:
 
 
 def _is_null_island(position: Position) -> bool:
-    """Say whether a position is (0, 0), what devices give that know none: it replaces a real one only if it is newer."""
+    """Say whether a position is (0, 0), what devices give that know none: only a newer one replaces a real one."""
     return position.longitude == 0 and position.latitude == 0
 
 

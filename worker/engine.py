@@ -385,7 +385,12 @@ class Engine:
                 "api_reply",
                 reason,
                 payload=reply.body,
-                detail={"status": reply.status, "trace_id": reply.trace_id, "found": detail},
+                detail={
+                    "chat_id": turn.chat_id,
+                    "status": reply.status,
+                    "trace_id": reply.trace_id,
+                    "found": detail,
+                },
                 reference=turn.share.reference,
                 chat_id=turn.chat_id,
             )

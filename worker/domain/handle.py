@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 
 # What people and programs put between digits: spaces (also those that do not break), hyphens and dashes,
 # dots, parentheses, slashes, and the marks of writing direction that copying a number from an address book
@@ -47,6 +48,7 @@ def normalize_handle(text: str, *, lenient: bool = False) -> str:
     )
 
 
+@lru_cache(maxsize=65_536)  # asked at each publishing
 def handle_digest(handle: str) -> str:
     """20 hexadecimal digits that stand for a normalized handle in names of keys, where no clear handle may
     be.

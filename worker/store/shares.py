@@ -182,12 +182,7 @@ class Shares:
             self._kept,
             changes,
             turn.events,
-            [
-                (handle, handle_digest(handle), False if data is None else data, longitude, latitude)
-                for handle, data, longitude, latitude in turn.views
-            ]
-            if turn.views
-            else [],
+            _views(turn) if turn.views else [],
         )
 
     async def change(self, loaded: Loaded, turn: Turn) -> bool:
@@ -276,6 +271,15 @@ def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, c
         live,
         NOTHING if live is None else tally(live),
     )
+
+
+def _views(turn: Turn) -> list[tuple[str, str, int | bool, float, float]]:
+    """Make of the changes of the latest view what a commit takes: what is shown is an event's data, named by number."""
+    numbers = {event.data: number for number, event in enumerate(turn.events, start=1)}
+    return [
+        (handle, handle_digest(handle), False if data is None else numbers[data], longitude, latitude)
+        for handle, data, longitude, latitude in turn.views
+    ]
 
 
 def _text(data: bytes) -> msgspec.Raw:

@@ -8,12 +8,12 @@
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MOST_LATITUDE = 85.05112878 -- beyond, a geo set has no place
 
--- A view: handle, its digest, data (false: remove), longitude, latitude
-local function show(chat, view)
+-- A view: handle, its digest, number of the event whose data is shown (false: remove), longitude, latitude
+local function show(chat, view, events)
   local latest, digest = ARGV[2] .. chat, view[2]
   local shown = redis.call('HGET', ARGV[3], digest)
   if view[3] then
-    redis.call('HSET', latest, view[1], view[3])
+    redis.call('HSET', latest, view[1], events[view[3]][9])
     if not shown then
       redis.call('HSET', ARGV[3], digest, chat)
     elseif not string.find(' ' .. shown .. ' ', ' ' .. chat .. ' ', 1, true) then
@@ -70,7 +70,7 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
       append(KEYS[2], ARGV[4], event)
     end
     for _, view in ipairs(item[9]) do
-      show(chat, view)
+      show(chat, view, item[8])
     end
     -- A share that begins now may be passed over by the census that is under way: it counts at once.
     local counts = census and ((not score and count(census, chat)) or is_counted(census, chat))

@@ -150,7 +150,7 @@ async def busy(store: Store) -> AsyncIterator[list[str]]:
             else:
                 await _try(_read(store, chat))
 
-    lives = [asyncio.create_task(live()) for _ in range(8)]
+    lives = [asyncio.create_task(live()) for _ in range(4)]
     yield chats
     stopping.set()
     await asyncio.gather(*lives)
@@ -175,7 +175,7 @@ async def _try(change: Any) -> None:
 async def test_counting_while_everything_changes_is_exact(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "PAGE", 10)
     monkeypatch.setattr(census, "CHANGE_TRIES", 1000)
-    for _ in range(15):
+    for _ in range(5):
         await store.redis.delete(store.keys.census_rests)
         while await store.redis.exists(store.keys.census_rests) == 0:
             repair = await store.census.go_on(0.0)

@@ -120,6 +120,7 @@ class Engine:
         self._flush = asyncio.Event()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._progress = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._polling = False
         self._stopping = False
         self._clock_offset = 0.0
@@ -238,6 +239,11 @@ class Engine:
             await asyncio.wait_for(self._progress.wait(), seconds)
 
     async def _claim(self, most: int, *, only: str = "") -> Claim:
+        # One after the other: `serve` has to know what a claim that is under way holds.
+        async with self._claiming:
+            return await self._claim_alone(most, only)
+
+    async def _claim_alone(self, most: int, only: str) -> Claim:
         claim = await self._shares.claim(most, only=only)
         self._clock_offset = claim.now - time.monotonic()
         self._rate = claim.circumstances.fleet.rate
@@ -255,14 +261,15 @@ class Engine:
         return claim
 
     async def serve(self, chat_id: str) -> Claim:
-        """Claim this chat if it is due and see it through until its decision is committed.
+        """Claim this chat if it is due, or find it claimed here already, and see it through until that is committed.
 
         Raises EngineStoppedError once `stop` has been called.
         """
         if self._stopping:
             raise EngineStoppedError
         claim = await self._claim(1, only=chat_id)
-        while any(claimed is self._held.get(claimed.chat_id) for claimed in claim.chats):
+        awaited = [*claim.chats, *(held for held in (self._held.get(chat_id),) if held is not None)]
+        while any(claimed is self._held.get(claimed.chat_id) for claimed in awaited):
             self._progress.clear()
             await self._progress.wait()
         return claim

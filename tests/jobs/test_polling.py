@@ -45,3 +45,16 @@ async def test_what_a_job_made_due_is_read_again_before_the_next_tick(
     chat = simulator.add_person(sharing=True)
     await run_job("track_location", chat_id=chat, min_interval=SHORT, max_interval=SHORT)  # no tick in this test
     await reads_for(simulator, 1.5 * engine.IDLE_SECONDS)
+
+
+async def test_serving_a_chat_that_is_being_read_waits_for_that_read(
+    services: Services, simulator: SimulatorServer, job_id: str
+) -> None:
+    chat = simulator.add_person(sharing=True)
+    simulator.fault("slow", endpoint="read", chat_id=chat, delay=0.5)
+    await watch(services, job_id=job_id, chat_id=chat, asked=False)
+    engine = services.need_engine()
+    engine.wake()
+    await asyncio.sleep(0)  # the poll that was woken begins its claim
+    await engine.serve(chat)
+    assert await services.store.shares.shown_in(simulator.handle_of(chat)) == [chat]

@@ -5,7 +5,6 @@ it was. What cannot be asked of Linq now is decided from what is known here; for
 """
 
 import asyncio
-import random
 import time
 from typing import Any
 
@@ -14,7 +13,6 @@ import structlog
 
 from worker.commands import NotNowError, call_linq, know_chat
 from worker.domain.handle import handle_digest
-from worker.domain.life import Turn
 from worker.domain.mentions import Mentions
 from worker.domain.share import Share
 from worker.job_arguments import ForgetHandle
@@ -22,7 +20,7 @@ from worker.linq.client import LinqError
 from worker.services import Services
 from worker.store.erasure import ERASED, Erasure, Progress, Stage
 from worker.store.shares import Loaded, Shares
-from worker.watching import CHANGE_TRIES, BusyError
+from worker.watching import CHANGE_TRIES, BusyError, turn_of
 
 SLICE_SECONDS = 15.0  # of work, then the job is queued again: a job of over 30 s would be cut off for good
 LINQ_SECONDS = 8.0  # what Linq may take of that
@@ -144,7 +142,7 @@ class _Forgetting:
             if share.group is None:
                 share.group = group if group is not None else await self._ask_kind(chat_id, share)
                 group = share.group
-            turn = Turn(share, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=random.random())
+            turn = turn_of(loaded, share)
             turn.forget(self._handle, ends_share=not share.group)
             await self._erasure.touch(self._job_id, share.share_id)
             if await self._shares.change(loaded, turn):

@@ -1,18 +1,15 @@
 """What a webhook does to the watched chats (linq-api.md 6 and 13). Webhooks only hurry: polling finds the same."""
 
-import random
-
 import structlog
 
 from worker.commands import NotNowError, find_direct_chat, know_chat
 from worker.domain.handle import handle_digest
-from worker.domain.life import Turn
 from worker.domain.share import Share
 from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.services import Services
 from worker.store.chats import KnownChat
-from worker.watching import CHANGE_TRIES, BusyError, watch
+from worker.watching import CHANGE_TRIES, BusyError, turn_of, watch
 
 REMEDY = (
     "The contact shares under an Apple ID e-mail address, which this chat does not have. Ask them to stop sharing, "
@@ -74,7 +71,7 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
         loaded = await shares.load(chat_id)
         if loaded.live is None:
             return "not_watched"
-        turn = Turn(loaded.live, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=random.random())
+        turn = turn_of(loaded, loaded.live)
         if isinstance(event, SharingStarted):
             changed = turn.hear_started(
                 event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
@@ -172,7 +169,7 @@ async def _follow_elsewhere(
             return "not_watched"
         if other is not None:
             return await _follow_in(services, event, other, share, job_id=job_id)
-        turn = Turn(share, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=random.random())
+        turn = turn_of(loaded, share)
         if not turn.report_unreadable(event.shared_by, REMEDY, began_at=event.began_at or event.created_at):
             return "unchanged"
         if await shares.change(loaded, turn):

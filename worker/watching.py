@@ -63,7 +63,7 @@ async def watch(
             lower=min_interval,
             upper=max_interval,
         )
-        turn = _turn(loaded, share)
+        turn = turn_of(loaded, share)
         turn.begin(accept_within=accept_within or settings.accept_within_seconds, previous=loaded.share)
         if await shares.change(loaded, turn):
             return share, True
@@ -114,14 +114,15 @@ async def unwatch(services: Services, chat_id: str) -> bool:
         loaded = await shares.load(chat_id)
         if loaded.live is None:
             return False
-        turn = _turn(loaded, loaded.live)
+        turn = turn_of(loaded, loaded.live)
         turn.end("untracked")
         if await shares.change(loaded, turn):
             return True
     raise BusyError("the chat changes too often to be untracked")
 
 
-def _turn(loaded: Loaded, share: Share) -> Turn:
+def turn_of(loaded: Loaded, share: Share) -> Turn:
+    """Begin a decision about a share of a chat that was loaded, not claimed; `Shares.change` writes it."""
     return Turn(share, loaded.chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=random.random())
 
 

@@ -173,12 +173,12 @@ def build_client(
         timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout), pool=None),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         follow_redirects=False,
-        verify=_certificates(),
+        verify=certificates(),
     )
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     # Loading the certificates takes tens of milliseconds; the many small pools of the httpx poller share
     # them.
     return httpx.create_ssl_context()

@@ -211,6 +211,7 @@ async def _serve(settings: Settings) -> int:
             make_app(settings, Store(redis, settings)),
             host=settings.host,
             port=settings.port,
+            http="h11",  # it bounds heads, which uvicorn's other parser does not
             log_config=None,
             access_log=False,
             server_header=False,

@@ -133,7 +133,7 @@ def test_of_two_names_the_full_one_wins(monkeypatch: pytest.MonkeyPatch) -> None
         ("CHERT_BASE_URL", "https://chert.example:port/", "an http:// or https:// URL with a host"),
         ("LINQ_REQUESTS_PER_SECOND", "0", "a number above 0"),
         ("LINQ_REQUESTS_PER_SECOND", "inf", "a number above 0"),
-        ("POLL_CLIENT", "curl", "pyreqwest or httpx"),
+        ("POLL_CLIENT", "curl", "pyreqwest, httpx or socket"),
         ("CHERT_TENANT", "caf\u00e9", "printable ASCII without spaces"),
         ("KEY_PREFIX", "a b", "printable characters without spaces"),
         ("QUEUE_NAME", "a\u202eb", "printable characters without spaces"),

@@ -1,4 +1,4 @@
-"""What both clients of the poll path must do alike, against a server that misbehaves to order."""
+"""What all clients of the poll path must do alike, against a server that misbehaves to order."""
 
 import asyncio
 import gzip
@@ -12,13 +12,13 @@ from tests.support.rawserver import Exchange, RawServer, Script, answering, http
 from worker.http import Reply
 from worker.linq.poller import Poller, make_poller
 
-Kind = Literal["pyreqwest", "httpx"]
+Kind = Literal["pyreqwest", "httpx", "socket"]
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 EMPTY = b'{"success":true,"data":{"type":"FeatureCollection","features":[]}}'
 MEBIBYTE = 1024 * 1024
 
 
-@pytest.fixture(params=["pyreqwest", "httpx"])
+@pytest.fixture(params=["pyreqwest", "httpx", "socket"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     chosen: Kind = request.param
     return chosen

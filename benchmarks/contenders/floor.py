@@ -1,32 +1,52 @@
-"""The floor: the same GETs by the fastest client in a bare loop. Nothing is validated, kept or published."""
+"""The floor: the same GETs in a bare loop. Nothing is validated, kept or published.
+
+By pyreqwest, the fastest library, or with POLL_CLIENT=socket by the worker's own client.
+"""
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from itertools import cycle
 from uuid import UUID
 
 import uvloop
 from pyreqwest.client import ClientBuilder
 
-# More in flight than a queue has: at 64 a GET costs this client least.
+# More in flight than a queue has: at 64 a GET costs pyreqwest least.
 IN_FLIGHT = 64
 
+CHAT_IDS = [str(UUID(int=number)) for number in range(1, int(os.environ["CHATS"]) + 1)]
 
-async def main() -> None:
-    urls = [
-        f"{os.environ['STUB_URL']}/v3/chats/{UUID(int=number)}/location"
-        for number in range(1, int(os.environ["CHATS"]) + 1)
-    ]
-    client = ClientBuilder().http1_only().default_headers({"Authorization": "Bearer benchmark"}).build()
-    async with client:
-        endless = cycle(urls)
+
+async def with_pyreqwest() -> None:
+    urls = cycle([f"{os.environ['STUB_URL']}/v3/chats/{chat_id}/location" for chat_id in CHAT_IDS])
+    async with ClientBuilder().http1_only().default_headers({"Authorization": "Bearer benchmark"}).build() as client:
 
         async def fetch() -> None:
-            while True:
-                reply = await client.get(next(endless)).build().send()
-                await reply.bytes()
+            reply = await client.get(next(urls)).build().send()
+            await reply.bytes()
 
-        await asyncio.gather(*(fetch() for _ in range(IN_FLIGHT)))
+        await endlessly(fetch)
 
 
-uvloop.run(main())
+async def with_sockets() -> None:
+    from worker.linq.socket_poller import SocketPoller  # noqa: PLC0415 (the other floor needs nothing of ours)
+
+    chat_ids = cycle(CHAT_IDS)
+    poller = SocketPoller(base_url=os.environ["STUB_URL"], api_key="benchmark", timeout=10)
+
+    async def fetch() -> None:
+        await poller.fetch(next(chat_ids))
+
+    await endlessly(fetch)
+
+
+async def endlessly(fetch: Callable[[], Awaitable[None]]) -> None:
+    async def repeat() -> None:
+        while True:
+            await fetch()
+
+    await asyncio.gather(*(repeat() for _ in range(IN_FLIGHT)))
+
+
+uvloop.run(with_sockets() if os.environ.get("POLL_CLIENT") == "socket" else with_pyreqwest())

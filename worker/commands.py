@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import structlog
 
+from worker.account import pause_account
+from worker.domain.observation import Suspended
 from worker.linq.client import Chat, LinqClient, LinqError
 from worker.services import Services
 from worker.store.chats import KnownChat
@@ -50,9 +52,7 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
         answer = await command(linq)
     except LinqError as error:
         if error.status == 401 or (error.status, error.code) == (403, 2011):
-            reason = f"Linq answered {error.status}" + (f"/{error.code}" if error.code else "")
-            if await budget.pause(reason):
-                log.error("paused", reason=reason, remedy="check the API key and that locations are enabled")  # noqa: TRY400 (no traceback is needed)
+            await pause_account(budget, Suspended(error.status, error.code))
             raise NotNowError(PAUSED_SECONDS) from None
         if error.transient:
             raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, LONGEST_WAIT_SECONDS)) from None

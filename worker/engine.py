@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
+from worker.account import pause_account
 from worker.domain.life import Circumstances, Turn
 from worker.domain.observation import (
     AlreadySharing,
@@ -345,11 +346,7 @@ class Engine:
     async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
         """Draw the consequences for everybody: the pause, and the slower pace after a 429 on a read."""
         if isinstance(observation, Suspended):
-            reason = f"Linq answered {observation.status}" + (f"/{observation.code}" if observation.code else "")
-            if await self._store.budget.pause(reason):
-                log.error("paused", reason=reason, remedy="check the API key and that locations are enabled")
-            elif probe:
-                log.error("still_paused", reason=reason)
+            await pause_account(self._store.budget, observation, probe=probe)
         elif isinstance(observation, Throttled):
             await self._store.budget.throttle(observation.retry_after)
             log.warning("throttled", retry_after=observation.retry_after)

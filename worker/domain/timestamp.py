@@ -27,21 +27,23 @@ def parse_time(text: str) -> int:
     Digits after the ninth of a fraction are cut off. A leap second (`:60`) is the second after `:59`.
     Raises ValueError, which does not repeat the text.
     """
-    # The shape Linq's positions have, `2026-10-12T09:31:18Z`. fromisoformat alone would let other ISO 8601
-    # forms through (week dates, basic format): the punctuation rules them out.
+    # The shapes Linq's positions have, `2026-10-12T09:31:18Z` and `2026-10-12T09:31:18.512Z`. fromisoformat alone would
+    # let other ISO 8601 forms through (week dates, basic format, a comma): the punctuation rules them out.
+    length = len(text)
     if (
-        len(text) == 20
-        and text[19] == "Z"
+        (length == 20 or (22 <= length <= 27 and text[19] == "."))  # to the microsecond, all that it keeps
+        and text[-1] == "Z"
         and text[10] == "T"
         and text[4] == text[7] == "-"
         and text[13] == text[16] == ":"
+        and text[11:13] != "24"  # midnight for Python 3.14, nothing for RFC 3339
     ):
         try:
             since = datetime.fromisoformat(text) - _EPOCH
         except ValueError:
             return _parse_any(text)
         if since.days >= 0:
-            return (since.days * 86400 + since.seconds) * _BILLION
+            return (since.days * 86400 + since.seconds) * _BILLION + since.microseconds * 1000
     return _parse_any(text)
 
 

@@ -64,20 +64,28 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        {secure}
         location = /status {{ stub_status; }}
         location / {{ return 200 '{body}'; }}
     }}
 }}
 """
 
+_SECURE = "listen 127.0.0.1:{port} ssl http2 backlog=4096; ssl_certificate {certificate}; ssl_certificate_key {key};"
+
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """A running stub: where it listens, what it is, and the process whose CPU seconds are its own."""
+    """A running stub: where it listens, what it is, and the process whose CPU seconds are its own.
+
+    With TLS it listens at `secure_url`, too, over HTTP/1.1 and HTTP/2, with a certificate of its own (PEM).
+    """
 
     url: str
     kind: str
     pid: int
+    secure_url: str = ""
+    certificate: bytes = b""
 
     def base_url(self, mode: str) -> str:
         """The base URL in the sense of `LINQ_API_V3_BASE_URL` at which one of `MODES` is answered."""
@@ -107,16 +115,28 @@ class Ceiling:
 
 
 @contextlib.contextmanager
-def running_stub(*, nginx: bool = True) -> Iterator[Stub]:
-    """Start the stub on a free loopback port, end it on leaving. `nginx=False` takes the server of ours in any case."""
+def running_stub(*, nginx: bool = True, tls: bool = False) -> Iterator[Stub]:
+    """Start the stub on a free loopback port, end it on leaving. `nginx=False` takes the server of ours in any case.
+
+    `tls` needs nginx and the program openssl; raises FileNotFoundError naming the one that is missing.
+    """
     program = _nginx_path() if nginx else None
     port = _free_port()
+    if tls and program is None:
+        message = "nginx is not installed: only it speaks TLS here"
+        raise FileNotFoundError(message)
     with tempfile.TemporaryDirectory(prefix="location-stub-") as folder:
+        secure, secure_url, pem = "", "", b""
+        if tls:
+            certificate, key = _make_certificate(folder)
+            secure_port = _free_port()
+            secure = _SECURE.format(port=secure_port, certificate=certificate, key=key)
+            secure_url, pem = f"https://127.0.0.1:{secure_port}", certificate.read_bytes()
         if program is not None:
             configuration = Path(folder, "nginx.conf")
             handle = "$handle"
             configuration.write_text(
-                _NGINX.format(folder=folder, port=port, old=_OLD, body=_BODY % (handle, "$updated_at"))
+                _NGINX.format(folder=folder, port=port, secure=secure, old=_OLD, body=_BODY % (handle, "$updated_at"))
             )
             command = [program, "-e", "stderr", "-p", folder, "-c", str(configuration)]
         else:
@@ -125,7 +145,8 @@ def running_stub(*, nginx: bool = True) -> Iterator[Stub]:
         try:
             _await_port(port, process)
             pid = _only_child(process.pid) if program is not None else process.pid
-            yield Stub(f"http://127.0.0.1:{port}", "nginx" if program is not None else "asyncio", pid)
+            kind = "nginx" if program is not None else "asyncio"
+            yield Stub(f"http://127.0.0.1:{port}", kind, pid, secure_url, pem)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(10)
@@ -166,6 +187,21 @@ async def _pipelined(stub: Stub, request: bytes, seconds: float) -> Ceiling:
 def _nginx_path() -> str | None:
     # Debian installs it where only root's PATH looks.
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+
+
+def _make_certificate(folder: str) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is good for a day, and its key, as PEM files. Raises FileNotFoundError."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        message = "openssl, which makes the certificate for TLS, is not on PATH"
+        raise FileNotFoundError(message)
+    certificate, key = Path(folder, "certificate.pem"), Path(folder, "key.pem")
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=stub", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    # rustls takes no certificate of an authority for a server's own.
+    command += ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
 
 
 def _free_port() -> int:

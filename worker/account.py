@@ -15,3 +15,9 @@ async def pause_account(budget: Budget, refusal: Suspended, *, probe: bool = Fal
         log.error("paused", reason=reason, remedy="check the API key and that locations are enabled")
     elif probe:
         log.error("still_paused", reason=reason)
+
+
+async def resume_account(budget: Budget) -> None:
+    """End the pause, where there is one, and say so once."""
+    if await budget.resume():
+        log.warning("resumed")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from worker.account import pause_account
+from worker.account import pause_account, resume_account
 from worker.domain.observation import Suspended
 from worker.linq.client import Chat, LinqClient, LinqError
 from worker.services import Services
@@ -57,16 +57,11 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
         if error.transient:
             raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, LONGEST_WAIT_SECONDS)) from None
         if probe:
-            await _resume(services)
+            await resume_account(services.store.budget)
         raise
     if probe:
-        await _resume(services)
+        await resume_account(services.store.budget)
     return answer
-
-
-async def _resume(services: Services) -> None:
-    if await services.store.budget.resume():
-        log.warning("resumed")
 
 
 async def know_chat(services: Services, chat_id: str) -> KnownChat:

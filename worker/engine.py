@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
-from worker.account import pause_account
+from worker.account import pause_account, resume_account
 from worker.domain.life import Circumstances, Turn
 from worker.domain.observation import (
     AlreadySharing,
@@ -350,8 +350,8 @@ class Engine:
         elif isinstance(observation, Throttled):
             await self._store.budget.throttle(observation.retry_after)
             log.warning("throttled", retry_after=observation.retry_after)
-        elif probe and isinstance(observation, Features | Refused) and await self._store.budget.resume():
-            log.warning("resumed")
+        elif probe and isinstance(observation, Features | Refused):
+            await resume_account(self._store.budget)
 
     def _record(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
         outcome = _outcome(observation, turn)

@@ -2,13 +2,16 @@
 
 import asyncio
 import gzip
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
 import pytest
+import trustme
 
-from tests.support.rawserver import Exchange, RawServer, Script, answering, http_answer, raw_server
+from tests.support.rawserver import Exchange, RawServer, Script, answering, http_answer, raw_server, secured
 from worker.http import Reply
 from worker.linq.poller import Poller, make_poller
 
@@ -135,6 +138,127 @@ async def test_no_content_is_an_empty_body(kind: Kind) -> None:
     assert reply == Reply(204, b"", None, None, None)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        http_answer(b"elsewhere", status="302 Found", headers=(("Location", "/elsewhere"),)),
+        http_answer(b"{}", status="429 Too Many Requests"),
+        http_answer(EMPTY, headers=(("Upgrade", "h2"), ("Connection", "Upgrade"))),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\n{ }\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_connection_is_used_again_after_any_whole_answer(kind: Kind, first: bytes) -> None:
+    answers = iter([first, http_answer(EMPTY)])
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(next(answers))
+
+    async with raw_server(script) as server, polling(kind, server.url, window=1) as poller:
+        assert (await poller.fetch(CHAT)).failure in {None, "redirect"}
+        assert await poller.fetch(CHAT) == Reply(200, EMPTY, None, None, None)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(EMPTY, headers=(("CONNECTION", "Close"),)),
+        b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(EMPTY), EMPTY),
+    ],
+)
+async def test_a_connection_that_shall_be_closed_is_not_used_again(kind: Kind, answer: bytes) -> None:
+    async with raw_server(answering(answer)) as server, polling(kind, server.url, window=1) as poller:
+        for _ in range(3):
+            assert await poller.fetch(CHAT) == Reply(200, EMPTY, None, None, None)
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_a_body_without_a_length_ends_with_the_connection(kind: Kind, version: bytes) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/%b 200 OK\r\n\r\n%b" % (version, EMPTY))
+        exchange.writer.close()
+
+    reply, _ = await fetch(kind, script)
+    assert reply == Reply(200, EMPTY, None, None, None)
+
+
+async def test_interim_answers_are_passed_over(kind: Kind) -> None:
+    interim = (
+        b"HTTP/1.1 100 Continue\r\n\r\n"
+        b"HTTP/1.1 103 Early Hints\r\nX-Trace-ID: early\r\nRetry-After: 9\r\nContent-Length: 3\r\n\r\n"
+    )
+    answer = interim + http_answer(b"no", status="503 Service Unavailable")
+    reply, _ = await fetch(kind, answering(answer))
+    assert reply == Reply(503, b"no", None, None, None)
+
+
+async def test_trailers_are_for_nobody(kind: Kind) -> None:
+    answer = (
+        b"HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\nno\r\n0\r\nX-Trace-ID: late\r\nRetry-After: 9\r\n\r\n"
+    )
+    reply, _ = await fetch(kind, answering(answer))
+    assert reply == Reply(503, b"no", None, None, None)
+
+
+async def test_an_answer_that_comes_byte_by_byte_is_read(kind: Kind) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nX-Trace-ID: 7d1f\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        len(EMPTY),
+        EMPTY,
+    )
+
+    async def script(exchange: Exchange) -> None:
+        for byte in answer:
+            await exchange.send(bytes([byte]))
+            await asyncio.sleep(0)
+
+    reply, _ = await fetch(kind, script)
+    assert reply == Reply(200, EMPTY, None, "7d1f", None)
+
+
+@pytest.mark.parametrize("status", [999, 600])
+async def test_a_status_without_a_meaning_is_handed_on(kind: Kind, status: int) -> None:
+    reply, _ = await fetch(kind, answering(http_answer(b"{}", status=f"{status} Odd")))
+    assert reply == Reply(status, b"{}", None, None, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(EMPTY, status="099 Odd"),
+        http_answer(EMPTY, status="000 Odd"),
+        http_answer(EMPTY, status="20 Odd"),
+        http_answer(EMPTY, status="1000 Odd"),
+        http_answer(EMPTY, headers=(("Content-Length", "3"),)),
+        http_answer(EMPTY, headers=(("X-Padding", "a\0b"),)),
+        http_answer(EMPTY, headers=(("X-Padding", "a\rb"),)),
+        http_answer(EMPTY, headers=(("X-Padding", "a" * 3_000_000),)),
+        b"HTTP/1.1 200 " + b"a" * 3_000_000,
+        *(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n%b" % (length, EMPTY)
+            for length in (b"-2", b"+2", b"0x2", b"2, 3", b"", b"9" * 30)
+        ),
+        *(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+            for chunks in (
+                b"-2\r\n{}\r\n0\r\n\r\n",
+                b"2\r\n{}xx0\r\n\r\n",
+                b"2;" + b"a" * 3_000_000,
+                b"2\r\n{}\r\n0\r\nX-Padding: " + b"a" * 3_000_000,
+                b"2\r\n{}\r\n0\r\n" + b"X-Padding: 0123456789\r\n" * 200_000,
+            )
+        ),
+    ],
+    ids=range(20),
+)
+async def test_what_is_not_http_is_broken_long_before_the_time_is_up(kind: Kind, answer: bytes) -> None:
+    reply, _ = await fetch(kind, answering(answer))
+    assert reply == Reply(0, b"", None, None, "broken")
+
+
 async def test_a_reply_of_exactly_the_limit_is_read(kind: Kind) -> None:
     reply, _ = await fetch(kind, answering(http_answer(b"a" * MEBIBYTE)))
     assert (reply.status, len(reply.body), reply.failure) == (200, MEBIBYTE, None)
@@ -242,11 +366,58 @@ async def test_a_connection_that_breaks_is_broken(kind: Kind, script: Script) ->
     assert reply == Reply(0, b"", None, None, "broken")
 
 
+async def test_a_server_is_found_on_ipv6(kind: Kind) -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("no IPv6 here")
+    async with (
+        raw_server(answering(http_answer(EMPTY)), host="::1") as server,
+        polling(kind, server.url) as poller,
+    ):
+        assert (await poller.fetch(CHAT)).status == 200
+    assert f"\r\nhost: {server.url.removeprefix('http://')}\r\n".encode() in server.requests[0].lower()
+
+
 async def test_nobody_listening_is_told_apart_from_a_break(kind: Kind) -> None:
     async with raw_server(reset_at_once) as server:
         url = server.url
     async with polling(kind, url) as poller:
         assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "connect")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_connections_with_tls_are_used_again(
+    kind: Kind, host: str, version: ssl.TLSVersion, authority: trustme.CA
+) -> None:
+    # The largest fills many records; TLS 1.3 sends its session tickets when nobody reads.
+    answers = iter([EMPTY, b"a" * MEBIBYTE, EMPTY, b"b" * 100_000, EMPTY])
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(http_answer(next(answers)))
+
+    tls = secured(authority.issue_cert("127.0.0.1", "localhost"), version)
+    async with (
+        raw_server(script, tls=tls) as server,
+        polling(kind, server.url.replace("127.0.0.1", host), window=1) as poller,
+    ):
+        lengths = [len((await poller.fetch(CHAT)).body) for _ in range(5)]
+    assert lengths == [len(EMPTY), MEBIBYTE, len(EMPTY), 100_000, len(EMPTY)]
+    assert server.connections == 1
+
+
+async def test_a_body_without_a_length_ends_with_tls(kind: Kind, authority: trustme.CA) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + EMPTY)
+        exchange.writer.close()
+
+    async with (
+        raw_server(script, tls=secured(authority.issue_cert("127.0.0.1"))) as server,
+        polling(kind, server.url) as poller,
+    ):
+        assert await poller.fetch(CHAT) == Reply(200, EMPTY, None, None, None)
 
 
 async def test_a_chat_id_or_url_that_makes_no_url_is_a_failure_too(kind: Kind) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+
+import trustme
 
 Script = Callable[["Exchange"], Awaitable[None]]
 
@@ -59,9 +62,23 @@ def answering(answer: bytes) -> Script:
     return script
 
 
+def secured(certificate: trustme.LeafCert, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """What a server shakes hands with; `version`: the only one it speaks."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
 @contextlib.asynccontextmanager
-async def raw_server(script: Script) -> AsyncIterator[RawServer]:
-    """Serve on a free loopback port until the block ends; `script` runs once per request."""
+async def raw_server(
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[RawServer]:
+    """Serve on a free loopback port until the block ends; `script` runs once per request.
+
+    `tls`: what to shake hands with; None: plain HTTP. `host`: a loopback address, of IPv6 too.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,9 +108,10 @@ async def raw_server(script: Script) -> AsyncIterator[RawServer]:
             tasks.discard(task)
             writer.transport.abort()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await asyncio.start_server(accept, host, 0, ssl=tls)
     port = listener.sockets[0].getsockname()[1]
-    server = RawServer(f"http://127.0.0.1:{port}")
+    name = f"[{host}]" if ":" in host else host
+    server = RawServer(f"{'http' if tls is None else 'https'}://{name}:{port}")
     try:
         yield server
     finally:

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aiohappyeyeballs
@@ -39,7 +41,7 @@ class SocketPoller:
         ).encode()
         self._timeout = timeout
         self._connect_timeout = min(CONNECT_SECONDS, timeout)
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()  # the one used last stands last
         self._open: set[_Connection] = set()
         self._closed = not self._host or url.scheme not in ("http", "https")
 
@@ -57,9 +59,9 @@ class SocketPoller:
                 return no_reply("broken")
             try:
                 connection = await self._connect(loop)
-            except (OSError, UnicodeError):
+            except (OSError, ValueError, RuntimeError):
                 # TimeoutError and certificates that are not accepted are of the first kind, a host that is none of the
-                # second.
+                # second; uvloop raises the third.
                 return no_reply("connect")
         try:
             return await connection.ask(request, deadline)
@@ -78,9 +80,12 @@ class SocketPoller:
 
     def _take_idle(self, oldest: float) -> "_Connection | None":
         # The one used last comes first, so that those too many grow old.
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable and connection.used_at >= oldest:
+        idle = self._idle
+        while idle and idle[0].used_at < oldest:
+            self._drop(idle.popleft())
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
                 return connection
             self._drop(connection)
         return None
@@ -93,16 +98,22 @@ class SocketPoller:
         async with asyncio.timeout(self._connect_timeout):
             addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             connected = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=EYEBALLS_SECONDS, interleave=1
+                addresses, happy_eyeballs_delay=EYEBALLS_SECONDS, interleave=1, socket_factory=_make_socket
             )
             if self._tls is not None:
                 connected = await _secure(loop, connected, self._tls, self._host)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(loop, connected)
         self._open.add(connection)
         if self._closed:
             self._drop(connection)
         return connection
+
+
+def _make_socket(address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(*address[:3])
+    # Not once it is connected: the peer may have gone by then, which some systems report here.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 async def _secure(
@@ -180,10 +191,6 @@ class _Connection:
         """Send a request; the answer, or a failure at `deadline` (the loop's time), is the future's result."""
         self._asked = asked = self._loop.create_future()
         self._deadline = deadline
-        self._headers = {}
-        self._chunks = []
-        self._received = 0
-        self._in_body = False
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._look_at_time)
         try:
@@ -200,8 +207,10 @@ class _Connection:
             self._open = False
             self._loop.remove_reader(self._socket)
             self._socket.close()
-            if self._timer is not None:
-                self._timer.cancel()
+            # It and its parser hold each other: what came would stay until the garbage is collected.
+            self._chunks = []
+        if self._timer is not None:
+            self._timer.cancel()
         self._answer(no_reply(failure))
 
     def _answer(self, reply: Reply) -> None:
@@ -251,9 +260,11 @@ class _Connection:
         self.close("broken")
 
     def _finish(self) -> None:
-        headers = self._headers
         status = self._parser.get_status_code()
-        chunks = self._chunks
+        headers, self._headers = self._headers, {}
+        chunks, self._chunks = self._chunks, []
+        self._received = 0
+        self._in_body = False
         self._answer(
             build_reply(
                 status,
@@ -269,7 +280,8 @@ class _Connection:
             self.close("broken")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        if not self._in_body:  # trailers are for nobody here
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         self._in_body = True
@@ -278,10 +290,13 @@ class _Connection:
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
+        status = self._parser.get_status_code()
+        if status < 200:
             # An interim answer; the real one follows.
             self._in_body = False
             self._headers = {}
+            if status < 100:
+                self.close("broken")
             return
         keeps = self._parser.should_keep_alive()
         self._finish()

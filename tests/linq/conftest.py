@@ -1,0 +1,20 @@
+"""What the tests of Linq's clients may ask for: an authority that the clients believe."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from worker.http import certificates
+
+
+@pytest.fixture
+def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trustme.CA]:
+    """Who signs the certificates that the clients accept."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    certificates.cache_clear()
+    yield made
+    certificates.cache_clear()

@@ -1,0 +1,433 @@
+"""What only the client on sockets of our own promises, or what the others answer for in a way of their own."""
+
+import asyncio
+import os
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import trustme
+import uvloop
+
+from tests.support.rawserver import Exchange, RawServer, Script, answering, http_answer, raw_server, secured
+from tests.support.waiting import wait_until
+from worker.http import Reply
+from worker.linq import socket_poller
+from worker.linq.poller import make_poller
+from worker.linq.pyreqwest_poller import PyreqwestPoller
+from worker.linq.socket_poller import SocketPoller
+
+CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
+EMPTY = b'{"success":true,"data":{"type":"FeatureCollection","features":[]}}'
+READ = Reply(200, EMPTY, None, None, None)
+MEBIBYTE = 1024 * 1024
+
+
+@asynccontextmanager
+async def polling(url: str, *, timeout: float = 10) -> AsyncIterator[SocketPoller]:
+    poller = SocketPoller(base_url=url, api_key="lk_example", timeout=timeout)
+    try:
+        yield poller
+    finally:
+        await poller.close()
+
+
+async def fetch(script: Script) -> tuple[Reply, RawServer]:
+    async with raw_server(script) as server, polling(server.url) as poller:
+        return await poller.fetch(CHAT), server
+
+
+def ringing() -> list[Any]:
+    # Timers of asyncio's own loop that wait for a deadline of ours.
+    scheduled = getattr(asyncio.get_running_loop(), "_scheduled", ())
+    return [timer for timer in scheduled if not timer.cancelled() and "_look_at_time" in repr(timer)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # Who smuggles answers begins with what two readers understand in two ways.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX-Trace-ID: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n" + bytes(100),
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 100_000,
+        # A mebibyte in which the sizes of the chunks weigh more than the chunks.
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * MEBIBYTE,
+    ],
+    ids=["both", "both the other way", "gzip", "twice", "folded", "line feeds", "huge", "101", "102s", "tiny chunks"],
+)
+async def test_what_can_be_misunderstood_is_broken(answer: bytes) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(answer)
+        exchange.writer.close()
+
+    reply, _ = await fetch(script)
+    assert reply == Reply(0, b"", None, None, "broken")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [http_answer(b"for nobody"), b"garbage", b"HTTP/1.1 100 Continue\r\n\r\n"],
+)
+async def test_what_nobody_asked_for_is_no_answer_to_the_next_question(rest: bytes) -> None:
+    together = iter([http_answer(EMPTY) + rest])
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(next(together, http_answer(EMPTY)))
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        assert [await poller.fetch(CHAT) for _ in range(3)] == [READ] * 3
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("rest", [http_answer(b"for nobody"), b"garbage", b"H", None])
+async def test_a_connection_that_is_spoilt_or_closed_while_idle_is_not_asked_again(rest: bytes | None) -> None:
+    idle = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(http_answer(EMPTY))
+        if not idle.is_set():
+            await idle.wait()
+            if rest is None:
+                exchange.writer.close()
+            else:
+                await exchange.send(rest)
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        assert await poller.fetch(CHAT) == READ
+        idle.set()
+        await wait_until(lambda: not poller._idle[0].usable, "the end of the idle connection")
+        assert [await poller.fetch(CHAT) for _ in range(2)] == [READ] * 2
+    assert server.connections == 2
+
+
+async def test_a_server_that_hangs_up_when_asked_again_breaks_that_read_only() -> None:
+    turns = iter([True, False])
+
+    async def script(exchange: Exchange) -> None:
+        if next(turns, True):
+            await exchange.send(http_answer(EMPTY))
+        else:
+            exchange.writer.close()
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        # Not asked again by itself: the rate that Linq allows counts every question.
+        assert [(await poller.fetch(CHAT)).failure for _ in range(3)] == [None, "broken", None]
+    assert len(server.requests) == 3
+
+
+async def test_a_body_after_204_spoils_the_connection() -> None:
+    turns = iter([b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello"])
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(next(turns, http_answer(EMPTY)))
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        assert await poller.fetch(CHAT) == Reply(204, b"", None, None, None)
+        assert await poller.fetch(CHAT) == READ
+    assert server.connections == 2
+
+
+async def test_connections_too_many_are_closed_when_they_have_grown_old() -> None:
+    everybody = asyncio.Barrier(5)
+
+    async def script(exchange: Exchange) -> None:
+        if len(server.requests) <= 5:
+            await everybody.wait()
+        await exchange.send(http_answer(EMPTY))
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        await asyncio.gather(*(poller.fetch(CHAT) for _ in range(5)))
+        assert len(poller._open) == 5
+        for connection in [*poller._idle][:3]:
+            connection.used_at -= socket_poller.IDLE_SECONDS + 1
+        assert await poller.fetch(CHAT) == READ
+        assert len(poller._open) == len(poller._idle) == 2
+    assert server.connections == 5
+
+
+async def test_what_was_read_is_not_kept_with_the_connection() -> None:
+    cut = http_answer(b"a" * 100_000)[:-1]
+    answers = iter([http_answer(b"a" * 100_000), cut])
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(next(answers))
+        if len(server.requests) == 2:
+            exchange.writer.close()
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        assert (await poller.fetch(CHAT)).status == 200
+        [connection] = poller._idle
+        assert not connection._chunks
+        assert not connection._headers
+        assert (await poller.fetch(CHAT)).failure == "broken"
+        assert not connection._chunks
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "path"),
+    [
+        ("a/../b", b"a%2F..%2Fb"),
+        ("a b?c#d", b"a%20b%3Fc%23d"),
+        ("a HTTP/1.1\r\nX-Evil: 1\r\n\r\n", b"a%20HTTP%2F1.1%0D%0AX-Evil%3A%201%0D%0A%0D%0A"),
+        ("Zoë\0", b"Zo%C3%AB%00"),
+    ],
+)
+async def test_a_chat_id_stays_one_part_of_the_path(chat_id: str, path: bytes) -> None:
+    async with (
+        raw_server(answering(http_answer(EMPTY))) as server,
+        polling(f"{server.url}/api/partner") as poller,
+    ):
+        assert await poller.fetch(chat_id) == READ
+    [head] = server.requests
+    assert head.startswith(b"GET /api/partner/v3/chats/" + path + b"/location HTTP/1.1\r\n")
+    assert b"evil:" not in head.lower()
+
+
+Addresses = list[tuple[Any, ...]]
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Let every name have these addresses and ports."""
+
+    async def getaddrinfo(*_: object, **__: object) -> Addresses:
+        await asyncio.sleep(0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+async def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refusing = closed.getsockname()
+    async with raw_server(answering(http_answer(EMPTY))) as server:
+        port = int(server.url.rpartition(":")[2])
+        resolve(monkeypatch, refusing, ("127.0.0.1", port))
+        async with polling("http://linq.example") as poller:
+            assert await poller.fetch(CHAT) == READ
+        resolve(monkeypatch, refusing, refusing)
+        async with polling("http://linq.example") as poller:
+            assert (await poller.fetch(CHAT)).failure == "connect"
+    assert b"\r\nHost: linq.example\r\n" in server.requests[0]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("in use by a transport"), ValueError("no such host"), OSError("no")])
+async def test_whatever_a_loop_says_about_connecting_is_a_failure_to_connect(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sock_connect(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
+    async with polling("http://127.0.0.1:1") as poller:
+        assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "connect")
+
+
+async def test_closing_ends_the_reads_under_way() -> None:
+    arrived = asyncio.Event()
+
+    async def script(_: Exchange) -> None:
+        if len(server.requests) == 20:
+            arrived.set()
+        await asyncio.sleep(60)
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        reads = [asyncio.create_task(poller.fetch(CHAT)) for _ in range(20)]
+        await asyncio.wait_for(arrived.wait(), 10)
+        await poller.close()
+        assert [reply.failure for reply in await asyncio.gather(*reads)] == ["broken"] * 20
+        assert (await poller.fetch(CHAT)).failure == "broken"
+        assert not poller._open
+        assert not poller._idle
+        assert not ringing()
+
+
+async def test_closing_while_connecting_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up, go_on = asyncio.Event(), asyncio.Event()
+
+    async with raw_server(answering(http_answer(EMPTY))) as server, polling(server.url) as poller:
+        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", int(server.url.rpartition(":")[2])))
+
+        async def getaddrinfo(*_: object, **__: object) -> Addresses:
+            looked_up.set()
+            await go_on.wait()
+            return [address]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        read = asyncio.create_task(poller.fetch(CHAT))
+        await asyncio.wait_for(looked_up.wait(), 10)
+        await poller.close()
+        go_on.set()
+        assert (await read).failure == "broken"
+        assert not poller._open
+        assert not ringing()
+    assert not server.requests
+
+
+# The failures of TLS are not asked of httpx, which leaves sockets open and takes a connection that was cut for one that
+# was closed.
+
+
+@pytest.mark.parametrize("wrong", ["signer", "host", "expired"])
+async def test_a_certificate_that_is_not_accepted_is_no_connection(wrong: str, authority: trustme.CA) -> None:
+    signer = trustme.CA() if wrong == "signer" else authority
+    certificate = signer.issue_cert(
+        "linq.example" if wrong == "host" else "127.0.0.1",
+        not_after=datetime(2020, 1, 1, tzinfo=UTC) if wrong == "expired" else None,
+        not_before=datetime(2019, 1, 1, tzinfo=UTC) if wrong == "expired" else None,
+    )
+    async with (
+        raw_server(answering(http_answer(EMPTY)), tls=secured(certificate)) as server,
+        polling(server.url) as poller,
+    ):
+        assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "connect")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+async def test_a_server_that_does_not_shake_hands_is_no_connection(says: bytes | None, authority: trustme.CA) -> None:
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if says is None:
+            await asyncio.wait_for(over.wait(), 10)
+        else:
+            writer.write(says)
+        writer.close()
+
+    over = asyncio.Event()
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    async with listener, polling(url, timeout=0.3 if says is None else 10) as poller:
+        reply = await poller.fetch(CHAT)
+        over.set()
+    assert reply == Reply(0, b"", None, None, "connect")
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked", pytest.param(b"X-Framing: none", id="none")]
+)
+async def test_tls_that_is_cut_is_broken(framing: bytes, authority: trustme.CA) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n5\r\nabcde\r\n")
+        exchange.writer.transport.abort()  # without saying so (close_notify)
+
+    async with (
+        raw_server(script, tls=secured(authority.issue_cert("127.0.0.1"))) as server,
+        polling(server.url) as poller,
+    ):
+        assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "broken")
+
+
+async def storm(count: int, tls: ssl.SSLContext | None, random_: random.Random) -> None:
+    async def script(exchange: Exchange) -> None:
+        chat_id = exchange.head.split(b"/")[3]
+        turn = random.Random(chat_id).random()
+        if turn < 0.1:
+            exchange.reset()
+            return
+        if turn < 0.6:
+            await asyncio.sleep(turn / 20)
+        headers = (("Connection", "close"),) if turn > 0.9 else ()
+        answer = http_answer(chat_id, headers=headers)
+        cut = random.Random(turn).randrange(len(answer))
+        await exchange.send(answer[:cut])
+        await asyncio.sleep(0)
+        await exchange.send(answer[cut:])
+        if turn > 0.95:
+            exchange.writer.close()
+
+    async def read(poller: SocketPoller, number: int) -> None:
+        for turn in range(4):
+            reply = await poller.fetch(f"chat {number}.{turn}")
+            assert (reply.status, reply.body) in {(200, b"chat%%20%d.%d" % (number, turn)), (0, b"")}
+            assert reply.failure in {None, "broken"}
+            read_well.append(reply.failure is None)
+
+    async def cancel(task: asyncio.Task[None]) -> None:
+        await asyncio.sleep(random_.random() / 5)
+        task.cancel()
+
+    read_well: list[bool] = []
+    async with raw_server(script, tls=tls) as server, polling(server.url) as poller:
+        reads = [asyncio.create_task(read(poller, number)) for number in range(count)]
+        await asyncio.gather(*(cancel(task) for task in random_.sample(reads, count * 2 // 5)))
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
+        assert read_well.count(True) > count
+        assert poller._open == set(poller._idle)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not ringing()
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_in_a_storm_of_reads_and_cancellations_each_gets_its_own_reply_and_nothing_stays_open(
+    make_loop: Callable[[], asyncio.AbstractEventLoop], with_tls: bool, authority: trustme.CA
+) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        # Shaking hands takes its time.
+        await storm(80 if tls else 500, tls, random.Random(1))
+
+    tls = secured(authority.issue_cert("127.0.0.1")) if with_tls else None
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(asyncio.sleep(0))  # a first loop opens what stays open for all
+    before = descriptors()
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(watched())
+    assert not complaints
+    assert descriptors() == before
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the directory changes while a Path walks it
+
+
+@pytest.mark.parametrize(
+    ("variables", "chosen"),
+    [
+        ({}, SocketPoller),
+        ({"HTTPS_PROXY": "http://proxy.example:3128"}, PyreqwestPoller),
+        ({"https_proxy": "http://proxy.example:3128"}, PyreqwestPoller),
+        ({"HTTP_PROXY": "http://proxy.example:3128"}, SocketPoller),
+        ({"ALL_PROXY": "socks5://proxy.example:1080"}, PyreqwestPoller),
+        ({"all_proxy": "http://proxy.example:3128"}, PyreqwestPoller),
+        ({"HTTPS_PROXY": ""}, SocketPoller),
+        *(
+            ({"HTTPS_PROXY": "http://proxy.example:3128", name: hosts}, chosen)
+            for name in ("NO_PROXY", "no_proxy")
+            for hosts, chosen in {
+                "*": SocketPoller,
+                "api.linq.example": SocketPoller,
+                "other.example, API.linq.example:8443": SocketPoller,
+                "linq.example": SocketPoller,
+                ".linq.example": SocketPoller,
+                "api.linq.example:443": PyreqwestPoller,
+                "inq.example": PyreqwestPoller,
+                "linq.example.org": PyreqwestPoller,
+                "": PyreqwestPoller,
+            }.items()
+        ),
+    ],
+)
+async def test_where_the_environment_names_a_proxy_pyreqwest_is_taken(
+    variables: dict[str, str], chosen: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    poller = make_poller("socket", base_url="https://api.linq.example:8443", api_key="k", timeout=1, window=1)
+    assert type(poller) is chosen
+    await poller.close()

@@ -108,7 +108,7 @@ async def raw_server(
             tasks.discard(task)
             writer.transport.abort()
 
-    listener = await asyncio.start_server(accept, host, 0, ssl=tls)
+    listener = await asyncio.start_server(accept, host, 0, ssl=tls, backlog=1000)
     port = listener.sockets[0].getsockname()[1]
     name = f"[{host}]" if ":" in host else host
     server = RawServer(f"{'http' if tls is None else 'https'}://{name}:{port}")

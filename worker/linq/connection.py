@@ -1,0 +1,233 @@
+"""One HTTP/1.1 connection on a non-blocking socket, with TLS or without; httptools (llhttp) takes the replies apart."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import aiohappyeyeballs
+import httptools
+
+from worker.http import REPLY_LIMIT, build_reply
+from worker.linq.reply import Failure, Reply, no_reply
+
+EYEBALLS_SECONDS = 0.25  # until the next address is tried beside the first (RFC 8305, section 5)
+READ_SIZE = 64 * 1024
+HEAD_LIMIT = 64 * 1024  # bytes of status line and headers; beyond REPLY_LIMIT the same for what frames the body
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop, addresses: list[Any], context: ssl.SSLContext | None, host: str
+) -> "Connection":
+    """Connect to the first of the addresses (as `getaddrinfo` gives them) that answers; with a context, over TLS.
+
+    Raises OSError, also for certificates that are not accepted, ValueError for a host that no certificate can name,
+    and what the loop raises (uvloop: RuntimeError).
+    """
+    connected = await aiohappyeyeballs.start_connection(
+        addresses, happy_eyeballs_delay=EYEBALLS_SECONDS, interleave=1, socket_factory=_make_socket
+    )
+    return Connection(loop, connected if context is None else await _secure(loop, connected, context, host))
+
+
+def _make_socket(address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(*address[:3])
+    # Not once it is connected: the peer may have gone by then, which some systems report here.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+async def _secure(
+    loop: asyncio.AbstractEventLoop, connected: socket.socket, context: ssl.SSLContext, host: str
+) -> ssl.SSLSocket:
+    """Shake hands. The socket is closed where that fails. Raises OSError."""
+    with contextlib.ExitStack() as undo:
+        undo.callback(connected.close)  # does nothing once it is wrapped
+        secured = context.wrap_socket(
+            connected, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+        undo.callback(secured.close)
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                await _await_ready(secured, loop.add_reader, loop.remove_reader)
+            except ssl.SSLWantWriteError:
+                await _await_ready(secured, loop.add_writer, loop.remove_writer)
+            else:
+                undo.pop_all()
+                return secured
+
+
+async def _await_ready(
+    waiting: socket.socket, watch: Callable[..., None], unwatch: Callable[[socket.socket], bool]
+) -> None:
+    ready = asyncio.Event()
+    watch(waiting, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        unwatch(waiting)
+
+
+class Connection:
+    """One connection, which answers one question at a time. httptools calls what is named on_…."""
+
+    __slots__ = (
+        "_asked",
+        "_chunks",
+        "_deadline",
+        "_headers",
+        "_in_body",
+        "_loop",
+        "_open",
+        "_parser",
+        "_received",
+        "_socket",
+        "_timer",
+        "used_at",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket) -> None:
+        self._loop = loop
+        self._socket = connected
+        self._parser = httptools.HttpResponseParser(self)
+        self._asked: asyncio.Future[Reply] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        self._received = 0
+        self._in_body = False
+        self._open = True
+        self.used_at = loop.time()
+        loop.add_reader(connected, self._read)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked: open, and no question waits for its answer."""
+        return self._open and self._asked is None
+
+    def ask(self, request: bytes, deadline: float) -> asyncio.Future[Reply]:
+        """Send a request; the answer, or a failure at `deadline` (the loop's time), is the future's result."""
+        self._asked = asked = self._loop.create_future()
+        self._deadline = deadline
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._look_at_time)
+        try:
+            # A request is smaller than any send buffer, and this one is empty.
+            if self._socket.send(request) != len(request):
+                self.close("broken")
+        except OSError:
+            self.close("broken")
+        return asked
+
+    def close(self, failure: Failure) -> None:
+        """Close the connection; a question that waits is answered with the failure."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            # It and its parser hold each other: what came would stay until the garbage is collected.
+            self._chunks = []
+        if self._timer is not None:
+            self._timer.cancel()
+        self._answer(no_reply(failure))
+
+    def _answer(self, reply: Reply) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.done():
+            asked.set_result(reply)
+
+    def _look_at_time(self) -> None:
+        # Set anew only when it rings, not with each question: nearly all are answered long before.
+        self._timer = None
+        if self._asked is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look_at_time)
+        else:
+            self.close("timeout")
+
+    def _read(self) -> None:
+        try:
+            while True:
+                data = self._socket.recv(READ_SIZE)
+                if not data:
+                    self._end_of_stream()
+                    return
+                self._parser.feed_data(data)
+                if self._asked is None:
+                    self.used_at = self._loop.time()
+                    return
+                self._received += len(data)
+                if self._received > (HEAD_LIMIT + REPLY_LIMIT if self._in_body else HEAD_LIMIT):
+                    self._give_up()
+                    return
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.close("broken")
+
+    def _end_of_stream(self) -> None:
+        # Without a length, and not in chunks, a body ends with the connection.
+        if self._in_body and not self._headers.keys() & {b"content-length", b"transfer-encoding"}:
+            self._finish()
+        self.close("broken")
+
+    def _give_up(self) -> None:
+        if sum(map(len, self._chunks)) > REPLY_LIMIT:
+            self._finish()
+        self.close("broken")
+
+    def _finish(self) -> None:
+        status = self._parser.get_status_code()
+        headers, self._headers = self._headers, {}
+        chunks, self._chunks = self._chunks, []
+        self._received = 0
+        self._in_body = False
+        self._answer(
+            build_reply(
+                status,
+                chunks[0] if len(chunks) == 1 else b"".join(chunks),
+                _text(headers.get(b"retry-after")) if status >= 400 else None,
+                _text(headers.get(b"x-trace-id")),
+            )
+        )
+
+    def on_message_begin(self) -> None:
+        if self._asked is None:
+            # Nobody asked for this: what comes next cannot be told from an answer.
+            self.close("broken")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # trailers are for nobody here
+            self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            # An interim answer; the real one follows.
+            self._in_body = False
+            self._headers = {}
+            if status < 100:
+                self.close("broken")
+            return
+        keeps = self._parser.should_keep_alive()
+        self._finish()
+        if not keeps:
+            self.close("broken")
+
+
+def _text(value: bytes | None) -> str | None:
+    # As the other clients: what is no visible ASCII is no text.
+    text = (value or b"").decode("ascii", "replace")
+    return text if value is not None and text.isascii() and text.isprintable() else None

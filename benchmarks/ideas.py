@@ -1,6 +1,7 @@
 """Ideas for a cheaper poll, each alone: what the worker does beside what it could do instead."""
 
 import asyncio
+import os
 import subprocess
 import time
 import urllib.request
@@ -8,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
 from itertools import cycle
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -23,8 +25,10 @@ from benchmarks.stub import Stub, running_stub
 from benchmarks.variants import Cost, Idea, measure
 from worker.domain.handle import normalize_handle
 from worker.domain.timestamp import parse_time
+from worker.http import certificates
 from worker.linq.classification import read_observation
 from worker.linq.reply import Reply
+from worker.linq.socket_poller import SocketPoller
 
 _IN_FLIGHT = 64  # as the floor of the part `speed`
 _GETS = 6_400
@@ -63,15 +67,19 @@ def _http_ideas(stub: Stub) -> list[Idea]:
             "HTTP/1.1 over TLS": (stub.secure_url, "HTTP/1.1"),
             "HTTP/2 over TLS": (stub.secure_url, "HTTP/2.0"),
         }
+    gets: dict[str, Callable[[], Cost]] = {
+        f"{loop}, {way}, pyreqwest": partial(_in_loop, run, stub, url, version)
+        for loop, run in loops.items()
+        for way, (url, version) in ways.items()
+    }
+    for way, (url, version) in ways.items():
+        if version == "HTTP/1.1":
+            gets[f"uvloop, {way}, socket"] = partial(_in_loop_with_sockets, stub, url)
     return [
         Idea(
-            "loop and protocol",
+            "client, loop and protocol",
             "GET",
-            {
-                f"{loop}, {way}": partial(_in_loop, run, stub, url, version)
-                for loop, run in loops.items()
-                for way, (url, version) in ways.items()
-            },
+            gets,
         ),
         Idea(
             "building the request",
@@ -105,10 +113,47 @@ async def _get(stub: Stub, url: str, version: str, *, built_once: bool) -> Cost:
                     message = f"the stand-in answered over {reply.version}, asked for was {version}"
                     raise RuntimeError(message)
 
-        await asyncio.gather(*(fetch(10) for _ in range(_IN_FLIGHT)))  # connections open
-        before = time.process_time()
-        await asyncio.gather(*(fetch(_GETS // _IN_FLIGHT) for _ in range(_IN_FLIGHT)))
-        return Cost((time.process_time() - before) / _GETS * 1e6)
+        return await _timed(fetch)
+
+
+def _in_loop_with_sockets(stub: Stub, url: str) -> Cost:
+    """Read with the worker's own client, which makes a `Reply` of each answer; the others make nothing of theirs."""
+
+    async def get() -> Cost:
+        poller = SocketPoller(base_url=f"{url}/none", api_key="benchmark", timeout=10)
+        chat_ids = cycle([str(UUID(int=number)) for number in range(1, _CHATS + 1)])
+
+        async def fetch(count: int) -> None:
+            for _ in range(count):
+                reply = await poller.fetch(next(chat_ids))
+                if reply.status != 200:
+                    message = f"the stand-in did not answer: {reply.failure}"
+                    raise RuntimeError(message)
+
+        cost = await _timed(fetch)
+        await poller.close()
+        return cost
+
+    if not url.startswith("https"):
+        return uvloop.run(get())
+    with NamedTemporaryFile() as authority:
+        authority.write(stub.certificate)
+        authority.flush()
+        os.environ["SSL_CERT_FILE"] = authority.name
+        certificates.cache_clear()
+        try:
+            return uvloop.run(get())
+        finally:
+            del os.environ["SSL_CERT_FILE"]
+            certificates.cache_clear()
+
+
+async def _timed(fetch: Callable[[int], Coroutine[Any, Any, None]]) -> Cost:
+    """Measure a GET by `fetch`, which makes so many one after the other."""
+    await asyncio.gather(*(fetch(10) for _ in range(_IN_FLIGHT)))  # connections open
+    before = time.process_time()
+    await asyncio.gather(*(fetch(_GETS // _IN_FLIGHT) for _ in range(_IN_FLIGHT)))
+    return Cost((time.process_time() - before) / _GETS * 1e6)
 
 
 def _requests(client: Client, base_url: str, *, built_once: bool) -> Callable[[], ConsumedRequest]:

@@ -17,13 +17,13 @@ PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness")
 
 
 @click.command()
-@click.argument("part", type=click.Choice([*PARTS, "lateness", "soak", "all"]), default="all")
+@click.argument("part", type=click.Choice([*PARTS, "instructions", "lateness", "soak", "all"]), default="all")
 @click.option("--quick", is_flag=True, help="Fewer rounds and smaller numbers: a look, no result.")
 @click.option("--thorough", is_flag=True, help="Speed: every contender with every mode, and more rounds.")
 @click.option("--only", default="", help="Speed: contenders whose name contains this.")
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def main(*, part: str, quick: bool, thorough: bool, only: str, target: Path | None) -> None:
-    """Measure speed, ideas, growth, jobs, streaming and freshness (`all`: under 15 minutes on two cores), or soak."""
+    """Measure one part or `all`: speed, ideas, growth, jobs, streaming, freshness (under 15 minutes on two cores)."""
     # SIGTERM, too, ends what was started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console(width=None if sys.stdout.isatty() else 140)

@@ -25,9 +25,9 @@ from worker.store.store import Store
 
 _COUNTS = (1_000, 100_000, 1_000_000)
 _QUICK_COUNTS = (1_000, 50_000)
-_BATCH = 128
-_POLLED = 12_800  # polls per size without HTTP: enough for a median
-_SHARING_AT_MOST = 100_000  # up to here all chats begin to share, for their memory; above, only those that are polled
+BATCH = 128
+POLLED = 12_800  # polls per size without HTTP: enough for a median
+SHARING_AT_MOST = 100_000  # up to here all chats begin to share, for their memory; above, only those that are polled
 _STATUS_SECONDS = 30.0  # `status` is given up after this
 _SCALED_SECONDS = 6.0
 
@@ -119,16 +119,16 @@ async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
     variables = environment(redis.url, stub.base_url("fifth"), MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
     async with opened_store(variables) as store:
         empty = redis.memory()
-        active = count if count <= _SHARING_AT_MOST else _POLLED
+        active = count if count <= SHARING_AT_MOST else POLLED
         await preload(store, count, active=active)
         bytes_idle = (redis.memory() - empty) / count
         # First polls are not like the others: they begin to share, and make keys.
         await poll_without_http(store, active)
         before = redis.work()
-        claims, commits = await poll_without_http(store, _POLLED)
+        claims, commits = await poll_without_http(store, POLLED)
         work = redis.work().since(before)
         bytes_sharing = None
-        if count <= _SHARING_AT_MOST:
+        if count <= SHARING_AT_MOST:
             # The stream is capped and its own; what is asked is the cost of a chat.
             redis.client.delete(store.keys.events)
             bytes_sharing = (redis.memory() - empty) / count
@@ -138,7 +138,7 @@ async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
         chats=count,
         claim=statistics.median(claims) * 1e6,
         commit=statistics.median(commits) * 1e6,
-        redis_cpu=work.cpu / (len(claims) * _BATCH) * 1e6,
+        redis_cpu=work.cpu / (len(claims) * BATCH) * 1e6,
         bytes_idle=bytes_idle,
         bytes_sharing=bytes_sharing,
         worker_start=worker_start,
@@ -154,7 +154,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
     polled = 0
     while polled < polls:
         began = time.perf_counter()
-        claim = await store.shares.claim(_BATCH)
+        claim = await store.shares.claim(BATCH)
         claimed = time.perf_counter()
         if not claim.chats:
             break

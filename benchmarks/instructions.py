@@ -1,0 +1,75 @@
+"""Instructions that Redis executes for a poll, by number of watched chats: what grows by itself, caches left out.
+
+Time depends on caches, and a thousand chats fit into them; instructions do not. valgrind counts them.
+"""
+
+import asyncio
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.growth import BATCH, POLLED, SHARING_AT_MOST, poll_without_http
+from benchmarks.installation import environment, opened_store
+from benchmarks.preload import preload
+from benchmarks.redis_server import running_redis
+
+_COUNTS = (1_000, 100_000, 1_000_000)
+_QUICK_COUNTS = (1_000, 10_000)
+_NOBODY_LISTENS = "http://127.0.0.1:9"
+
+
+def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
+    """Count at each size and print. Returns plain data for JSON."""
+    if shutil.which("valgrind") is None:
+        console.print("skipped: valgrind is not installed")
+        return {"skipped": "valgrind is not installed"}
+    found: dict[int, float] = {}
+    for count in _QUICK_COUNTS if quick else _COUNTS:
+        with console.status(f"{count:,} watched chats"):
+            found[count] = asyncio.run(_count(count))
+    first = next(iter(found.values()))
+    table = Table(title="Redis' instructions a poll (claim and commit, each new)", title_justify="left")
+    for heading in ("chats", "instructions", "x the first"):
+        table.add_column(heading, justify="right")
+    for count, instructions in found.items():
+        table.add_row(f"{count:,}", f"{instructions:,.0f}", f"{instructions / first:.3f}")
+    console.print(table)
+    return {"instructions": found}
+
+
+async def _count(count: int) -> float:
+    with (
+        tempfile.TemporaryDirectory(prefix="location-callgrind-") as folder,
+        running_redis("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={folder}/counted") as redis,
+    ):
+        # Due again at once by the settings, so that there is always something to claim.
+        variables = environment(redis.url, _NOBODY_LISTENS, MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
+        async with opened_store(variables) as store:
+            active = count if count <= SHARING_AT_MOST else POLLED
+            await preload(store, count, active=active)
+            # First polls are not like the others: they begin to share, and make keys.
+            await poll_without_http(store, active)
+            _control("--zero", redis.pid)
+            _, commits = await poll_without_http(store, POLLED)
+            _control("--dump", redis.pid)
+        return _total(Path(folder)) / (len(commits) * BATCH)
+
+
+def _total(folder: Path) -> int:
+    """All instructions since the counters were set to zero, as the one dump says."""
+    (dump,) = folder.glob("counted.*")
+    found = re.search(r"^(?:summary|totals): (\d+)", dump.read_text(), re.MULTILINE)
+    if found is None:
+        message = "callgrind wrote no total"
+        raise RuntimeError(message)
+    return int(found[1])
+
+
+def _control(order: str, pid: int) -> None:
+    subprocess.run(["callgrind_control", order, str(pid)], check=True, capture_output=True)

@@ -173,11 +173,16 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
 
 
 def _position(chat_id: str, now: float, number: int) -> Position:
-    """A position as Linq's documentation shows them: four decimals, whole seconds; each the newest."""
+    """A position as Linq's documentation shows them (four decimals, whole seconds), each the newest.
+
+    People are spread over the world, and each is within a hundred metres of where they were last seen.
+    """
+    person = int(chat_id[-12:], 16)
+    home = random.Random(person)
     return Position(
-        handle=f"+1415{int(chat_id[-12:], 16) % 10**7:07d}",
-        longitude=round(random.uniform(-180, 180), 4),
-        latitude=round(random.uniform(-80, 80), 4),
+        handle=f"+1415{person % 10**7:07d}",
+        longitude=round(home.uniform(-180, 179) + random.uniform(0, 0.001), 4),
+        latitude=round(home.uniform(-80, 80) + random.uniform(0, 0.001), 4),
         altitude=None,
         address="Riverside Building, County Hall, London SE1 7PB, England",
         locality="London",

@@ -111,6 +111,33 @@ async def test_a_connection_that_is_spoilt_or_closed_while_idle_is_not_asked_aga
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("rest", [http_answer(b"for nobody"), None])
+async def test_a_connection_that_has_waited_is_looked_at_before_it_is_used(rest: bytes | None) -> None:
+    unwatched = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(http_answer(EMPTY))
+        await unwatched.wait()
+        if server.connections == 1:
+            if rest is None:
+                exchange.writer.close()
+            else:
+                await exchange.send(rest)
+
+    async with raw_server(script) as server, polling(server.url) as poller:
+        assert await poller.fetch(CHAT) == READ
+        [connection] = poller._idle
+        # The loop is not to tell what comes, as where it is busy.
+        asyncio.get_running_loop().remove_reader(connection._socket)
+        unwatched.set()
+        connection._socket.setblocking(True)
+        await asyncio.to_thread(connection._socket.recv, 1, socket.MSG_PEEK)
+        connection._socket.setblocking(False)
+        connection.used_at -= socket_poller.LOOK_SECONDS + 1
+        assert await poller.fetch(CHAT) == READ
+    assert server.connections == 2
+
+
 async def test_a_server_that_hangs_up_when_asked_again_breaks_that_read_only() -> None:
     turns = iter([True, False])
 
@@ -221,16 +248,50 @@ async def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch: py
     assert b"\r\nHost: linq.example\r\n" in server.requests[0]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("in use by a transport"), ValueError("no such host"), OSError("no")])
+@pytest.mark.parametrize("addresses", [1, 2])
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("in use by a transport"), ValueError("no such host"), OSError("no")],
+)
 async def test_whatever_a_loop_says_about_connecting_is_a_failure_to_connect(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
+    error: Exception, addresses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def sock_connect(*_: object) -> None:
         raise error
 
+    resolve(monkeypatch, *[("127.0.0.1", 1)] * addresses)
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
-    async with polling("http://127.0.0.1:1") as poller:
+    async with polling("http://linq.example") as poller:
         assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "connect")
+
+
+async def test_one_lookup_serves_all_who_connect_and_may_fail_when_nobody_waits_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lookups = 0
+    go_on = asyncio.Event()
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+
+    async def getaddrinfo(*_: object, **__: object) -> Addresses:
+        nonlocal lookups
+        lookups += 1
+        await go_on.wait()
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    async with polling("http://linq.example", timeout=0.2) as poller:
+        replies = await asyncio.gather(*(poller.fetch(CHAT) for _ in range(10)))
+        assert [reply.failure for reply in replies] == ["connect"] * 10
+        assert lookups == 1
+        lookup = poller._lookup
+        assert lookup is not None
+        go_on.set()
+        await wait_until(lookup.done, "the end of the lookup")
+        assert (await poller.fetch(CHAT)).failure == "connect"
+        assert lookups == 2
+    assert not complaints
 
 
 async def test_closing_ends_the_reads_under_way() -> None:
@@ -252,24 +313,26 @@ async def test_closing_ends_the_reads_under_way() -> None:
         assert not ringing()
 
 
-async def test_closing_while_connecting_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_up, go_on = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("step", ["getaddrinfo", "sock_connect"])
+async def test_closing_while_connecting_leaves_nothing_open(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    real = getattr(loop, step)
+
+    async def slow(*positional: Any, **named: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await real(*positional, **named)
 
     async with raw_server(answering(http_answer(EMPTY))) as server, polling(server.url) as poller:
-        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", int(server.url.rpartition(":")[2])))
-
-        async def getaddrinfo(*_: object, **__: object) -> Addresses:
-            looked_up.set()
-            await go_on.wait()
-            return [address]
-
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(loop, step, slow)
         read = asyncio.create_task(poller.fetch(CHAT))
-        await asyncio.wait_for(looked_up.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 10)
         await poller.close()
         go_on.set()
         assert (await read).failure == "broken"
         assert not poller._open
+        assert poller._lookup is None
         assert not ringing()
     assert not server.requests
 

@@ -29,7 +29,13 @@ async def connect(
     connected = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=EYEBALLS_SECONDS, interleave=1, socket_factory=_make_socket
     )
-    return Connection(loop, connected if context is None else await _secure(loop, connected, context, host))
+    if context is not None:
+        connected = await _secure(loop, connected, context, host)
+    try:
+        return Connection(loop, connected)
+    except BaseException:
+        connected.close()
+        raise
 
 
 def _make_socket(address: tuple[Any, ...]) -> socket.socket:
@@ -73,10 +79,10 @@ async def _await_ready(
 
 
 class Connection:
-    """One connection, which answers one question at a time. httptools calls what is named on_…."""
+    """One connection, one request at a time. httptools calls what is named on_…."""
 
     __slots__ = (
-        "_asked",
+        "_awaited",
         "_chunks",
         "_deadline",
         "_headers",
@@ -94,7 +100,7 @@ class Connection:
         self._loop = loop
         self._socket = connected
         self._parser = httptools.HttpResponseParser(self)
-        self._asked: asyncio.Future[Reply] | None = None
+        self._awaited: asyncio.Future[Reply] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._headers: dict[bytes, bytes] = {}
@@ -103,16 +109,16 @@ class Connection:
         self._in_body = False
         self._open = True
         self.used_at = loop.time()
-        loop.add_reader(connected, self._read)
+        loop.add_reader(connected, self.read)
 
     @property
     def usable(self) -> bool:
-        """Whether it can be asked: open, and no question waits for its answer."""
-        return self._open and self._asked is None
+        """Whether a request can be sent: it is open, and none waits for its reply."""
+        return self._open and self._awaited is None
 
-    def ask(self, request: bytes, deadline: float) -> asyncio.Future[Reply]:
-        """Send a request; the answer, or a failure at `deadline` (the loop's time), is the future's result."""
-        self._asked = asked = self._loop.create_future()
+    def send(self, request: bytes, deadline: float) -> asyncio.Future[Reply]:
+        """Send a request; the reply, or a failure at `deadline` (the loop's time), is the future's result."""
+        self._awaited = awaited = self._loop.create_future()
         self._deadline = deadline
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._look_at_time)
@@ -122,10 +128,10 @@ class Connection:
                 self.close("broken")
         except OSError:
             self.close("broken")
-        return asked
+        return awaited
 
     def close(self, failure: Failure) -> None:
-        """Close the connection; a question that waits is answered with the failure."""
+        """Close the connection; a request that waits for its reply gets the failure."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._socket)
@@ -137,21 +143,22 @@ class Connection:
         self._answer(no_reply(failure))
 
     def _answer(self, reply: Reply) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None and not asked.done():
-            asked.set_result(reply)
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None and not awaited.done():
+            awaited.set_result(reply)
 
     def _look_at_time(self) -> None:
-        # Set anew only when it rings, not with each question: nearly all are answered long before.
+        # Set anew only when it rings, not with each request: nearly all get their reply long before.
         self._timer = None
-        if self._asked is None:
+        if self._awaited is None:
             return
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._look_at_time)
         else:
             self.close("timeout")
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take in what has come, without waiting: a reply, or its end."""
         try:
             while True:
                 data = self._socket.recv(READ_SIZE)
@@ -159,7 +166,7 @@ class Connection:
                     self._end_of_stream()
                     return
                 self._parser.feed_data(data)
-                if self._asked is None:
+                if self._awaited is None:
                     self.used_at = self._loop.time()
                     return
                 self._received += len(data)
@@ -198,8 +205,8 @@ class Connection:
         )
 
     def on_message_begin(self) -> None:
-        if self._asked is None:
-            # Nobody asked for this: what comes next cannot be told from an answer.
+        if self._awaited is None:
+            # No request waits: what comes next could not be told from a reply.
             self.close("broken")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -215,7 +222,7 @@ class Connection:
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
-            # An interim answer; the real one follows.
+            # An interim reply; the real one follows.
             self._in_body = False
             self._headers = {}
             if status < 100:

@@ -1,6 +1,6 @@
 """Reading locations on non-blocking sockets of our own: the poll path of whoever polls thousands of chats a second.
 
-A client for everything works in a thread of its own, with streams and a lock that is handed to and fro; here a read is
+pyreqwest works in a thread of its own, and Python's lock goes to and fro between the two; here a read is
 one `send` and one `recv` on the loop's own thread (`connection.py`).
 """
 
@@ -14,7 +14,8 @@ from worker.http import CONNECT_SECONDS, USER_AGENT, certificates
 from worker.linq.connection import Connection, connect
 from worker.linq.reply import ACCEPT, Reply, no_reply
 
-IDLE_SECONDS = 60.0  # a connection unused for so long may be dead without our having been told
+IDLE_SECONDS = 50.0  # unused for so long, a connection may be dead without our having been told; many end at 60
+LOOK_SECONDS = 1.0  # after so long it is looked at first: its end may have come and not been noticed yet
 
 
 class SocketPoller:
@@ -36,6 +37,7 @@ class SocketPoller:
         self._idle: deque[Connection] = deque()  # the one used last stands last
         self._open: set[Connection] = set()
         self._lookup: asyncio.Task[list[Any]] | None = None
+        # As good as closed where nothing can be reached by the URL; the settings refuse such.
         self._closed = not self._host or url.scheme not in ("http", "https")
 
     async def fetch(self, chat_id: str) -> Reply:
@@ -46,18 +48,18 @@ class SocketPoller:
             return no_reply("broken")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
-        connection = self._take_idle(loop.time() - IDLE_SECONDS)
+        connection = self._take_idle(loop.time())
         if connection is None:
             if self._closed:
                 return no_reply("broken")
             try:
                 connection = await self._connect(loop)
-            except (OSError, ValueError, RuntimeError):
+            except (OSError, ValueError, RuntimeError, LookupError):
                 # TimeoutError and certificates that are not accepted are of the first kind, a host that is none of the
-                # second; uvloop raises the third.
-                return no_reply("connect")
+                # second; uvloop raises the third, aiohappyeyeballs the last, where all addresses failed oddly.
+                return no_reply("broken" if self._closed else "connect")
         try:
-            return await connection.ask(request, deadline)
+            return await connection.send(request, deadline)
         finally:
             if connection.usable:
                 self._idle.append(connection)
@@ -70,14 +72,18 @@ class SocketPoller:
         for connection in [*self._open]:
             self._drop(connection)
         self._idle.clear()
+        if self._lookup is not None:
+            self._lookup.cancel()  # the thread it waits for ends by itself
 
-    def _take_idle(self, oldest: float) -> Connection | None:
+    def _take_idle(self, now: float) -> Connection | None:
         # The one used last comes first, so that those too many grow old.
         idle = self._idle
-        while idle and idle[0].used_at < oldest:
+        while idle and now - idle[0].used_at > IDLE_SECONDS:
             self._drop(idle.popleft())
         while idle:
             connection = idle.pop()
+            if connection.usable and now - connection.used_at > LOOK_SECONDS:
+                connection.read()
             if connection.usable:
                 return connection
             self._drop(connection)
@@ -100,7 +106,11 @@ class SocketPoller:
         if self._lookup is None:
             self._lookup = loop.create_task(_look_up(loop, self._host, self._port))
             self._lookup.add_done_callback(self._forget_lookup)
-        return await asyncio.shield(self._lookup)
+        lookup = self._lookup
+        await asyncio.wait({lookup})  # whoever is cancelled leaves it to the others
+        if lookup.cancelled():
+            raise ConnectionAbortedError
+        return lookup.result()
 
     def _forget_lookup(self, lookup: "asyncio.Task[list[Any]]") -> None:
         self._lookup = None

@@ -27,21 +27,22 @@ _COUNTS = (1_000, 100_000, 1_000_000)
 _QUICK_COUNTS = (1_000, 50_000)
 BATCH = 128
 POLLED = 12_800  # polls per size without HTTP: enough for a median
-SHARING_AT_MOST = 100_000  # up to here all chats begin to share, for their memory; above, only those that are polled
 _STATUS_SECONDS = 30.0  # `status` is given up after this
 _SCALED_SECONDS = 6.0
+_COMMANDS_SHOWN = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Figures at one number of watched chats: microseconds per poll, bytes per chat, seconds."""
+    """Figures at one number of watched chats: microseconds per poll (Redis' by command, too), bytes, seconds."""
 
     chats: int
     claim: float
     commit: float
     redis_cpu: float
+    commands: dict[str, float]
     bytes_idle: float
-    bytes_sharing: float | None
+    bytes_sharing: float
     worker_start: float
     status: float | None
 
@@ -73,11 +74,12 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
             f"{growth.commit:.1f}",
             f"{growth.redis_cpu:.1f}",
             f"{growth.bytes_idle:.0f}",
-            "" if growth.bytes_sharing is None else f"{growth.bytes_sharing:.0f}",
+            f"{growth.bytes_sharing:.0f}",
             f"{growth.worker_start:.2f}",
             f"over {_STATUS_SECONDS:.0f}" if growth.status is None else f"{growth.status:.2f}",
         )
     console.print(table)
+    _print_commands(console, found)
     with running_stub() as stub, running_redis() as redis, console.status("one worker, two workers"):
         workers = {number: _throughput(number, stub, redis) for number in (1, 2)}
     for number, (rate, published) in workers.items():
@@ -91,6 +93,17 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
             number: {"polls_per_second": found[0], "events_per_poll": found[1]} for number, found in workers.items()
         },
     }
+
+
+def _print_commands(console: Console, found: list[Growth]) -> None:
+    table = Table(title="Redis' time in single commands, µs a poll (INFO commandstats)", title_justify="left")
+    table.add_column("command")
+    for growth in found:
+        table.add_column(f"{growth.chats:,}", justify="right")
+    last = found[-1].commands
+    for name in sorted(last, key=last.__getitem__, reverse=True)[:_COMMANDS_SHOWN]:
+        table.add_row(name, *(f"{growth.commands.get(name, 0.0):.2f}" for growth in found))
+    console.print(table)
 
 
 def _throughput(number: int, stub: Stub, redis: RedisServer) -> tuple[float, float]:
@@ -119,19 +132,18 @@ async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
     variables = environment(redis.url, stub.base_url("fifth"), MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
     async with opened_store(variables) as store:
         empty = redis.memory()
-        active = count if count <= SHARING_AT_MOST else POLLED
-        await preload(store, count, active=active)
+        await preload(store, count)
         bytes_idle = (redis.memory() - empty) / count
         # First polls are not like the others: they begin to share, and make keys.
-        await poll_without_http(store, active)
+        await poll_without_http(store, count)
+        redis.client.config_resetstat()
         before = redis.work()
         claims, commits = await poll_without_http(store, POLLED)
         work = redis.work().since(before)
-        bytes_sharing = None
-        if count <= SHARING_AT_MOST:
-            # The stream is capped and its own; what is asked is the cost of a chat.
-            redis.client.delete(store.keys.events)
-            bytes_sharing = (redis.memory() - empty) / count
+        commands = {name: spent / (len(claims) * BATCH) for name, spent in redis.microseconds().items()}
+        # The stream is capped and its own; what is asked is the cost of a chat.
+        redis.client.delete(store.keys.events)
+        bytes_sharing = (redis.memory() - empty) / count
         worker_start = await asyncio.to_thread(_time_start, variables, stub)
         status = await asyncio.to_thread(_time_status, variables)
     return Growth(
@@ -139,6 +151,7 @@ async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
         claim=statistics.median(claims) * 1e6,
         commit=statistics.median(commits) * 1e6,
         redis_cpu=work.cpu / (len(claims) * BATCH) * 1e6,
+        commands=commands,
         bytes_idle=bytes_idle,
         bytes_sharing=bytes_sharing,
         worker_start=worker_start,
@@ -161,7 +174,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
         items = []
         for chat in claim.chats:
             turn = Turn(chat.share, chat.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
-            turn.observe(Features([_position(chat.chat_id, claim.now, reads[chat.chat_id])], []))
+            turn.observe(Features([made_position(chat.chat_id, claim.now, reads[chat.chat_id])], []))
             reads[chat.chat_id] += 1
             items.append(store.shares.item(turn, chat.lease, chat.before))
         committing = time.perf_counter()
@@ -172,7 +185,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
     return claims, commits
 
 
-def _position(chat_id: str, now: float, number: int) -> Position:
+def made_position(chat_id: str, now: float, number: int) -> Position:
     """A position as Linq's documentation shows them (four decimals, whole seconds), each the newest.
 
     People are spread over the world, and each is within a hundred metres of where they were last seen.

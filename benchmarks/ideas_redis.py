@@ -1,6 +1,5 @@
 """Ideas for a cheaper poll that concern Redis: how a share is kept, what scripts are told, how large commits are."""
 
-import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -11,17 +10,16 @@ import uvloop
 from redis._parsers import BaseParser, _AsyncHiredisParser, _AsyncRESP2Parser
 from redis.asyncio import ConnectionPool, Redis
 
-from benchmarks.growth import poll_without_http
+from benchmarks.growth import BATCH, made_position, poll_without_http
 from benchmarks.installation import environment, opened_store
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer
 from benchmarks.variants import Cost, Idea
 from worker.domain.life import Turn
-from worker.domain.observation import Features, Position
+from worker.domain.observation import Features
 from worker.domain.policy import Pace
 from worker.domain.share import Person, Share, pack, unpack
 
-_BATCH = 128
 _TURNS = 40  # batches per measurement
 _CHATS = 4_096
 _COMMITTED = 2_048  # chats per measurement
@@ -36,7 +34,7 @@ def redis_ideas(redis: RedisServer) -> list[Idea]:
     if any(_from_hash({name.encode(): value for name, value in _to_hash(share).items()}) != share for share in shares):
         raise RuntimeError("a share does not come out of its hash as it went in")
     packed = [pack(share) for share in shares]
-    names = [f"benchmark:{number}" for number in range(_BATCH)]
+    names = [f"benchmark:{number}" for number in range(BATCH)]
     reply = [value for share, state in zip(shares, packed, strict=True) for value in (share.share_id, state)]
     redis.client.rpush("benchmark:reply", *[str(number) for number in range(10)], *reply)
     return [
@@ -83,7 +81,7 @@ async def _fill(redis: RedisServer) -> list[Share]:
         await preload(store, _CHATS)
         # First polls are not like the others; after these, every share has a pace and a person.
         await poll_without_http(store, 3 * _CHATS)
-        return [chat.share for chat in (await store.shares.claim(_BATCH)).chats]
+        return [chat.share for chat in (await store.shares.claim(BATCH)).chats]
 
 
 async def _spent(redis: RedisServer, work: Awaitable[None], units: int) -> Cost:
@@ -110,7 +108,7 @@ def _keep(redis: RedisServer, names: Sequence[str], work: Work) -> Cost:
                 for _ in range(_TURNS):
                     await work(store.redis)
 
-            return await _spent(redis, turns(), _TURNS * _BATCH)
+            return await _spent(redis, turns(), _TURNS * BATCH)
 
     cost = uvloop.run(measure())
     sizes: list[Any] = [redis.client.memory_usage(name, samples=0) for name in names]
@@ -221,7 +219,7 @@ def _ask(redis: RedisServer, lua: str, encode: Callable[[Sequence[bytes]], list[
                 for _ in range(_TURNS):
                     await script(args=encode(states))
 
-            return await _spent(redis, turns(), _TURNS * _BATCH)
+            return await _spent(redis, turns(), _TURNS * BATCH)
 
     return uvloop.run(measure())
 
@@ -255,7 +253,7 @@ def _commit(redis: RedisServer, size: int) -> Cost:
             items = []
             for chat in claim.chats:
                 turn = Turn(chat.share, chat.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
-                turn.observe(Features([_position(chat.chat_id, claim.now)], []))
+                turn.observe(Features([made_position(chat.chat_id, claim.now, chat.share.sequence)], []))
                 items.append(store.shares.item(turn, chat.lease, chat.before))
 
             async def commits() -> None:
@@ -266,15 +264,3 @@ def _commit(redis: RedisServer, size: int) -> Cost:
             return await _spent(redis, commits(), len(items))
 
     return uvloop.run(measure())
-
-
-def _position(chat_id: str, now: float) -> Position:
-    return Position(
-        handle=f"+1415{int(chat_id[-12:], 16) % 10**7:07d}",
-        longitude=round(random.uniform(-180, 180), 4),
-        latitude=round(random.uniform(-80, 80), 4),
-        altitude=None,
-        address="Riverside Building, County Hall, London SE1 7PB, England",
-        locality="London",
-        updated_at=int(now * 1e9),
-    )

@@ -14,13 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.growth import BATCH, POLLED, SHARING_AT_MOST, poll_without_http
+from benchmarks.growth import BATCH, POLLED, poll_without_http
 from benchmarks.installation import environment, opened_store
 from benchmarks.preload import preload
 from benchmarks.redis_server import running_redis
 
-_COUNTS = (1_000, 100_000, 1_000_000)
-_QUICK_COUNTS = (1_000, 10_000)
+_COUNTS = (1_000, 10_000, 100_000)
+_QUICK_COUNTS = (1_000, 5_000)
 _NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
@@ -51,10 +51,9 @@ async def _count(count: int) -> float:
         # Due again at once by the settings, so that there is always something to claim.
         variables = environment(redis.url, _NOBODY_LISTENS, MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
         async with opened_store(variables) as store:
-            active = count if count <= SHARING_AT_MOST else POLLED
-            await preload(store, count, active=active)
+            await preload(store, count)
             # First polls are not like the others: they begin to share, and make keys.
-            await poll_without_http(store, active)
+            await poll_without_http(store, count)
             _control("--zero", redis.pid)
             _, commits = await poll_without_http(store, POLLED)
             _control("--dump", redis.pid)

@@ -17,17 +17,14 @@ def chat_ids(count: int) -> Iterator[str]:
     return (str(UUID(int=number)) for number in range(1, count + 1))
 
 
-async def preload(
-    store: Store, count: int, *, interval: float | None = None, spread: float = 0.0, active: int | None = None
-) -> None:
+async def preload(store: Store, count: int, *, interval: float | None = None, spread: float = 0.0) -> None:
     """Begin `count` shares, due within the next `spread` seconds.
 
-    `interval` (seconds) is the largest between two reads of a chat; None leaves it to the settings. All but the first
-    `active` are due only after a day.
+    `interval` (seconds) is the largest between two reads of a chat; None leaves it to the settings.
     """
     loaded = await store.shares.load(str(UUID(int=0)))
     batch: list[Item] = []
-    for number, chat_id in enumerate(chat_ids(count)):
+    for chat_id in chat_ids(count):
         share = Share(
             share_id=chat_id,
             reference="",
@@ -40,7 +37,7 @@ async def preload(
         )
         turn = Turn(share, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
         turn.begin(accept_within=86_400, previous=None)
-        turn.due = loaded.now + (spread * random.random() if active is None or number < active else 86_400)
+        turn.due = loaded.now + (spread * random.random())
         batch.append(store.shares.item(turn, None, NOTHING))
         if len(batch) == _AT_ONCE:
             await store.shares.commit(batch)

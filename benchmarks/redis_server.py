@@ -49,6 +49,10 @@ class RedisServer:
         )
         return Work(info["used_cpu_user"] + info["used_cpu_sys"], commands, info["total_reads_processed"])
 
+    def microseconds(self) -> dict[str, float]:
+        """How long each command has run, those inside scripts on their own, too."""
+        return {name.removeprefix("cmdstat_"): counts["usec"] for name, counts in self._info("commandstats").items()}
+
     def events(self, key: str) -> int:
         """How many entries were ever appended to the stream `key`, trimmed ones included."""
         if not self.client.exists(key):

@@ -5,8 +5,6 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-
 from worker.account import pause_account, resume_account
 from worker.domain.observation import Suspended
 from worker.linq.client import Chat, LinqClient, LinqError
@@ -17,8 +15,6 @@ PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued 
 PAUSED_SECONDS = 60.0  # contract.md 4: one probe a minute
 TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
 LONGEST_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
-
-log = structlog.get_logger("commands")
 
 Answer = TypeVar("Answer")
 
@@ -57,10 +53,10 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
         if error.transient:
             raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, LONGEST_WAIT_SECONDS)) from None
         if probe:
-            await resume_account(services.store.budget)
+            await resume_account(budget)
         raise
     if probe:
-        await resume_account(services.store.budget)
+        await resume_account(budget)
     return answer
 
 

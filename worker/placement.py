@@ -2,7 +2,8 @@
 
 A worker's event loop and its HTTP client's thread pass Python's lock to and fro thousands of times a second, so that
 together they keep one CPU busy, never two. On two CPUs every pass wakes the other one and finds its cache cold: a poll
-cost 95 µs of CPU there and 60 µs on one (benchmarks/README.md). The place is left when others crowd it.
+cost 95 µs of CPU there and 60 µs on one (benchmarks/README.md). A client without a thread neither gains nor loses. The
+place is left when others crowd it.
 """
 
 import asyncio

@@ -128,6 +128,13 @@ async def test_a_poll_log_that_cannot_be_opened_is_named_and_ends_the_start(stag
     assert line["setting"] == f"POLL_LOG {path}"
 
 
+async def test_certificates_that_cannot_be_read_are_named_and_end_the_start(stage: Stage, tmp_path: Path) -> None:
+    worker = stage.workers.launch(SSL_CERT_FILE=str(tmp_path / "none.pem"))
+    assert await worker.status() == 1
+    [line] = worker.lines("cannot_start")
+    assert line["setting"] == "SSL_CERT_FILE"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 async def test_a_full_disk_ends_the_poll_log_and_not_the_polling(stage: Stage) -> None:
     [chat] = stage.people(1)

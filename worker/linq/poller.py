@@ -41,7 +41,7 @@ def make_poller(
     if kind == "socket":
         if not _is_proxied(base_url):
             return SocketPoller(base_url=base_url, api_key=api_key, timeout=timeout)
-        log.warning("poll_client", wanted=kind, taken="pyreqwest", cause="the environment names a proxy")
+        log.warning("poll_client", wanted=kind, taken="pyreqwest", cause="a proxy is set")
     return PyreqwestPoller(base_url=base_url, api_key=api_key, timeout=timeout)
 
 

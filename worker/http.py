@@ -30,6 +30,16 @@ _LONGEST_DETAIL = 500
 _GZIP = b"\x1f\x8b"
 
 
+class CertificatesError(Exception):
+    """No certificates of authorities can be read, without which nothing can be asked over TLS."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no certificates of authorities can be read: let SSL_CERT_FILE name a file in PEM form, or leave it unset "
+            "and install the system's (ca-certificates)"
+        )
+
+
 class Reply(NamedTuple):
     """One answer, or its absence.
 
@@ -179,9 +189,12 @@ def build_client(
 
 @cache
 def certificates() -> ssl.SSLContext:
-    # Loading the certificates takes tens of milliseconds; the many small pools of the httpx poller share
-    # them.
-    return httpx.create_ssl_context()
+    """Whom to believe, by SSL_CERT_FILE and SSL_CERT_DIR. Raises CertificatesError."""
+    # Loading them takes tens of milliseconds; the many small pools of the httpx poller share them.
+    try:
+        return httpx.create_ssl_context()
+    except OSError:
+        raise CertificatesError from None
 
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request, *, timeout: float) -> Reply:

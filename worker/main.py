@@ -5,7 +5,6 @@ import contextlib
 import gc
 import random
 import signal
-import ssl
 import time
 
 import structlog
@@ -22,6 +21,7 @@ from config.settings import Settings
 from worker import metrics, queue
 from worker.chert.client import ChertClient
 from worker.engine import MOST_FETCHERS, Engine, end_tasks
+from worker.http import CertificatesError
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
 from worker.placement import stay_on_one_cpu
@@ -61,13 +61,12 @@ async def _run(settings: Settings) -> int:
                 start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.WORKER)
             services = await _build(settings, redis, stack)
         except OSError as error:
-            if error.filename:
-                named = f"POLL_LOG {settings.poll_log}"
-            elif isinstance(error, FileNotFoundError | ssl.SSLError):
-                named = "SSL_CERT_FILE"
-            else:
-                named = f"METRICS_PORT {settings.metrics_port}"
+            # Of what is built here only these two can fail: METRICS_PORT and POLL_LOG.
+            named = f"POLL_LOG {settings.poll_log}" if error.filename else f"METRICS_PORT {settings.metrics_port}"
             log.error("cannot_start", setting=named, error=error.strerror, remedy="free it or set another")  # noqa: TRY400 (the text says it all)
+            return 1
+        except CertificatesError as error:
+            log.error("cannot_start", setting="SSL_CERT_FILE", error=str(error))  # noqa: TRY400 (the same)
             return 1
         # What is there now stays; polls make and drop so many objects that the usual pace of collection costs 5 %.
         gc.freeze()

@@ -57,9 +57,12 @@ def _tell(error: Exception) -> NoReturn:
     from redis.exceptions import RedisError  # noqa: PLC0415  # after a failure time does not matter
 
     from config.settings import SettingsError  # noqa: PLC0415
+    from worker.http import CertificatesError  # noqa: PLC0415
 
     if isinstance(error, SettingsError):
         raise WrongSettings("\n".join(error.lines)) from error
+    if isinstance(error, CertificatesError):
+        raise WrongSettings(str(error)) from error
     if isinstance(error, RedisError):
         raise click.ClickException(
             f"Redis does not do what was asked ({type(error).__name__}: {error}). Is it running at the address "

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import PyreqwestError, RequestError, RequestTimeoutError
+from pyreqwest.exceptions import BuilderError, PyreqwestError, RequestError, RequestTimeoutError
 from pyreqwest.response import Response
 
-from worker.http import CONNECT_SECONDS, REPLY_LIMIT, USER_AGENT, build_reply
+from worker.http import CONNECT_SECONDS, REPLY_LIMIT, USER_AGENT, CertificatesError, build_reply
 from worker.linq.reply import ACCEPT, Failure, Reply, no_reply
 
 
@@ -14,9 +14,9 @@ class PyreqwestPoller:
     """A `Poller` on Rust's reqwest; at its best under uvloop. One pool for any number of reads at a time."""
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float) -> None:
-        """Raises ValueError where the key cannot stand in a header."""
+        """Raises ValueError where the key cannot stand in a header, CertificatesError."""
         self._prefix = f"{base_url.rstrip('/')}/v3/chats/"
-        self._client = (
+        builder = (
             ClientBuilder()
             .default_headers({"Authorization": f"Bearer {api_key}", "Accept": ACCEPT, "Accept-Encoding": "identity"})
             .user_agent(USER_AGENT)
@@ -28,8 +28,12 @@ class PyreqwestPoller:
             .brotli(False)
             .zstd(False)
             .deflate(False)
-            .build()
         )
+        try:
+            self._client = builder.build()
+        except BuilderError:
+            # Of what a builder is given only the authorities are looked at so late.
+            raise CertificatesError from None
         self._get = self._client.get
 
     async def fetch(self, chat_id: str) -> Reply:

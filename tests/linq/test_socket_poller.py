@@ -90,20 +90,27 @@ async def test_what_nobody_asked_for_is_no_answer_to_the_next_question(rest: byt
     assert server.connections == 2
 
 
+def spoiling(spoil: asyncio.Event, rest: bytes | None) -> Script:
+    """Answer every request; the connections of those before `spoil` then get `rest`, or are closed (None)."""
+
+    async def script(exchange: Exchange) -> None:
+        spared = spoil.is_set()
+        await exchange.send(http_answer(EMPTY))
+        if spared:
+            return
+        await spoil.wait()
+        if rest is None:
+            exchange.writer.close()
+        else:
+            await exchange.send(rest)
+
+    return script
+
+
 @pytest.mark.parametrize("rest", [http_answer(b"for nobody"), b"garbage", b"H", None])
 async def test_a_connection_that_is_spoilt_or_closed_while_idle_is_not_asked_again(rest: bytes | None) -> None:
     idle = asyncio.Event()
-
-    async def script(exchange: Exchange) -> None:
-        await exchange.send(http_answer(EMPTY))
-        if not idle.is_set():
-            await idle.wait()
-            if rest is None:
-                exchange.writer.close()
-            else:
-                await exchange.send(rest)
-
-    async with raw_server(script) as server, polling(server.url) as poller:
+    async with raw_server(spoiling(idle, rest)) as server, polling(server.url) as poller:
         assert await poller.fetch(CHAT) == READ
         idle.set()
         await wait_until(lambda: not poller._idle[0].usable, "the end of the idle connection")
@@ -114,17 +121,7 @@ async def test_a_connection_that_is_spoilt_or_closed_while_idle_is_not_asked_aga
 @pytest.mark.parametrize("rest", [http_answer(b"for nobody"), None])
 async def test_a_connection_that_has_waited_is_looked_at_before_it_is_used(rest: bytes | None) -> None:
     unwatched = asyncio.Event()
-
-    async def script(exchange: Exchange) -> None:
-        await exchange.send(http_answer(EMPTY))
-        await unwatched.wait()
-        if server.connections == 1:
-            if rest is None:
-                exchange.writer.close()
-            else:
-                await exchange.send(rest)
-
-    async with raw_server(script) as server, polling(server.url) as poller:
+    async with raw_server(spoiling(unwatched, rest)) as server, polling(server.url) as poller:
         assert await poller.fetch(CHAT) == READ
         [connection] = poller._idle
         # The loop is not to tell what comes, as where it is busy.

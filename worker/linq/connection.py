@@ -125,12 +125,12 @@ class Connection:
         try:
             # A request is smaller than any send buffer, and this one is empty.
             if self._socket.send(request) != len(request):
-                self.close("broken")
+                self.close()
         except OSError:
-            self.close("broken")
+            self.close()
         return awaited
 
-    def close(self, failure: Failure) -> None:
+    def close(self, failure: Failure = "broken") -> None:
         """Close the connection; a request that waits for its reply gets the failure."""
         if self._open:
             self._open = False
@@ -176,18 +176,18 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.close("broken")
+            self.close()
 
     def _end_of_stream(self) -> None:
         # Without a length, and not in chunks, a body ends with the connection.
         if self._in_body and not self._headers.keys() & {b"content-length", b"transfer-encoding"}:
             self._finish()
-        self.close("broken")
+        self.close()
 
     def _give_up(self) -> None:
         if sum(map(len, self._chunks)) > REPLY_LIMIT:
             self._finish()
-        self.close("broken")
+        self.close()
 
     def _finish(self) -> None:
         status = self._parser.get_status_code()
@@ -207,7 +207,7 @@ class Connection:
     def on_message_begin(self) -> None:
         if self._awaited is None:
             # No request waits: what comes next could not be told from a reply.
-            self.close("broken")
+            self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_body:  # trailers are for nobody here
@@ -226,12 +226,12 @@ class Connection:
             self._in_body = False
             self._headers = {}
             if status < 100:
-                self.close("broken")
+                self.close()
             return
         keeps = self._parser.should_keep_alive()
         self._finish()
         if not keeps:
-            self.close("broken")
+            self.close()
 
 
 def _text(value: bytes | None) -> str | None:

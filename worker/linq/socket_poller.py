@@ -91,7 +91,7 @@ class SocketPoller:
 
     def _drop(self, connection: Connection) -> None:
         self._open.discard(connection)
-        connection.close("broken")
+        connection.close()
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         async with asyncio.timeout(self._connect_timeout):

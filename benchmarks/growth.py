@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.installation import environment, opened_store, running_worker
+from benchmarks.installation import always_due, environment, opened_store, running_worker
 from benchmarks.measure import ROOT
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer, running_redis
@@ -128,8 +128,7 @@ async def _begin(variables: dict[str, str]) -> None:
 
 
 async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
-    # Due again at once by the settings, so that there is always something to claim.
-    variables = environment(redis.url, stub.base_url("fifth"), MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
+    variables = always_due(redis.url, stub.base_url("fifth"))
     async with opened_store(variables) as store:
         empty = redis.memory()
         await preload(store, count)

@@ -11,7 +11,7 @@ from redis._parsers import BaseParser, _AsyncHiredisParser, _AsyncRESP2Parser
 from redis.asyncio import ConnectionPool, Redis
 
 from benchmarks.growth import BATCH, made_position, poll_without_http
-from benchmarks.installation import environment, opened_store
+from benchmarks.installation import always_due, opened_store
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer
 from benchmarks.variants import Cost, Idea
@@ -71,13 +71,8 @@ def redis_ideas(redis: RedisServer) -> list[Idea]:
     ]
 
 
-def _variables(redis: RedisServer) -> dict[str, str]:
-    # Due again at once by the settings, so that there is always something to claim.
-    return environment(redis.url, "http://127.0.0.1:9", MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
-
-
 async def _fill(redis: RedisServer) -> list[Share]:
-    async with opened_store(_variables(redis)) as store:
+    async with opened_store(always_due(redis.url)) as store:
         await preload(store, _CHATS)
         # First polls are not like the others; after these, every share has a pace and a person.
         await poll_without_http(store, 3 * _CHATS)
@@ -86,22 +81,17 @@ async def _fill(redis: RedisServer) -> list[Share]:
 
 async def _spent(redis: RedisServer, work: Awaitable[None], units: int) -> Cost:
     """Await the work; what it cost for each of so many units."""
-    at_redis, here = _redis_cpu(redis), time.process_time()
+    before, here = redis.work(), time.process_time()
     await work
     client = time.process_time() - here
-    return Cost(client / units * 1e6, (_redis_cpu(redis) - at_redis) / units * 1e6)
-
-
-def _redis_cpu(redis: RedisServer) -> float:
-    info: Any = redis.client.info("cpu")
-    return float(info["used_cpu_user"] + info["used_cpu_sys"])
+    return Cost(client / units * 1e6, redis.work().since(before).cpu / units * 1e6)
 
 
 def _keep(redis: RedisServer, names: Sequence[str], work: Work) -> Cost:
     redis.client.delete(*names)
 
     async def measure() -> Cost:
-        async with opened_store(_variables(redis)) as store:
+        async with opened_store(always_due(redis.url)) as store:
             await work(store.redis)  # connection, first writing
 
             async def turns() -> None:
@@ -211,7 +201,7 @@ def _item(number: int, state: object) -> tuple[Any, ...]:
 
 def _ask(redis: RedisServer, lua: str, encode: Callable[[Sequence[bytes]], list[Any]], states: Sequence[bytes]) -> Cost:
     async def measure() -> Cost:
-        async with opened_store(_variables(redis)) as store:
+        async with opened_store(always_due(redis.url)) as store:
             script = store.redis.register_script(lua)
             await script(args=encode(states))
 
@@ -243,7 +233,7 @@ def _parse(redis: RedisServer, parser: type[BaseParser]) -> Cost:
 
 def _commit(redis: RedisServer, size: int) -> Cost:
     async def measure() -> Cost:
-        async with opened_store(_variables(redis)) as store:
+        async with opened_store(always_due(redis.url)) as store:
             # The stream is capped in use; here each measurement begins with an empty one.
             await store.redis.delete(store.keys.events)
             claim = await store.shares.claim(_COMMITTED)

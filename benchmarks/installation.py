@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.measure import ROOT
+from benchmarks.process import free_port
 from config.redis import connect
 from config.settings import Settings, load_settings
 from worker.store.store import Store
@@ -30,6 +30,11 @@ def environment(redis_url: str, base_url: str, **more: str) -> dict[str, str]:
         "LOG_FORMAT": "json",
         **more,
     }
+
+
+def always_due(redis_url: str, base_url: str = "http://127.0.0.1:9") -> dict[str, str]:
+    """The same with each chat due again at once: there is always something to claim. Nobody answers by default."""
+    return environment(redis_url, base_url, MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
@@ -67,9 +72,7 @@ def running_web(variables: dict[str, str], *, log: Path | None = None) -> Iterat
 
     Raises TimeoutError where it does not within 20 s.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with _running("web", {**variables, "PORT": str(port)}, log):
         deadline = time.monotonic() + WEB_START_SECONDS

@@ -15,13 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.growth import BATCH, POLLED, poll_without_http
-from benchmarks.installation import environment, opened_store
+from benchmarks.installation import always_due, opened_store
 from benchmarks.preload import preload
 from benchmarks.redis_server import running_redis
 
 _COUNTS = (1_000, 10_000, 100_000)
 _QUICK_COUNTS = (1_000, 5_000)
-_NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
 def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
@@ -48,9 +47,7 @@ async def _count(count: int) -> float:
         tempfile.TemporaryDirectory(prefix="location-callgrind-") as folder,
         running_redis("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={folder}/counted") as redis,
     ):
-        # Due again at once by the settings, so that there is always something to claim.
-        variables = environment(redis.url, _NOBODY_LISTENS, MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
-        async with opened_store(variables) as store:
+        async with opened_store(always_due(redis.url)) as store:
             await preload(store, count)
             # First polls are not like the others: they begin to share, and make keys.
             await poll_without_http(store, count)

@@ -1,6 +1,7 @@
-"""CPU and memory of processes as the kernel counts them (Linux)."""
+"""What the kernel knows of processes (CPU, memory) and ports; CPU and memory on Linux only."""
 
 import os
+import socket
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -24,6 +25,13 @@ def resident_bytes(pid: int) -> int:
     """Memory of a process that is in RAM now, in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def machine() -> str:

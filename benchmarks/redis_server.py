@@ -1,7 +1,6 @@
 """A Redis of the benchmark's own, without persistence, and what it says about its own work."""
 
 import contextlib
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from benchmarks.process import free_port
 from config.embedded import find_server
 
 
@@ -77,9 +77,7 @@ def running_redis(*under: str) -> Iterator[RedisServer]:
     `under` is a command that runs it, such as a profiler's. Raises EmbeddedRedisError where there is none.
     """
     program = str(find_server())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="location-redis-") as folder:
         command = [*under, program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         process = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL, start_new_session=True)

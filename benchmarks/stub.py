@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from benchmarks.process import cpu_seconds
+from benchmarks.process import cpu_seconds, free_port
 
 MODES = ("every", "fifth", "none")
 
@@ -121,7 +121,7 @@ def running_stub(*, nginx: bool = True, tls: bool = False) -> Iterator[Stub]:
     `tls` needs nginx and the program openssl; raises FileNotFoundError naming the one that is missing.
     """
     program = _nginx_path() if nginx else None
-    port = _free_port()
+    port = free_port()
     if tls and program is None:
         message = "nginx is not installed: only it speaks TLS here"
         raise FileNotFoundError(message)
@@ -129,7 +129,7 @@ def running_stub(*, nginx: bool = True, tls: bool = False) -> Iterator[Stub]:
         secure, secure_url, pem = "", "", b""
         if tls:
             certificate, key = _make_certificate(folder)
-            secure_port = _free_port()
+            secure_port = free_port()
             secure = _SECURE.format(port=secure_port, certificate=certificate, key=key)
             secure_url, pem = f"https://127.0.0.1:{secure_port}", certificate.read_bytes()
         if program is not None:
@@ -202,13 +202,6 @@ def _make_certificate(folder: str) -> tuple[Path, Path]:
     command += ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     return certificate, key
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -8,9 +8,9 @@ from random import Random
 
 from benchmarks.simulated import RETRY_AFTER, Answer, Fleet, Follower, Result, Scenario, follow
 from worker.domain import policy
-from worker.domain.life import Circumstances, Limits, Turn
 from worker.domain.observation import Features, Position, Throttled
 from worker.domain.share import NOTHING, Share, Tally, tally
+from worker.domain.webhooks import Circumstances, Limits, Turn
 
 CONFIRM_AFTER = 30.0  # seconds after which an empty answer is believed
 BEFORE_END = 2.0  # seconds before an announced end at which a share is read once more

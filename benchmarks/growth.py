@@ -19,8 +19,8 @@ from benchmarks.measure import ROOT
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.stub import Stub, running_stub
-from worker.domain.life import Turn
 from worker.domain.observation import Features, Position
+from worker.domain.webhooks import Turn
 from worker.store.store import Store
 
 _COUNTS = (1_000, 100_000, 1_000_000)

@@ -15,10 +15,10 @@ from benchmarks.installation import always_due, opened_store
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer
 from benchmarks.variants import Cost, Idea
-from worker.domain.life import Turn
 from worker.domain.observation import Features
 from worker.domain.policy import Pace
 from worker.domain.share import Person, Share, pack, unpack
+from worker.domain.webhooks import Turn
 
 _TURNS = 40  # batches per measurement
 _CHATS = 4_096

@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from uuid import UUID
 
-from worker.domain.life import Turn
 from worker.domain.share import NOTHING, Share
+from worker.domain.webhooks import Turn
 from worker.store.shares import Item
 from worker.store.store import Store
 

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from benchmarks.process import free_port
-from config.embedded import find_server
+from simulator.embedded_redis import find_server
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,8 @@ def contenders() -> list[Contender]:
             # More than can be polled in the half second after which each is due again.
             chats=2_000 if client == "httpx" else 20_000,
             events_key="location:events",
-            needs=ROOT / "worker/engine.py",
-            remedy="worker/engine.py does not exist",
+            needs=ROOT / "worker/polling/engine.py",
+            remedy="worker/polling/engine.py does not exist",
         )
 
     return [

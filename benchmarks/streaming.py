@@ -17,8 +17,8 @@ from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.speed import OURS, contenders
 from benchmarks.stub import Stub, running_stub
-from worker.client import LocationClient
-from worker.client_events import Event
+from location_client import LocationClient
+from location_client.events import Event
 
 _COUNT = 200_000
 _QUICK_COUNT = 50_000

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from worker.placement import move_to
+from worker.polling.placement import move_to
 
 
 class Cost(NamedTuple):

@@ -1,6 +1,6 @@
 """Requests that wait to be accepted, on a simulated clock: how late a first position is seen, at what cost.
 
-Time 0 is the request. Each is one share, asked, prompted and read as `worker.domain.life` decides; a webhook says that
+Time 0 is the request. Each is one share, asked, prompted and read as `worker.domain` decides; a webhook says that
 sharing began, when it comes.
 """
 
@@ -13,9 +13,9 @@ import msgspec
 from benchmarks.followers import CHAT, EPOCH, HANDLE, nanoseconds
 from benchmarks.simulated import SCENARIOS, quantile
 from worker.domain import policy
-from worker.domain.life import Circumstances, Limits, Turn
 from worker.domain.observation import Features, Sent
 from worker.domain.share import Share
+from worker.domain.webhooks import Circumstances, Limits, Turn
 
 RATE = 20.0  # plenty: what is under test is one request's schedule
 

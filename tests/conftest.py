@@ -13,10 +13,10 @@ import structlog
 from redis.asyncio import Redis
 
 from config import settings as settings_module
-from config.embedded import EmbeddedRedis
 from config.logging import _Handler
 from config.redis import connect
 from config.settings import Settings
+from simulator.embedded_redis import EmbeddedRedis
 from tests.support.keys import leaked_keys
 
 # No deadline: a loaded machine makes no test wrong. `thorough` is for a long look: make test PROFILE=thorough

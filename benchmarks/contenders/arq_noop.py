@@ -9,7 +9,7 @@ from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from worker.queue import MOST_JOBS, POLL_DELAY, QUEUE_READ_LIMIT, RESULT_SECONDS
+from worker.jobs.arq_worker import MOST_JOBS, POLL_DELAY, QUEUE_READ_LIMIT, RESULT_SECONDS
 
 
 async def noop(_context: dict[str, Any], *, chat_id: str) -> dict[str, str]:

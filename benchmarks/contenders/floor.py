@@ -13,7 +13,7 @@ import uvloop
 from pyreqwest.client import ClientBuilder
 
 from worker.linq.socket_poller import SocketPoller
-from worker.placement import stay_on_one_cpu
+from worker.polling.placement import stay_on_one_cpu
 
 # More in flight than a queue has: at 64 a GET costs pyreqwest least.
 IN_FLIGHT = 64

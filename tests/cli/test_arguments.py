@@ -6,7 +6,7 @@ import pytest
 from click.testing import Result
 from redis.asyncio import Redis
 
-from tests.client.samples import CHAT
+from tests.location_client.samples import CHAT
 
 Run = Callable[..., Result]
 

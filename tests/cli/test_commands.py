@@ -15,10 +15,10 @@ import redis as redis_client
 from click.testing import Result
 from jsonschema import Draft202012Validator
 
-from tests.client.samples import CHAT, SHARE
+from tests.location_client.samples import CHAT, SHARE
 from worker.domain.events import EVENT_TYPES
 from worker.domain.share import Person, Share, pack
-from worker.wording import in_words
+from worker.text import in_words
 
 Run = Callable[..., Result]
 SECOND_CHAT = "11111111-2222-3333-4444-555555555555"

@@ -12,10 +12,10 @@ import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
-from tests.client.samples import CHAT
+from location_client import Event
+from tests.location_client.samples import CHAT
 from tests.support.waiting import wait_until
-from worker.client import Event
-from worker.demo_view import Contact, Scene
+from worker.demo.view import Contact, Scene
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import EmbeddedRedis, bundled_server, find_server
+from simulator.embedded_redis import EmbeddedRedis, bundled_server, find_server
 
 StartServer = Callable[..., EmbeddedRedis]
 

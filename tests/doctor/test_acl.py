@@ -17,12 +17,12 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from config.embedded import EmbeddedRedis, bundled_server, find_server
+from location_client import JobFailed, LocationClient
+from simulator.embedded_redis import EmbeddedRedis, bundled_server, find_server
 from simulator.harness import SimulatorServer
 from simulator.movement import Cadence
 from simulator.world import Habits
 from tests.support.waiting import wait_until
-from worker.client import JobFailed, LocationClient
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations.md"

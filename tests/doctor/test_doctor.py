@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
-from config.embedded import EmbeddedRedis
 from config.settings import Settings
+from simulator.embedded_redis import EmbeddedRedis
 from simulator.harness import SimulatorServer
 from tests.support.rawserver import Exchange, raw_server
-from worker import doctor
 from worker.cli import cli
-from worker.doctor import examine
-from worker.findings import Finding
+from worker.doctor import checks
+from worker.doctor.checks import examine
+from worker.doctor.findings import Finding
 from worker.store.store import Store
 
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -89,7 +89,7 @@ async def test_calls_to_linq_take_tokens_of_the_budget(settings: Settings, redis
 async def test_a_budget_that_is_used_up_is_not_waited_for(
     settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "TOKEN_SECONDS", 0.05)
+    monkeypatch.setattr(checks, "TOKEN_SECONDS", 0.05)
     await Store(redis, settings).budget.throttle(60)
     found = by_check(await examine(settings))
     assert found["linq key"].level == found["webhooks"].level == "skipped"
@@ -123,7 +123,7 @@ async def test_a_redis_that_is_away_stops_no_other_check(settings: Settings) -> 
 
 
 async def test_a_redis_that_hangs_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "REDIS_SECONDS", 0.2)
+    monkeypatch.setattr(checks, "REDIS_SECONDS", 0.2)
     with EmbeddedRedis() as server:
         server.pause()
         try:
@@ -155,7 +155,7 @@ async def test_a_user_without_rights_is_told_which(settings: Settings) -> None:
 
 
 async def test_a_linq_that_never_answers_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(checks, "CHECK_SECONDS", 0.3)
 
     async def silent(_: Exchange) -> None:
         await asyncio.sleep(60)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
-from worker import findings
-from worker.findings import Finding
+from worker.doctor import findings
+from worker.doctor.findings import Finding
 from worker.linq.client import PhoneLine, Subscription
 from worker.store.budget import Pause
 from worker.store.shares import Overview

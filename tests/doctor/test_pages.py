@@ -12,7 +12,7 @@ from simulator.harness import SimulatorServer
 from worker import metrics
 from worker.cli import cli
 from worker.domain.events import EVENT_TYPES
-from worker.jobs import JOBS
+from worker.jobs.handlers import JOBS
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

@@ -10,10 +10,10 @@ from config.settings import Settings
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob, run_in
 from worker.chert.client import ChertClient
-from worker.engine import Engine
+from worker.jobs.services import Services
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
-from worker.services import Services
+from worker.polling.engine import Engine
 from worker.store.store import Store
 
 

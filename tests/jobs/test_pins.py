@@ -17,8 +17,8 @@ from tests.support.stage import open_stage
 from tests.support.waiting import wait_until
 from worker import metrics
 from worker.chert.client import ChertClient
-from worker.job_arguments import InvalidJobError
-from worker.services import MissingKeyError, Services
+from worker.jobs.arguments import InvalidJobError
+from worker.jobs.services import MissingKeyError, Services
 
 PHONE = "+12025550147"
 PIN: dict[str, Any] = {"phone": PHONE, "latitude": 51.5033, "longitude": -0.1196}

@@ -7,9 +7,10 @@ import pytest
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
 from tests.support.waiting import wait_until
-from worker import engine, main
-from worker.services import Services
-from worker.watching import watch
+from worker.jobs.services import Services
+from worker.jobs.tracking import watch
+from worker.polling import engine
+from worker.processes import worker as worker_process
 
 ROUND = 0.2  # seconds
 SHORT = 0.05  # seconds
@@ -28,12 +29,12 @@ async def reads_for(simulator: SimulatorServer, seconds: float) -> None:
 async def test_where_much_is_due_one_round_of_polling_follows_the_other(
     services: Services, simulator: SimulatorServer, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "POLL_SECONDS", ROUND)
-    monkeypatch.setattr(main, "TICK_SECONDS", 3600.0)
+    monkeypatch.setattr(worker_process, "POLL_SECONDS", ROUND)
+    monkeypatch.setattr(worker_process, "TICK_SECONDS", 3600.0)
     chat = simulator.add_person(sharing=True)
     await watch(services, job_id=job_id, chat_id=chat, asked=False, min_interval=SHORT, max_interval=SHORT)
     stop = asyncio.Event()
-    polling = asyncio.create_task(main._poll_always(services.need_engine(), stop))
+    polling = asyncio.create_task(worker_process._poll_always(services.need_engine(), stop))
     await reads_for(simulator, 4 * ROUND)
     stop.set()
     await polling

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
 from tests.support.waiting import wait_until
+from worker.jobs.arq_worker import MOST_TRIES
+from worker.jobs.services import Services
 from worker.linq.client import LinqError
-from worker.queue import MOST_TRIES
-from worker.services import Services
 
 CONTACT = "+12025550147"
 LINE = "+14155550100"

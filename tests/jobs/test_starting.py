@@ -11,16 +11,16 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 
 from tests.support.waiting import wait_until
-from worker import queue
-from worker.serialization import write_job
-from worker.services import Services
+from worker.jobs import arq_worker
+from worker.jobs.serialization import write_job
+from worker.jobs.services import Services
 
 LATER = 3_600_000  # milliseconds
 
 
 @pytest.fixture
 async def pool(services: Services) -> AsyncIterator[ArqRedis]:
-    async with queue.open_pool(services.settings) as opened:
+    async with arq_worker.open_pool(services.settings) as opened:
         yield opened
 
 
@@ -42,7 +42,7 @@ async def put(services: Services, pool: ArqRedis, count: int, *, delay: int = 0)
 
 
 def worker_of(services: Services, pool: ArqRedis) -> Worker:
-    return queue.make_worker(services.settings, services, pool)
+    return arq_worker.make_worker(services.settings, services, pool)
 
 
 async def marks(pool: ArqRedis, names: list[bytes]) -> int:
@@ -50,17 +50,17 @@ async def marks(pool: ArqRedis, names: list[bytes]) -> int:
 
 
 async def test_more_jobs_than_slots_are_run_one_batch_after_the_other(services: Services, pool: ArqRedis) -> None:
-    names = await put(services, pool, 3 * queue.MOST_JOBS)
+    names = await put(services, pool, 3 * arq_worker.MOST_JOBS)
     worker = worker_of(services, pool)
     left = names
     while left:
         # As arq's loop does: where no slot gets free in time, the rest is for its next round.
         await worker.start_jobs(left)
         left = [name for name in names if name.decode() not in worker.tasks]
-    await wait_until(lambda: not queue.running(worker), "the end of all jobs")
+    await wait_until(lambda: not arq_worker.running(worker), "the end of all jobs")
     assert await pool.zcard(services.settings.queue_name) == 0
     assert (worker.job_counter, await marks(pool, names)) == (0, 0)
-    assert len(worker.tasks) == 3 * queue.MOST_JOBS
+    assert len(worker.tasks) == 3 * arq_worker.MOST_JOBS
 
 
 async def test_jobs_of_others_of_later_and_of_the_past_are_left_out(services: Services, pool: ArqRedis) -> None:
@@ -71,7 +71,7 @@ async def test_jobs_of_others_of_later_and_of_the_past_are_left_out(services: Se
     worker = worker_of(services, pool)
     await worker.start_jobs([elsewhere, mine, done, later])
     assert list(worker.tasks) == [mine.decode()]
-    await wait_until(lambda: not queue.running(worker), "the end of the job")
+    await wait_until(lambda: not arq_worker.running(worker), "the end of the job")
     assert await marks(pool, [mine, done, later]) == 0
     await pool.delete(b"arq:in-progress:" + elsewhere, b"arq:job:" + elsewhere, b"arq:job:" + done, b"arq:job:" + later)
 
@@ -82,7 +82,7 @@ async def test_two_workers_share_a_queue_and_run_each_job_once(services: Service
     await asyncio.gather(*(worker.start_jobs(names) for worker in workers))
     started = [name for worker in workers for name in worker.tasks]
     assert sorted(started) == sorted(name.decode() for name in names)
-    await wait_until(lambda: not any(map(queue.running, workers)), "the end of all jobs")
+    await wait_until(lambda: not any(map(arq_worker.running, workers)), "the end of all jobs")
 
 
 async def test_a_worker_that_is_told_to_stop_while_it_starts_jobs_leaves_them_to_the_others(
@@ -95,8 +95,8 @@ async def test_a_worker_that_is_told_to_stop_while_it_starts_jobs_leaves_them_to
     await asyncio.sleep(0)
     stopping.allow_pick_jobs = False
     starting.cancel()
-    await asyncio.wait({starting, *queue.running(stopping)})
+    await asyncio.wait({starting, *arq_worker.running(stopping)})
     assert (list(stopping.tasks), await marks(pool, names)) == ([], 0)
     await other.start_jobs(names)
     assert len(other.tasks) == 20
-    await wait_until(lambda: not queue.running(other), "the end of all jobs")
+    await wait_until(lambda: not arq_worker.running(other), "the end of all jobs")

@@ -7,8 +7,8 @@ import pytest
 
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
+from worker.jobs.services import Services
 from worker.linq.client import LinqError
-from worker.services import Services
 
 CONTACT = "+12025550147"
 

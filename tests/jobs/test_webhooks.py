@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from config.embedded import EmbeddedRedis
 from config.settings import Settings
 from simulator.clock import rfc3339
+from simulator.embedded_redis import EmbeddedRedis
 from simulator.harness import SimulatorServer
 from simulator.world import Habits
 from tests.support.oracle import Entry

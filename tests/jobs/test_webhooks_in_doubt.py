@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
-from worker.job_arguments import InvalidJobError
-from worker.jobs import WEBHOOK_TRIES
-from worker.services import Services
+from worker.jobs.arguments import InvalidJobError
+from worker.jobs.handlers import WEBHOOK_TRIES
+from worker.jobs.services import Services
 
 ANNA, EMAIL = "+12025550147", "anna@example.org"
 LINE = "+14155550100"

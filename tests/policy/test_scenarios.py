@@ -1,6 +1,6 @@
 """The worker meets the acceptance bounds of its polling policy, on a simulated clock, by the very code that runs.
 
-Each share is decided on by `worker.domain.life`, as in the worker, from its beginning to its end. How the scenarios are
+Each share is decided on by `worker.domain`, as in the worker, from its beginning to its end. How the scenarios are
 to be read, and where their bounds come from, is told in benchmarks/simulated.py and benchmarks/waiting.py.
 """
 

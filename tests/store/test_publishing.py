@@ -20,7 +20,6 @@ from tests.support.stored import (
     somewhere,
     turn_of,
 )
-from worker.domain.life import Turn
 from worker.domain.observation import (
     Fault,
     Features,
@@ -33,6 +32,7 @@ from worker.domain.observation import (
     Uncertain,
 )
 from worker.domain.share import tally, unpack
+from worker.domain.webhooks import Turn
 from worker.store.shares import Item
 from worker.store.store import Store
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from config.embedded import EmbeddedRedis, bundled_server
 from config.redis import connect
 from config.settings import Settings
+from simulator.embedded_redis import EmbeddedRedis, bundled_server
 from tests.support.keys import leaked_keys
 from tests.support.stored import (
     begin,

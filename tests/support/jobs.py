@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol
 import arq
 from redis.asyncio import Redis
 
-from worker.jobs import JOBS
-from worker.services import Services
+from worker.jobs.handlers import JOBS
+from worker.jobs.services import Services
 
 MOST_RUNS = 50
 

@@ -11,12 +11,12 @@ from redis.asyncio import Redis
 
 from config.redis import connect
 from config.settings import Settings
+from location_client import Job, LocationClient, QueuedJob
 from simulator.harness import SimulatorServer
 from tests.support import oracle
 from tests.support.oracle import Disturbance, Entry, Share
 from tests.support.process import WorkerProcess, Workers, leaks, private_texts
 from tests.support.waiting import wait_until
-from worker.client import Job, LocationClient, QueuedJob
 
 RECORDING = "georust-garmin-long"
 OFTEN = {"min_interval": 0.3, "max_interval": 0.6}  # seconds between two reads, also while a request waits

@@ -7,9 +7,9 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from worker.domain.life import Turn
 from worker.domain.observation import Features, Position
 from worker.domain.share import Share
+from worker.domain.webhooks import Turn
 from worker.store.shares import Claim, Claimed
 from worker.store.store import Store
 

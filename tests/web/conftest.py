@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import EmbeddedRedis
+from simulator.embedded_redis import EmbeddedRedis
 from tests.support.web import WebProcess, WebProcesses
 
 

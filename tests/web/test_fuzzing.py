@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from tests.support.web import CONTACT, LINE, SECRET, STARTED, STOPPED, WebProcess, connected, event, signed
+from worker.processes.web import make_app
 from worker.store.store import Store
-from worker.web import make_app
 
 STATUSES = {204, 400, 401, 413, 503}
 # One application and Redis serve all examples: nothing that one leaves behind is of use to another.

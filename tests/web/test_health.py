@@ -5,11 +5,11 @@ import math
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from config.embedded import EmbeddedRedis
 from config.settings import Settings
+from simulator.embedded_redis import EmbeddedRedis
 from tests.support.web import OTHER_SECRET, WebProcess, WebProcesses, event, signed
-from worker.domain.life import Turn
 from worker.domain.share import Share
+from worker.domain.webhooks import Turn
 from worker.store.store import Store
 
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"

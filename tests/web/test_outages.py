@@ -7,9 +7,9 @@ import time
 import pytest
 from redis.asyncio import Redis
 
-from config.embedded import EmbeddedRedis
 from config.redis import connect
 from config.settings import Settings
+from simulator.embedded_redis import EmbeddedRedis
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess, WebProcesses, connected, event, signed
 

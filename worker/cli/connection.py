@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from worker.client import LocationClient
+    from location_client import LocationClient
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ def with_client(work: "Callable[[LocationClient], Awaitable[T]]", settings: "Set
     # Both take a while to import.
     from config.redis import connect  # noqa: PLC0415
     from config.settings import load_settings  # noqa: PLC0415
-    from worker.client import LocationClient  # noqa: PLC0415
+    from location_client import LocationClient  # noqa: PLC0415
 
     known = settings or load_settings("client")
 

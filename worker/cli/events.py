@@ -10,10 +10,10 @@ import click
 from worker.cli.arguments import EVENT_TYPE, STARTING_POINT
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, print_json, print_table
-from worker.wording import describe_event
+from worker.text import describe_event
 
 if TYPE_CHECKING:
-    from worker.client import Event, LocationClient
+    from location_client import Event, LocationClient
 
 _COLOURS = {
     "location.updated": "green",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.output import as_json, print_json, print_table
-from worker.wording import clean
+from worker.text import clean
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -155,7 +155,7 @@ def doctor(*, as_json: bool) -> int:
 
     Settings, Redis, keys, clocks, webhooks, queue.
     """
-    from worker.doctor import diagnose  # noqa: PLC0415  # see worker.cli
+    from worker.doctor.checks import diagnose  # noqa: PLC0415  # see worker.cli
 
     findings = diagnose()
     if as_json:

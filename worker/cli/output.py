@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from worker.wording import clean
+from worker.text import clean
 
 # A bar is worth its flicker only where the work lasts.
 _LONG = 2000

@@ -18,7 +18,7 @@ from worker.cli.connection import with_client
 from worker.cli.queueing import queue_and_report, waiting
 
 if TYPE_CHECKING:
-    from worker.client import LocationClient
+    from location_client import LocationClient
 
 
 @click.command()

@@ -17,7 +17,7 @@ def demo(*, seconds: float | None, people: int) -> int:
 
     People with recorded journeys are asked, accept and move; a real worker follows them.
     """
-    from worker.demo import run_demo  # noqa: PLC0415  # see worker.cli
+    from worker.demo.demo import run_demo  # noqa: PLC0415  # see worker.cli
 
     return run_demo(seconds, people)
 
@@ -39,7 +39,7 @@ def worker() -> int:
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
 
     settings = load_settings("worker")
-    from worker.main import run_worker  # noqa: PLC0415
+    from worker.processes.worker import run_worker  # noqa: PLC0415
 
     return run_worker(settings)
 
@@ -51,6 +51,6 @@ def web() -> int:
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
 
     settings = load_settings("web")
-    from worker.web import run_web  # noqa: PLC0415
+    from worker.processes.web import run_web  # noqa: PLC0415
 
     return run_web(settings)

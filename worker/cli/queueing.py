@@ -12,7 +12,7 @@ from worker.cli.output import as_json, note, print_json, print_table, progress
 from worker.cli.targets import Target, read_targets
 
 if TYPE_CHECKING:
-    from worker.client import Job, LocationClient, QueuedJob
+    from location_client import Job, LocationClient, QueuedJob
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -182,7 +182,7 @@ def queue_and_report(
     function: str, arguments: Sequence[Mapping[str, Any]], wait: bool, timeout: float, *, as_json: bool
 ) -> int:
     """Queue one job for each set of arguments, tell about them, and give the exit status."""
-    from worker.client import Job  # noqa: PLC0415  # brings redis-py, which wrong usage does not need
+    from location_client import Job  # noqa: PLC0415  # brings redis-py, which wrong usage does not need
 
     jobs: list[Job[dict[str, Any]]] = [Job(function, one, str(uuid.uuid4())) for one in arguments]
 

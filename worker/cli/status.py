@@ -7,10 +7,10 @@ import click
 from worker.cli.arguments import CHAT_ID
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, print_json, print_table, progress
-from worker.wording import clean, describe_share, in_words
+from worker.text import clean, describe_share, in_words
 
 if TYPE_CHECKING:
-    from worker.client import LocationClient
+    from location_client import LocationClient
     from worker.domain.share import Share
     from worker.store.shares import Overview
     from worker.store.store import Store

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker.domain import events, policy
-from worker.domain.news import NANO, checksum
+from worker.domain.freshness import NANO, checksum
 from worker.domain.observation import Position
 from worker.domain.share import Person, Share
 from worker.domain.timestamp import format_milliseconds, format_time

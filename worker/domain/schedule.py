@@ -2,7 +2,7 @@
 
 from worker.domain import policy
 from worker.domain.decision import Decision
-from worker.domain.news import NANO
+from worker.domain.freshness import NANO
 from worker.domain.share import Prompt
 
 EXPIRY_GRACE_SECONDS = 60.0  # contract 4: after `ends_at`, a newer position may come this long

@@ -16,8 +16,8 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.domain.position import read_features
 from worker.http import ErrorEnvelope, error_detail, parse_error
+from worker.linq.positions import read_features
 from worker.linq.reply import Reply
 
 # Statuses that are transient whatever the code: request time-out and too early. 5xx is a range of its own.

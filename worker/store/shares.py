@@ -12,10 +12,10 @@ import msgspec
 from redis.asyncio import Redis
 
 from worker.domain.handle import handle_digest
-from worker.domain.life import Circumstances, Limits, Turn
 from worker.domain.policy import MOST_ANNOUNCED, Fleet, recovered_rate
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
-from worker.store.gathered import Gathered
+from worker.domain.webhooks import Circumstances, Limits, Turn
+from worker.store.batcher import Gathered
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 

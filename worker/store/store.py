@@ -3,16 +3,16 @@
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from worker.domain.life import Limits
+from worker.domain.webhooks import Limits
 from worker.store.budget import Budget
-from worker.store.census import Census
 from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
 from worker.store.erasure import Erasure
-from worker.store.inbox import Inbox
 from worker.store.keys import Keys
 from worker.store.pins import Pins
+from worker.store.reconciliation import Census
 from worker.store.shares import Shares
+from worker.store.webhook_inbox import Inbox
 
 
 class Store:

@@ -1,4 +1,4 @@
--- Which chats a census (worker/store/census.py) has counted: sets of 52 bits of each chat's digest, small enough that Redis
+-- Which chats a census (worker/store/reconciliation.py) has counted: sets of 52 bits of each chat's digest, small enough that Redis
 -- keeps them as plain integers. Put in front of the scripts that count. `census` is its key with the time it began.
 local CENSUS_KEPT = 7200 -- seconds; a census that takes longer is given up
 

@@ -1,0 +1,333 @@
+"""LocationClient: how other Python services queue jobs, read the events and look up the latest positions.
+
+    async with LocationClient("redis://localhost:6379/0") as client:
+        job = await client.request_location(chat_id="3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13", reference="7")
+        print(await job.result(timeout=60))
+        async for event in client.group_events("billing", "billing-1"):
+            ...
+            await event.acknowledge()
+
+It needs Redis and nothing else of this project: what it writes and reads is contract.md sections 4 and 6.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+import msgspec
+from redis.asyncio import Redis
+
+from location_client import events as client_events
+from location_client.events import Event, Feature, Group
+from location_client.jobs import (
+    FIRST_PAUSE_SECONDS,
+    JOB_KEY,
+    LIFE_MILLISECONDS,
+    RESULT_KEY,
+    Chat,
+    ForgetResult,
+    Job,
+    JobExists,
+    JobFailed,
+    Pace,
+    Pin,
+    PinResult,
+    Request,
+    RequestResult,
+    StopResult,
+    TrackResult,
+    UntrackResult,
+    decode_result,
+)
+
+ResultT = TypeVar("ResultT")
+
+# Jobs in one MULTI/EXEC: enough to make the round trip cheap, few enough to hold Redis for a few milliseconds
+# only.
+_BATCH = 500
+
+# How long neither job nor result may be seen before the job counts as lost: a worker writes the one as it
+# deletes the other, so this is generous.
+_LOST_AFTER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob(Generic[ResultT]):
+    """A job that stands in the queue."""
+
+    id: str
+    client: "LocationClient"
+
+    async def result(self, *, timeout: float | None = 60.0) -> ResultT:
+        """Wait for the job's answer, at most `timeout` seconds (None: for ever).
+
+        Raises JobFailed where the job failed or is lost, TimeoutError where there is no answer in time.
+        """
+        async for _, outcome in self.client.results([self], timeout=timeout):
+            if isinstance(outcome, JobFailed):
+                raise outcome
+            return outcome
+        raise TimeoutError(f"job {self.id} has no result after {timeout:g} s: does a worker serve this queue?")
+
+
+class LocationClient:
+    """Queue jobs, read events. One client serves a whole program; its methods may run at the same time."""
+
+    def __init__(
+        self, redis_or_url: Redis | str, *, key_prefix: str = "location", queue_name: str | None = None
+    ) -> None:
+        """`redis_or_url`: a URL as redis-py takes it, or a Redis of your own (Sentinel), which stays open.
+
+        `key_prefix` and `queue_name`: KEY_PREFIX and QUEUE_NAME of the workers.
+        """
+        self._owns_redis = isinstance(redis_or_url, str)
+        self.redis = _connect(redis_or_url) if isinstance(redis_or_url, str) else redis_or_url
+        self.key_prefix = key_prefix
+        self.queue_name = queue_name or f"{key_prefix}:jobs"
+        self._stream = f"{key_prefix}:events"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the Redis was given."""
+        if self._owns_redis:
+            await self.redis.aclose()
+
+    # Jobs
+
+    async def request_location(
+        self, *, job_id: str | None = None, **arguments: Unpack[Request]
+    ) -> QueuedJob[RequestResult]:
+        """Ask the contact of a 1:1 chat to share, and follow the share."""
+        return await self.queue(Job.request_location(job_id=job_id, **arguments))
+
+    async def track_location(self, *, job_id: str | None = None, **arguments: Unpack[Chat]) -> QueuedJob[TrackResult]:
+        """Follow a chat without a prompt: a group, or a contact who shares already."""
+        return await self.queue(Job.track_location(job_id=job_id, **arguments))
+
+    async def untrack_location(self, chat_id: str, *, job_id: str | None = None) -> QueuedJob[UntrackResult]:
+        """Stop following a chat; nothing changes for the contact."""
+        return await self.queue(Job.untrack_location(chat_id, job_id=job_id))
+
+    async def stop_sharing(self, chat_id: str, handle: str, *, job_id: str | None = None) -> QueuedJob[StopResult]:
+        """Ask Linq to end the contact's share."""
+        return await self.queue(Job.stop_sharing(chat_id, handle, job_id=job_id))
+
+    async def send_pin(self, *, job_id: str | None = None, **arguments: Unpack[Pin]) -> QueuedJob[PinResult]:
+        """Send a one-time pin through Chert."""
+        return await self.queue(Job.send_pin(job_id=job_id, **arguments))
+
+    async def forget_handle(self, handle: str, *, job_id: str | None = None) -> QueuedJob[ForgetResult]:
+        """Erase what is kept about a handle."""
+        return await self.queue(Job.forget_handle(handle, job_id=job_id))
+
+    async def queue(self, job: Job[ResultT]) -> QueuedJob[ResultT]:
+        """Queue one job. Raises JobExists where its id is in use, redis.RedisError where it was not
+        written.
+        """
+        (queued,) = await self.queue_many([job])
+        return queued
+
+    async def queue_many(
+        self, jobs: Iterable[Job[ResultT]], *, progress: Callable[[int], object] | None = None
+    ) -> list[QueuedJob[ResultT]]:
+        """Queue any number of jobs, a few hundred at a time; `progress` is told how many more are written.
+
+        Raises JobExists where ids are in use (the other jobs of that few hundred are queued),
+        redis.RedisError where Redis is away: writing the same jobs again is safe as long as none of them has
+        run.
+        """
+        queued: list[QueuedJob[ResultT]] = []
+        for batch in _batches(jobs, _BATCH):
+            await self._write(batch)
+            queued += [QueuedJob(job.id, self) for job in batch]
+            if progress is not None:
+                progress(len(batch))
+        return queued
+
+    async def _write(self, jobs: Sequence[Job[Any]]) -> None:
+        # A worker compares run-at with its own clock. Redis' clock stands between those of all machines, so
+        # that a client whose clock is fast does not delay its jobs.
+        looking = self.redis.pipeline(transaction=False)
+        looking.execute_command("TIME")
+        for job in jobs:
+            looking.execute_command("EXISTS", RESULT_KEY + job.id)
+        (seconds, microseconds), *finished = await looking.execute()
+        now = int(seconds) * 1000 + int(microseconds) // 1000
+        writing = self.redis.pipeline(transaction=True)
+        written = []
+        for job, is_finished in zip(jobs, finished, strict=True):
+            if not is_finished:
+                written.append(job)
+                # NX: a job of the same id is left alone, and so is its place in the queue.
+                body = job.encode(now)
+                writing.execute_command("SET", JOB_KEY + job.id, body, "PX", LIFE_MILLISECONDS, "NX")
+                writing.execute_command("ZADD", self.queue_name, "NX", now, job.id)
+        answers = await writing.execute() if written else []
+        refused = [job.id for job, is_finished in zip(jobs, finished, strict=True) if is_finished]
+        refused += [job.id for job, is_set in zip(written, answers[::2], strict=True) if not is_set]
+        if refused:
+            raise JobExists(f"job id in use: {', '.join(refused)}; an id is free again one hour after its job has run")
+
+    async def results(
+        self, jobs: Iterable[QueuedJob[ResultT]], *, timeout: float | None = 60.0
+    ) -> AsyncIterator[tuple[QueuedJob[ResultT], ResultT | JobFailed]]:
+        """Yield the answers of many jobs as they come; ends when all are there or `timeout` seconds have
+        passed.
+        """
+        waiting = {job.id: job for job in jobs}
+        missing_since: dict[str, float] = {}
+        pace = Pace.until(timeout)
+        while waiting:
+            client_events.stop_if_cancelled()
+            found = False
+            for batch in _batches(list(waiting.values()), _BATCH):
+                for job, outcome in await self._look(batch, missing_since):
+                    found = True
+                    del waiting[job.id]
+                    yield job, outcome
+            if waiting:
+                if pace.over:
+                    return
+                if found:
+                    pace.pause = FIRST_PAUSE_SECONDS
+                await asyncio.sleep(pace.next_pause())
+
+    async def _look(
+        self, jobs: Sequence[QueuedJob[ResultT]], missing_since: dict[str, float]
+    ) -> list[tuple[QueuedJob[ResultT], ResultT | JobFailed]]:
+        # Both keys of a job in one MGET: what is neither waiting nor answered has been lost.
+        keys = [kind + job.id for job in jobs for kind in (RESULT_KEY, JOB_KEY)]
+        try:
+            values = await client_events.command(self.redis, "MGET", *keys)
+        except client_events.UNREACHABLE:
+            return []  # looked at again, until the time is up
+        now = asyncio.get_running_loop().time()
+        found: list[tuple[QueuedJob[ResultT], ResultT | JobFailed]] = []
+        for job, result, body in zip(jobs, values[::2], values[1::2], strict=True):
+            if result is not None:
+                try:
+                    found.append((job, decode_result(result)))
+                except JobFailed as failure:
+                    found.append((job, failure))
+            elif body is not None:
+                missing_since.pop(job.id, None)
+            elif now - missing_since.setdefault(job.id, now) >= _LOST_AFTER_SECONDS:
+                found.append((job, JobFailed("JobNotFound", _NOT_FOUND)))
+        return found
+
+    # Events
+
+    def events(
+        self,
+        after: str = "$",
+        *,
+        types: Collection[str] | None = None,
+        block: float | None = None,
+        count: int = 1000,
+    ) -> AsyncIterator[Event]:
+        """Yield events in order, without a group: every reader sees all of them.
+
+        `after`: `$` begins with what is published from the first step of the iteration on, `0` with the
+        oldest event kept, a stream id behind that entry. `types`: only these. `block`: seconds to wait for
+        the next event before the iteration ends, None for ever. A Redis that goes away is waited for; nothing
+        is left out or repeated.
+        """
+        return client_events.read_events(self.redis, self._stream, after, types=types, block=block, count=count)
+
+    def group_events(
+        self,
+        group: str,
+        consumer: str,
+        *,
+        start: str = "$",
+        claim_idle: float | None = 60.0,
+        types: Collection[str] | None = None,
+        block: float | None = None,
+        count: int = 500,
+    ) -> AsyncIterator[Event]:
+        """Yield events as one consumer of a group: each event goes to one consumer, until somebody
+        acknowledges it.
+
+        First come the events that this consumer had not acknowledged when it last ran. What nobody has
+        acknowledged for `claim_idle` seconds is handed out again, so it has to be longer than `count` events
+        take; None never. `start`: where a new group begins, `$` or `0`; one whose stream was deleted begins
+        again at `0`. Events of other `types` are acknowledged unseen. `block` as in events().
+        """
+        return client_events.read_group_events(
+            Group(self.redis, self._stream, group, consumer, start),
+            claim_idle=claim_idle,
+            types=types,
+            block=block,
+            count=count,
+            longest=client_events.longest_block(self.redis),
+        )
+
+    async def acknowledge(self, events: Iterable[Event]) -> None:
+        """Mark events of group_events() as done; waits for a Redis that is away."""
+        await client_events.acknowledge(events)
+
+    async def last_event_id(self) -> str:
+        """The stream id of the newest event, for events(after=…): `0-0` where there is none."""
+        return await client_events.last_stream_id(self.redis, self._stream)
+
+    # Latest view
+
+    async def latest(self, chat_id: str) -> dict[str, Feature]:
+        """The last position of each handle that shares in this chat now."""
+        fields: dict[bytes, bytes] = await client_events.command(
+            self.redis, "HGETALL", f"{self.key_prefix}:latest:{chat_id.lower()}"
+        )
+        return {handle.decode(): msgspec.json.decode(value) for handle, value in fields.items()}
+
+    async def nearby(self, longitude: float, latitude: float, radius: float) -> list[tuple[str, float]]:
+        """Who shares a position within `radius` metres: handles with their distance in metres, nearest first.
+
+        Raises ValueError for a point that is not on the map (Redis: latitudes up to 85.05112878°).
+        """
+        if not (abs(longitude) <= 180 and abs(latitude) <= 85.05112878):
+            raise ValueError(
+                "not a point of the geo set: expected -180 to 180 degrees of longitude and -85.05112878 to "
+                "85.05112878 of latitude, longitude first"
+            )
+        if not (math.isfinite(radius) and radius >= 0):
+            raise ValueError(f"radius {radius}: expected metres, 0 or more")
+        area = ("FROMLONLAT", longitude, latitude, "BYRADIUS", radius, "m", "ASC", "WITHDIST")
+        found = await client_events.command(self.redis, "GEOSEARCH", f"{self.key_prefix}:geo", *area)
+        return [(handle.decode(), float(metres)) for handle, metres in found]
+
+
+def _connect(url: str) -> Redis:
+    options: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 30}
+    if url.startswith("unix:"):
+        del options["socket_connect_timeout"]
+    else:
+        options["socket_keepalive"] = True
+    redis: Redis = Redis.from_url(url, **options)
+    return redis
+
+
+_NOT_FOUND = (
+    "neither the job nor its result is in Redis: it ran more than an hour ago, waited for a day without a "
+    "worker, or Redis lost it"
+)
+
+
+def _batches(items: Iterable[ResultT], size: int) -> Iterable[list[ResultT]]:
+    batch: list[ResultT] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,145 @@
+"""SIGTERM and SIGINT: what runs is finished or given back, and the exit status is 0."""
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from simulator.answers import Answer
+from simulator.embedded_redis import EmbeddedRedis
+from tests.support.stage import Stage
+from tests.support.waiting import wait_until
+
+LEASE = 60.0  # seconds: who waits for it would miss every deadline here
+GRACE = 2.0
+SLACK = 10.0  # a loaded machine ends no process at once; far below the lease and any time-out that would hold it up
+
+
+async def hanging(stage: Stage, endpoint: str, chat_id: str) -> Answer:
+    """Wait for a request that gets no reply."""
+
+    def found() -> list[Answer]:
+        return [answer for answer in stage.requests(endpoint, chat_id) if answer.outcome == "hung"]
+
+    return (await wait_until(found, f"a {endpoint} under way", deadline=20))[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_worker_ends_with_status_0(stage: Stage, number: signal.Signals) -> None:
+    worker = await stage.workers.start()
+    assert await worker.stop(number) == 0
+    assert worker.lines("worker_stopped")
+
+
+async def test_a_read_under_way_is_given_back_when_the_grace_is_over(stage: Stage) -> None:
+    [chat] = stage.people(1)
+    leaving = await stage.workers.start(LEASE_SECONDS=str(LEASE), SHUTDOWN_GRACE_SECONDS=str(GRACE))
+    await stage.request(chat)
+    await stage.published(chat, "location.updated")
+    stage.simulator.fault("hang", endpoint="read", chat_id=chat)
+    read = await hanging(stage, "read", chat)
+    staying = await stage.workers.start(LEASE_SECONDS=str(LEASE))
+    began = time.time()
+    assert await leaving.stop() == 0
+    stage.disturbed(began)
+    assert time.time() - began < GRACE + SLACK
+    await stage.more_positions([chat], more=2, deadline=20)
+    following = stage.requests("read", chat)[-1].received_at
+    assert following - read.received_at < LEASE
+    assert staying.runs
+    await stage.finish()
+
+
+async def test_a_prompt_under_way_is_settled_by_another_worker_at_once(stage: Stage) -> None:
+    [chat] = stage.people(1)
+    leaving = await stage.workers.start(LEASE_SECONDS=str(LEASE), SHUTDOWN_GRACE_SECONDS=str(GRACE))
+    stage.simulator.fault("hang", endpoint="request", chat_id=chat, after_work=True)
+    [job] = await stage.request_all([chat])
+    await hanging(stage, "request", chat)
+    await stage.workers.start(LEASE_SECONDS=str(LEASE))
+    began = time.time()
+    assert await leaving.stop() == 0
+    stage.disturbed(began)
+    # Neither the lease nor the job's own time has to run out: both went back.
+    await stage.published(chat, "location.updated", deadline=20)
+    assert (await job.result(timeout=20))["status"] == "requested"
+    assert stage.simulator.prompts(chat) == 1
+    await stage.finish()
+
+
+async def test_what_can_be_finished_within_the_grace_is_committed(stage: Stage) -> None:
+    """Slow replies are waited for: nobody has to read them again."""
+    chats = stage.people(5)
+    leaving = await stage.workers.start(LEASE_SECONDS=str(LEASE))
+    async for _, result in stage.client.results(await stage.request_all(chats)):
+        assert isinstance(result, dict)
+    await stage.more_positions(chats)
+    stage.simulator.fault("slow", endpoint="read", replies=None, delay=1.0)
+    answered = len(stage.requests("read"))
+    await wait_until(lambda: len(stage.requests("read")) > answered, "a slow reply", deadline=20)
+    assert await leaving.stop() == 0
+    # No disturbance: every reply that was answered has to be on the stream.
+    await stage.finish()
+
+
+async def test_a_redis_that_hangs_does_not_keep_a_worker_from_stopping(
+    own_stage: Stage, own_redis: EmbeddedRedis
+) -> None:
+    [chat] = own_stage.people(1)
+    worker = await own_stage.workers.start(SHUTDOWN_GRACE_SECONDS=str(GRACE))
+    await own_stage.request(chat)
+    await own_stage.published(chat, "location.updated")
+    own_redis.pause()
+    began = time.monotonic()
+    status = await worker.stop()
+    took = time.monotonic() - began
+    own_redis.resume()
+    assert status == 0
+    assert took < GRACE + SLACK
+
+
+async def test_a_worker_that_still_waits_for_redis_stops_at_once(own_stage: Stage, own_redis: EmbeddedRedis) -> None:
+    own_redis.halt()
+    worker = own_stage.workers.launch()
+    await worker.logged("redis_away")
+    assert await worker.stop() == 0
+    own_redis.restart()
+
+
+async def test_a_metrics_port_that_is_taken_is_named_and_ends_the_start(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        worker = stage.workers.launch(METRICS_PORT=str(port))
+        assert await worker.status() == 1
+    [line] = worker.lines("cannot_start")
+    assert line["setting"] == f"METRICS_PORT {port}"
+    assert "Traceback" not in worker.log()
+
+
+async def test_a_poll_log_that_cannot_be_opened_is_named_and_ends_the_start(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        worker = stage.workers.launch(POLL_LOG=str(path))
+        assert await worker.status() == 1
+    [line] = worker.lines("cannot_start")
+    assert line["setting"] == f"POLL_LOG {path}"
+
+
+async def test_certificates_that_cannot_be_read_are_named_and_end_the_start(stage: Stage, tmp_path: Path) -> None:
+    worker = stage.workers.launch(SSL_CERT_FILE=str(tmp_path / "none.pem"))
+    assert await worker.status() == 1
+    [line] = worker.lines("cannot_start")
+    assert line["setting"] == "SSL_CERT_FILE"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+async def test_a_full_disk_ends_the_poll_log_and_not_the_polling(stage: Stage) -> None:
+    [chat] = stage.people(1)
+    worker = await stage.workers.start(POLL_LOG="/dev/full")
+    await stage.request(chat)
+    await stage.published(chat, "location.updated", times=3)
+    assert len(worker.lines("poll_log_ends")) == 1
+    await stage.finish()

@@ -1,0 +1,569 @@
+"""Whatever happens to a share, in whatever order: the contract's guarantees (section 4), kept by a model of their own.
+
+The model never looks at a share's fields. It sees what went in and what was published, and knows the contract.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite
+from typing import Any
+
+import jsonschema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.tracking import ALONE, ANNA, BEGINNING, BERT, CHAT, NANO, Watch, ns
+from worker.domain.events import EVENT_TYPES, Event, schema
+from worker.domain.observation import (
+    AlreadySharing,
+    Fault,
+    Features,
+    Later,
+    Position,
+    PromptOutcome,
+    ReadObservation,
+    Refused,
+    Rejected,
+    Sent,
+    Suspended,
+    Throttled,
+    Uncertain,
+)
+from worker.domain.share import NOTHING, pack, tally, unpack
+from worker.domain.webhooks import Circumstances, Limits, Turn
+
+HANDLES = (ANNA, BERT, "+442079460000")
+VALIDATORS = {
+    name: jsonschema.Draft202012Validator(schema(name), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
+    for name in EVENT_TYPES
+}
+LONGEST_SECONDS = 86_400.0  # a Retry-After is obeyed up to here
+LAST_READ_GRACE = 300.0
+PLACES = ((13.4, 52.5), (13.401, 52.5), (0.0, 0.0), (-180.0, -90.0), (179.99, 89.9))
+
+offsets = st.one_of(
+    st.sampled_from([-7200.0, -600.0, -60.0, -1.0, 0.0]),
+    st.floats(-2000, 600).map(lambda seconds: round(seconds, 1)),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A feature as a step plans it: `age` seconds before the read, or at a fixed moment, or without a time."""
+
+    handle: str
+    age: float | None
+    fixed: float | None
+    place: tuple[float, float]
+    address: str | None
+
+    def at(self, now: float) -> Position:
+        moment = self.fixed if self.fixed is not None else None if self.age is None else now - self.age
+        return Position(
+            self.handle, *self.place, None, self.address, None, None if moment is None else ns(max(-1000.0, moment))
+        )
+
+
+seen = st.builds(
+    Seen,
+    st.sampled_from(HANDLES),
+    st.one_of(st.none(), st.floats(-500, 3000)),
+    st.one_of(st.none(), st.sampled_from([0.0, 50.0, 51.0, 4000.0])),
+    st.sampled_from(PLACES),
+    st.sampled_from([None, "Riverside Building"]),
+)
+features = st.tuples(st.lists(seen, max_size=4), st.sampled_from([0, 0, 0, 0, 1]))
+empty: st.SearchStrategy[tuple[list[Seen], int]] = st.just(([], 0))
+faults = st.sampled_from(
+    [
+        Fault("server_error", ""),
+        Fault("timeout", ""),
+        Fault("malformed", ""),
+        Throttled(None),
+        Throttled(0.0),
+        Throttled(1e9),
+        Suspended(401, 2004),
+        Suspended(403, 2011),
+    ]
+)
+refusals = st.sampled_from(
+    [Refused("chat_not_found", 404, 2001), Refused("chat_unavailable", 409, 2013), Refused("forbidden", 403, 2005)]
+)
+answers = st.one_of(features, features, empty, empty, faults, refusals)
+outcomes: st.SearchStrategy[PromptOutcome | None] = st.sampled_from(
+    [
+        None,  # the worker was killed, or its answer comes late
+        None,
+        Sent(),
+        AlreadySharing(),
+        Later("throttled", None),
+        Later("throttled", 1e9),
+        Later("chat_being_created", 2.0),
+        Uncertain(possibly_sent=True, detail=""),
+        Uncertain(possibly_sent=True, detail=""),
+        Uncertain(possibly_sent=False, detail=""),
+        Rejected("blocked", 403, 2026, "no"),
+        Suspended(401, 2004),
+    ]
+)
+maybe = st.one_of(st.none(), offsets)
+steps = st.one_of(
+    st.tuples(st.just("serve"), answers, outcomes),
+    st.tuples(st.just("serve"), answers, outcomes),
+    st.tuples(st.just("serve"), answers, outcomes),
+    st.tuples(st.just("early"), answers, outcomes),
+    st.tuples(st.just("lost"), answers),
+    st.tuples(st.just("wait"), st.one_of(st.floats(0, 40), st.floats(0, 4000), st.floats(0, 200_000))),
+    st.tuples(st.just("settle"), outcomes),
+    st.tuples(
+        st.just("started"), st.sampled_from(HANDLES), maybe, st.one_of(st.none(), st.floats(-200, 4000)), offsets
+    ),
+    st.tuples(st.just("stopped"), st.sampled_from(HANDLES), maybe, maybe, offsets),
+    st.tuples(st.just("forget"), st.sampled_from(HANDLES)),
+)
+bounds = st.sampled_from([(None, None), (None, None), (40.0, None), (None, 60.0), (30.0, 90.0), (1.0, 4.0)])
+limits = st.sampled_from(
+    [
+        Limits(),
+        Limits(),
+        Limits(cooldown=0.0),
+        Limits(min_poll=1.0, max_poll=10.0, stale_after=20.0),
+        Limits(stale_after=0.0),
+    ]
+)
+
+
+@dataclass
+class Model:
+    """What the contract allows, given what went in."""
+
+    watch: Watch
+    told: int = 0
+    over: bool = False
+    sharing: set[str] = field(default_factory=set)
+    ever: set[str] = field(default_factory=set)
+    ended_at: dict[str, int] = field(default_factory=dict)  # ms in ns: as the event says it
+    newest: dict[str, int] = field(default_factory=dict)
+    last: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    absent_since: dict[str, float] = field(default_factory=dict)
+    absent_reads: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    unlisted: set[str] = field(default_factory=set)  # since the stop
+    stops: set[str] = field(default_factory=set)
+    ends: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    forgotten: set[str] = field(default_factory=set)
+    doubt: tuple[str, float] | None = None
+    read_at: float | None = None
+    stale: set[str] = field(default_factory=set)
+    prompts: list[tuple[float, str]] = field(default_factory=list)  # when, what became of it
+
+    @property
+    def confirm(self) -> float:
+        return min(30.0, self.watch.limits.max_poll)
+
+    def take(
+        self, turn: Turn, *, observed: ReadObservation | None = None, webhook: tuple[str, int] | None = None
+    ) -> None:
+        """Check a decision that was kept."""
+        watch = self.watch
+        if isinstance(observed, Features):
+            self.count(observed)
+        for event in turn.events:
+            self.check(event, observed, webhook)
+        if isinstance(observed, Features):
+            self.read_at = watch.now
+            self.doubt = None
+        elif isinstance(observed, Refused) and (self.doubt is None or self.doubt[0] != observed.reason):
+            self.doubt = (observed.reason, watch.now)
+        self.check_due(turn, observed)
+        share = unpack(watch.stored)
+        assert pack(share) == watch.stored
+        counted = tally(share)
+        assert min(counted) >= 0
+        assert (counted == NOTHING) is self.over
+        assert sum(counted[2:]) == (0 if self.over else 1)
+
+    def count(self, observed: Features) -> None:
+        listed = {position.handle for position in observed.positions}
+        for handle in HANDLES:
+            if handle in listed:
+                self.absent_since.pop(handle, None)
+                self.absent_reads[handle] = 0
+            elif not observed.invalid:
+                self.absent_since.setdefault(handle, self.watch.now)
+                self.absent_reads[handle] += 1
+                if handle not in self.sharing:
+                    self.unlisted.add(handle)
+
+    def check(self, event: Event, observed: ReadObservation | None, webhook: tuple[str, int] | None) -> None:
+        assert not self.over, "an event after tracking.ended"
+        self.told += 1
+        share_id = self.watch.share_id
+        assert (event.sequence, event.id) == (self.told, f"{share_id}:{self.told}")
+        assert (event.source, event.reference) == (f"/linq/chats/{CHAT}", self.watch.reference)
+        data = json.loads(event.data)
+        VALIDATORS[event.type].validate(data)
+        handle = event.subject
+        assert handle not in self.forgotten
+        match event.type.removeprefix("location."):
+            case "requested":
+                assert self.told == 1
+                assert self.watch.asked
+            case "sharing.started":
+                self.check_started(handle, data, observed, webhook)
+            case "updated":
+                assert isinstance(observed, Features)
+                self.check_updated(handle, data)
+            case "sharing.stale":
+                assert handle in self.sharing - self.stale
+                assert isinstance(observed, Features)
+                self.stale.add(handle)
+            case "sharing.stopped":
+                self.check_stopped(handle, data, observed)
+            case "request.expired":
+                assert self.watch.asked
+                assert not self.sharing
+                late = self.watch.now - self.watch.accept_within
+                assert late >= (0 if isinstance(observed, Features) else LAST_READ_GRACE)
+            case "request.rejected":
+                assert not self.sharing
+            case "tracking.ended":
+                self.check_ended(data["reason"], observed)
+
+    def check_started(
+        self, handle: str, data: dict[str, Any], observed: ReadObservation | None, webhook: tuple[str, int] | None
+    ) -> None:
+        assert handle not in self.sharing
+        end = self.ended_at.get(handle)
+        if data["detected_by"] == "webhook":
+            assert webhook is not None
+            assert webhook[0] == handle
+            assert end is None or webhook[1] > end
+        else:
+            assert isinstance(observed, Features)
+            times = [position.updated_at or 0 for position in observed.positions if position.handle == handle]
+            assert times
+            assert end is None or handle in self.unlisted or max(times) > end
+        self.sharing.add(handle)
+        self.ever.add(handle)
+        self.unlisted.discard(handle)
+        self.stops.discard(handle)
+        self.stale.discard(handle)
+        self.absent_reads[handle] = 0
+        self.absent_since.pop(handle, None)
+
+    def check_updated(self, handle: str, data: dict[str, Any]) -> None:
+        assert handle in self.sharing
+        said = data["properties"]
+        content = (*data["geometry"]["coordinates"], said["address"], said["locality"])
+        at = None if said["updated_at"] is None else parse(said["updated_at"])
+        if at is None:
+            assert content != self.last.get(handle), "published twice"
+            assert content[:2] != (0.0, 0.0) or self.last.get(handle, content)[:2] == (0.0, 0.0)
+        else:
+            assert at > self.newest.get(handle, 0), "an older or repeated position"
+            self.newest[handle] = at
+        self.last[handle] = content
+        self.stale.discard(handle)
+
+    def check_stopped(self, handle: str, data: dict[str, Any], observed: ReadObservation | None) -> None:
+        assert handle in self.sharing
+        match data["reason"]:
+            case "stopped":
+                assert handle in self.stops
+                self.stops.discard(handle)
+            case "expired":
+                assert isinstance(observed, Features)
+                assert any(self.watch.now >= at / NANO - BEGINNING for at in self.ends[handle])
+            case "disappeared":
+                assert isinstance(observed, Features)
+                assert self.absent_reads[handle] >= 2
+                assert self.watch.now - self.absent_since[handle] >= self.confirm - 1e-6
+        self.sharing.discard(handle)
+        if self.absent_reads[handle]:
+            self.unlisted.add(handle)
+        else:
+            self.unlisted.discard(handle)
+        self.ended_at[handle] = parse(data["ended_at"])
+
+    def check_ended(self, reason: str, observed: ReadObservation | None) -> None:
+        match reason:
+            case "sharing_stopped":
+                assert self.ever
+                assert not self.sharing
+            case "first_position":
+                assert not self.watch.follow
+                assert self.last
+            case "chat_not_found" | "chat_unavailable" | "forbidden":
+                assert isinstance(observed, Refused)
+                assert observed.reason == reason
+                assert self.doubt is not None
+                assert self.doubt[0] == reason
+                assert self.watch.now - self.doubt[1] >= self.confirm - 1e-6
+            case "request_rejected":
+                assert not self.sharing
+            case "request_expired":
+                assert not self.sharing
+            case "time_limit":
+                assert self.watch.now >= self.watch.follow_for - 1e-6
+            case _:
+                raise AssertionError(reason)
+        self.over = True
+
+    def check_due(self, turn: Turn, observed: ReadObservation | None) -> None:
+        watch = self.watch
+        if self.over:
+            assert turn.due is None
+            return
+        assert turn.due is not None
+        assert isfinite(turn.due)
+        ahead = turn.due - BEGINNING - watch.now
+        upper = watch.upper or max(watch.limits.max_poll, watch.lower or 0.0)
+        assert -1e-6 <= ahead <= max(LONGEST_SECONDS, 6 * upper) + 1e-6
+        if not isinstance(observed, Features):
+            return
+        assert ahead <= 6 * upper + 1e-6
+        if self.last and self.sharing:
+            assert ahead <= upper + 1e-6
+        if watch.lower is not None and ahead < watch.lower - 1e-6:
+            later = Turn(
+                unpack(watch.stored),
+                CHAT,
+                now=turn.due,
+                circumstances=Circumstances(ALONE, watch.limits),
+                chance=0.5,
+            )
+            assert later.next_action() in ("prompt", "end")
+
+    def called(self) -> None:
+        """A prompt leaves."""
+        now = self.watch.now
+        assert self.watch.asked
+        assert not self.sharing
+        assert now < self.watch.accept_within
+        counted = [(at, fate) for at, fate in self.prompts if fate != "withdrawn"]
+        assert all(fate != "sent" for _, fate in counted), "prompted again after one was sent"
+        assert sum(fate == "uncertain" for _, fate in counted) < 2
+        for at, _fate in counted:
+            assert now - at >= self.watch.limits.cooldown - 1e-6
+            assert self.read_at is not None
+            assert self.read_at > at
+            assert self.read_at - at >= self.watch.limits.cooldown - 1e-6
+        self.prompts.append((now, "uncertain"))
+
+    def settled(self, outcome: PromptOutcome) -> None:
+        at, _ = self.prompts[-1]
+        fate = "withdrawn"
+        if isinstance(outcome, Sent | AlreadySharing):
+            fate = "sent"
+        elif isinstance(outcome, Uncertain):
+            fate = "uncertain" if outcome.possibly_sent else "unconnected"
+        self.prompts[-1] = (at, fate)
+
+
+def parse(text: str) -> int:
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * NANO + int((fraction or "0").ljust(9, "0"))
+
+
+def observation(answer: object, now: float) -> ReadObservation:
+    if isinstance(answer, tuple):
+        planned, invalid = answer
+        positions = [feature.at(now) for feature in planned]
+        return Features(positions, ["the geometry is not a Point"] * invalid)
+    assert isinstance(answer, Fault | Throttled | Suspended | Refused)
+    return answer
+
+
+def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
+    """Play a story of steps, and check every decision."""
+    model = Model(watch)
+    for event in watch.events:
+        model.check(event, None, None)
+    outstanding = False
+
+    def settle(outcome: PromptOutcome) -> None:
+        turn = watch.turn()
+        turn.settle_prompt(outcome)
+        watch.keep(turn)
+        model.settled(outcome)
+        model.take(turn)
+
+    for step in story:
+        if model.over:
+            break
+        match step:
+            case ("wait", seconds):
+                watch.wait(seconds)
+            case ("lost", answer):
+                turn = watch.turn()
+                if turn.next_action() == "read":
+                    turn.observe(observation(answer, watch.now))
+            case ("serve" | "early" as kind, answer, outcome):
+                if kind == "serve":
+                    watch.wait_until_due()
+                turn = watch.turn()
+                action = turn.next_action()
+                if action == "end":
+                    turn.end_of_time()
+                    watch.keep(turn)
+                    model.take(turn)
+                elif action == "read":
+                    seen_now = observation(answer, watch.now)
+                    turn.observe(seen_now)
+                    watch.keep(turn)
+                    model.take(turn, observed=seen_now)
+                else:
+                    model.called()
+                    turn.call_prompt()
+                    turn.due = turn.now + 30.0
+                    watch.keep(turn)
+                    outstanding = outcome is None
+                    if outcome is not None:
+                        settle(outcome)
+            case ("settle", outcome):
+                if outstanding and outcome is not None:
+                    outstanding = False
+                    settle(outcome)
+            case ("started", handle, began, ends, created):
+                turn = watch.turn()
+                began_at = None if began is None else ns(watch.now + began)
+                ends_at = None if ends is None else ns(watch.now + ends)
+                created_at = ns(watch.now + created)
+                if turn.hear_started(handle, began_at=began_at, ends_at=ends_at, created_at=created_at):
+                    if ends_at is not None:
+                        model.ends[handle].add(ends_at)
+                    watch.keep(turn)
+                    model.take(turn, webhook=(handle, created_at if began_at is None else began_at))
+                else:
+                    assert not turn.events
+            case ("stopped", handle, began, ended, created):
+                turn = watch.turn()
+                began_at = None if began is None else ns(watch.now + began)
+                ended_at = None if ended is None else ns(watch.now + ended)
+                created_at = ns(watch.now + created)
+                if turn.hear_stopped(handle, began_at=began_at, ended_at=ended_at, created_at=created_at):
+                    watch.keep(turn)
+                    model.take(turn, webhook=(handle, began_at or 0))
+                    model.stops.add(handle)
+                else:
+                    assert not turn.events
+            case ("forget", handle):
+                turn = watch.turn()
+                if not watch.asked:
+                    turn.forget(handle, ends_share=False)
+                    watch.keep(turn)
+                    model.sharing.discard(handle)
+                    model.take(turn)
+                    model.forgotten.add(handle)
+    return model
+
+
+@given(
+    asked=st.booleans(),
+    follow=st.sampled_from([True, True, False]),
+    own=bounds,
+    settings=limits,
+    follow_for=st.sampled_from([604_800.0, 5_000.0]),
+    accept_within=st.sampled_from([86_400.0, 2_000.0, 50.0]),
+    chance=st.floats(0, 0.999),
+    story=st.lists(steps, max_size=40),
+)
+def test_the_contract_holds_for_every_story(
+    *,
+    asked: bool,
+    follow: bool,
+    own: tuple[float | None, float | None],
+    settings: Limits,
+    follow_for: float,
+    accept_within: float,
+    chance: float,
+    story: list[tuple[Any, ...]],
+) -> None:
+    watch = Watch(
+        asked=asked,
+        follow=follow,
+        lower=own[0],
+        upper=own[1],
+        limits=settings,
+        follow_for=follow_for,
+        accept_within=accept_within,
+        chance=chance,
+    )
+    live(watch, story)
+
+
+@given(
+    settings=limits,
+    story=st.lists(
+        st.one_of(
+            st.tuples(st.just("serve"), st.one_of(empty, empty, empty, faults), outcomes),
+            st.tuples(st.just("serve"), empty, outcomes),
+            st.tuples(st.just("serve"), st.just(([Seen(ANNA, 5.0, None, PLACES[0], None)], 0)), outcomes),
+            st.tuples(st.just("wait"), st.sampled_from([1.0, 300.0, 700.0])),
+            st.tuples(st.just("settle"), outcomes),
+        ),
+        min_size=10,
+        max_size=40,
+    ),
+)
+def test_nobody_is_asked_too_often(settings: Limits, story: list[tuple[Any, ...]]) -> None:
+    live(Watch(limits=settings), story)
+
+
+@given(story=st.lists(st.tuples(st.just("serve"), st.one_of(features, faults), st.just(Sent())), max_size=30))
+def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple[Any, ...]]) -> None:
+    watch = Watch()
+    for _, answer, outcome in story:
+        if watch.share.ended is not None:
+            return
+        watch.wait_until_due()
+        if watch.next_action() == "prompt":
+            watch.prompt(outcome)
+            continue
+        told = []
+        for _ in range(2):
+            turn = watch.turn()
+            turn.next_action()
+            turn.observe(observation(answer, watch.now))
+            told.append((turn.events, turn.views, turn.due, pack(turn.share)))
+        assert told[0] == told[1]
+        watch.keep(turn)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(HANDLES), st.one_of(st.none(), st.integers(0, 30)), st.sampled_from(PLACES[:2])),
+        max_size=30,
+    )
+)
+def test_exactly_the_distinct_positions_are_published(shown: list[tuple[str, int | None, tuple[float, float]]]) -> None:
+    """Everybody is listed in every reply; what is news is what contract 4 calls distinct."""
+    watch = Watch(asked=False, limits=Limits(stale_after=0))
+    current = {handle: (handle, 0, PLACES[0]) for handle in HANDLES}
+    expected: list[tuple[str, int | None, tuple[float, float]]] = []
+    newest: dict[str, int] = {}
+    last: dict[str, tuple[float, float]] = {}
+    for handle, at, place in [*current.values(), *shown]:
+        current[handle] = (handle, at or 0, place)
+        watch.wait(10).read(
+            Features([Position(handle, *place, None, None, None, None if at is None else ns(at))], ["unreadable"])
+        )
+        if (at is None and last.get(handle) != place) or (at is not None and ns(at) > newest.get(handle, 0)):
+            expected.append((handle, at, place))
+            last[handle] = place
+            if at is not None:
+                newest[handle] = ns(at)
+    published = [
+        (
+            data["properties"]["handle"],
+            None
+            if data["properties"]["updated_at"] is None
+            else round(parse(data["properties"]["updated_at"]) / NANO - BEGINNING),
+            tuple(data["geometry"]["coordinates"]),
+        )
+        for data in watch.data("updated")
+    ]
+    assert published == expected

@@ -1,0 +1,188 @@
+"""One watched chat without Redis or Linq: decisions are made on the packed state, as a worker would find it."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.domain.events import Event
+from worker.domain.observation import Features, Position, PromptOutcome, ReadObservation
+from worker.domain.policy import Fleet
+from worker.domain.share import Share, pack, unpack
+from worker.domain.webhooks import Action, Circumstances, Limits, Turn, View
+
+BEGINNING = 1_790_000_000.0  # seconds since 1970 (UTC)
+NANO = 1_000_000_000
+CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
+SHARE = "5b1e8a0c-6a36-4d06-8a5b-0c8f6f6f2a11"
+ANNA = "+12025550147"
+BERT = "bert@example.org"
+ALONE = Fleet(weights=0.0, tracked=0, waiting=0.0, rate=20.0, ceiling=20.0)
+
+
+def ns(seconds: float) -> int:
+    """Nanoseconds since 1970 of a moment `seconds` after the beginning."""
+    return int((BEGINNING + seconds) * NANO)
+
+
+def position(
+    handle: str = ANNA,
+    at: float | None = 0.0,
+    *,
+    longitude: float = 13.4,
+    latitude: float = 52.5,
+    address: str | None = None,
+    locality: str | None = None,
+) -> Position:
+    """A position whose `updated_at` lies `at` seconds after the beginning; None: it has none."""
+    return Position(handle, longitude, latitude, None, address, locality, None if at is None else ns(at))
+
+
+def listing(*positions: Position, invalid: int = 0) -> Features:
+    """A successful read that lists these."""
+    return Features(list(positions), ["the geometry is not a Point"] * invalid)
+
+
+@dataclass
+class Watch:
+    """A share, the clock, and everything that was decided so far. `now` is seconds after the beginning."""
+
+    asked: bool = True
+    follow: bool = True
+    lower: float | None = None
+    upper: float | None = None
+    follow_for: float = 604_800.0
+    accept_within: float = 86_400.0
+    previous: Share | None = None
+    limits: Limits = field(default_factory=Limits)
+    fleet: Fleet = ALONE
+    share_id: str = SHARE
+    reference: str = "order 7"
+    chance: float = 0.5
+    now: float = 0.0
+    stored: bytes = b""
+    due: float | None = None
+    events: list[Event] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        share = Share(
+            share_id=self.share_id,
+            reference=self.reference,
+            begun_at=BEGINNING + self.now,
+            asked=self.asked,
+            follow=self.follow,
+            follow_for=self.follow_for,
+            lower=self.lower,
+            upper=self.upper,
+        )
+        self.stored = pack(share)
+        turn = self.turn()
+        turn.begin(accept_within=self.accept_within, previous=self.previous)
+        self.keep(turn)
+
+    @property
+    def share(self) -> Share:
+        """A copy of the share as it is stored."""
+        return unpack(self.stored)
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until the share is due."""
+        assert self.due is not None
+        return self.due - BEGINNING - self.now
+
+    @property
+    def types(self) -> list[str]:
+        """The types of all events so far, without `location.`."""
+        return [event.type.removeprefix("location.") for event in self.events]
+
+    def data(self, event_type: str) -> list[dict[str, Any]]:
+        """The data of all events of a type, named without `location.`."""
+        return [json.loads(event.data) for event in self.events if event.type == f"location.{event_type}"]
+
+    def turn(self) -> Turn:
+        """A decision on the stored state, not kept yet."""
+        circumstances = Circumstances(self.fleet, self.limits)
+        return Turn(self.share, CHAT, now=BEGINNING + self.now, circumstances=circumstances, chance=self.chance)
+
+    def keep(self, turn: Turn) -> None:
+        """Store what was decided."""
+        self.stored = pack(turn.share)
+        self.due = turn.due
+        self.events += turn.events
+        self.views += turn.views
+
+    def wait(self, seconds: float) -> "Watch":
+        """Let time pass."""
+        self.now += seconds
+        return self
+
+    def wait_until_due(self) -> "Watch":
+        """Let time pass until the share is due."""
+        return self.wait(max(0.0, self.due_in))
+
+    def next_action(self) -> Action:
+        """What would be done now."""
+        return self.turn().next_action()
+
+    def read(self, observation: ReadObservation) -> list[str]:
+        """Read now; give the types of the events that come of it."""
+        turn = self.turn()
+        turn.next_action()
+        turn.observe(observation)
+        self.keep(turn)
+        return [event.type.removeprefix("location.") for event in turn.events]
+
+    def call(self) -> None:
+        """Record that a prompt leaves."""
+        turn = self.turn()
+        assert turn.next_action() == "prompt"
+        turn.call_prompt()
+        self.keep(turn)
+
+    def settle(self, outcome: PromptOutcome) -> list[str]:
+        """The answer to the prompt comes in."""
+        turn = self.turn()
+        turn.settle_prompt(outcome)
+        self.keep(turn)
+        return [event.type.removeprefix("location.") for event in turn.events]
+
+    def prompt(self, outcome: PromptOutcome) -> list[str]:
+        """Send a prompt and take in its answer."""
+        self.call()
+        return self.settle(outcome)
+
+    def started(
+        self, handle: str = ANNA, *, began: float | None = None, ends: float | None = None, created: float | None = None
+    ) -> bool:
+        """A webhook says that sharing began; times in seconds after the beginning."""
+        turn = self.turn()
+        changed = turn.hear_started(
+            handle,
+            began_at=None if began is None else ns(began),
+            ends_at=None if ends is None else ns(ends),
+            created_at=ns(self.now if created is None else created),
+        )
+        if changed:
+            self.keep(turn)
+        return changed
+
+    def stopped(
+        self,
+        handle: str = ANNA,
+        *,
+        began: float | None = None,
+        ended: float | None = None,
+        created: float | None = None,
+    ) -> bool:
+        """A webhook says that sharing stopped; times in seconds after the beginning."""
+        turn = self.turn()
+        changed = turn.hear_stopped(
+            handle,
+            began_at=None if began is None else ns(began),
+            ended_at=None if ended is None else ns(ended),
+            created_at=ns(self.now if created is None else created),
+        )
+        if changed:
+            self.keep(turn)
+        return changed

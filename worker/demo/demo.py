@@ -1,0 +1,267 @@
+"""`location-worker demo`: the whole service at work on one machine, without an account anywhere.
+
+Real: Redis, the worker and web processes, the jobs, the events. Simulated: Linq, and the people, who move as
+recorded.
+"""
+
+import asyncio
+import base64
+import contextlib
+import importlib.util
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from config.redis import connect
+from config.settings import Settings, load_settings
+from location_client import Job, LocationClient
+from simulator.embedded_redis import EmbeddedRedis, EmbeddedRedisError, watch_over
+from simulator.harness import SimulatorServer
+from simulator.movement import recording, recording_names
+from simulator.world import Habits
+from worker.demo.view import Contact, Scene
+from worker.store.store import Store
+
+SPEED = 5.0
+"""Seconds of the story per real second: phones publish every 4 to 18 s instead of every 20 to 90."""
+
+# Bounds of the interval between two reads that fit the speed: movement is to be seen within a minute.
+_PACE = {
+    "MIN_POLL_SECONDS": "2",
+    "MAX_POLL_SECONDS": "6",
+    "STALE_AFTER_SECONDS": "120",
+    "ACCEPT_WITHIN_SECONDS": "600",
+}
+_NAMES = ("Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kim", "Lea")
+_REFRESH_SECONDS = 0.5
+_LINE_EVERY_SECONDS = 10.0
+_STOP_WITHIN_SECONDS = 10.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+def run_demo(seconds: float | None, people: int) -> int:
+    """Run until Ctrl-C or for `seconds`, then tell what happened; give the exit status. Raises
+    SettingsError.
+    """
+    settings = load_settings("demo")
+    try:
+        return asyncio.run(_run(settings, seconds, people))
+    except (DemoError, EmbeddedRedisError) as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return 1
+
+
+async def _run(settings: Settings, seconds: float | None, people: int) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    console = Console()
+    say(console, "Starting Redis, a stand-in for Linq and a worker …")
+    until = None if seconds is None else time.monotonic() + seconds
+    prefix = f"demo-{secrets.token_hex(4)}"
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="location-demo-")))
+        url = settings.redis_url or stack.enter_context(EmbeddedRedis()).url
+        own = settings.model_copy(update={"redis_url": url, "key_prefix": prefix, "queue_name": f"{prefix}:jobs"})
+        simulator = await stack.enter_async_context(SimulatorServer(habits=Habits(speed=SPEED)))
+        redis = await stack.enter_async_context(connect(own))
+        stack.push_async_callback(_clear, own)
+        children = Children(_environment(own, simulator), folder)
+        stack.callback(children.stop)
+        children.start("worker")
+        if importlib.util.find_spec("worker.processes.web") is not None:
+            children.start_web(simulator)
+        scene = Scene(_cast(simulator, people))
+        client = LocationClient(redis, key_prefix=prefix)
+        if settings.redis_url is None:
+            say(console, f"Look closer from another terminal: REDIS_URL={url} KEY_PREFIX={prefix} location-worker tail")
+        await client.queue_many(
+            Job.request_location(chat_id=contact.chat_id, reference=contact.name) for contact in scene.contacts.values()
+        )
+        stage = Stage(scene, client, Store(redis, own), simulator, children)
+        await (stage.live if console.is_terminal else stage.plain)(console, stop, until)
+    for line in scene.summary():
+        say(console, line)
+    return 0
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    # Through a pipe the lines are wanted as they come, too.
+    console.file.flush()
+
+
+class Children:
+    """The processes of the demo; what they log goes to files, the end of which is told when one dies."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watchdogs: list[subprocess.Popen[bytes]] = []
+
+    def start(self, command: str) -> None:
+        """Start a command of this project."""
+        with (self._folder / f"{command}.log").open("wb") as log:
+            # A session of its own: Ctrl-C is for the demo, which ends its children in order.
+            self._processes[command] = subprocess.Popen(  # noqa: S603  # this interpreter, this project
+                [sys.executable, "-m", "worker", command],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._watchdogs.append(watch_over(self._processes[command].pid, self._folder))
+
+    def start_web(self, simulator: SimulatorServer) -> None:
+        """Start the receiver of webhooks and subscribe it."""
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self._environment |= {"LINQ_WEBHOOK_SECRET": secret, "HOST": "127.0.0.1", "PORT": str(port)}
+        self.start("web")
+        simulator.subscribe(f"http://127.0.0.1:{port}/webhooks/linq", secret=secret)
+
+    def check(self) -> None:
+        """Raise DemoError where one has ended by itself."""
+        for command, process in self._processes.items():
+            if process.poll() is not None:
+                last = (self._folder / f"{command}.log").read_text(errors="replace").splitlines()[-20:]
+                raise DemoError("\n".join([f"`location-worker {command}` ended ({process.returncode}):", *last]))
+
+    def stop(self) -> None:
+        """End them all, in their own time."""
+        for process in self._processes.values():
+            process.terminate()
+        deadline = time.monotonic() + _STOP_WITHIN_SECONDS
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for watchdog in self._watchdogs:
+            watchdog.kill()
+            watchdog.communicate()
+
+
+class Stage:
+    """Keeps the scene up to date and shows it."""
+
+    def __init__(
+        self, scene: Scene, client: LocationClient, store: Store, simulator: SimulatorServer, children: Children
+    ) -> None:
+        self._scene = scene
+        self._client = client
+        self._store = store
+        self._simulator = simulator
+        self._children = children
+        self._answered = 0
+        self._event_id = "0"
+
+    async def live(self, console: Console, stop: asyncio.Event, until: float | None) -> None:
+        """Draw a table again and again."""
+        with Live(console=console, auto_refresh=False) as live:
+            while not _over(stop, until):
+                await self._refresh()
+                size = console.size
+                live.update(self._scene.view(time.time(), width=size.width, height=size.height), refresh=True)
+                await _pause(stop)
+
+    async def plain(self, console: Console, stop: asyncio.Event, until: float | None) -> None:
+        """Print the events as lines, and now and then how everybody is."""
+        next_line = time.monotonic() + _LINE_EVERY_SECONDS
+        while not _over(stop, until):
+            for line in await self._refresh():
+                say(console, line)
+            if time.monotonic() >= next_line:
+                next_line += _LINE_EVERY_SECONDS
+                say(console, f"-- {self._scene.line(time.time())}")
+            await _pause(stop)
+
+    async def _refresh(self) -> list[str]:
+        self._children.check()
+        lines = []
+        async for event in self._client.events(self._event_id, block=0):
+            self._event_id = event.stream_id
+            lines.append(self._scene.take(event))
+        for answer in self._simulator.answers(endpoint="read", after=self._answered):
+            self._answered = answer.number
+            if answer.chat_id in self._scene.contacts:
+                self._scene.contacts[answer.chat_id].polls += 1
+        for contact in self._scene.contacts.values():
+            live = (await self._store.shares.load(contact.chat_id)).live
+            contact.rule = live.rule if live is not None else ""
+        return lines
+
+
+def _over(stop: asyncio.Event, until: float | None) -> bool:
+    return stop.is_set() or (until is not None and time.monotonic() >= until)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), _REFRESH_SECONDS)
+
+
+def _environment(settings: Settings, simulator: SimulatorServer) -> dict[str, str]:
+    return {
+        **os.environ,
+        **_PACE,
+        "REDIS_URL": str(settings.redis_url),
+        "KEY_PREFIX": settings.key_prefix,
+        "QUEUE_NAME": settings.queue_name,
+        "LINQ_API_V3_API_KEY": simulator.api_key,
+        "LINQ_API_V3_BASE_URL": simulator.base_url,
+        "CHERT_SIGNING_SECRET": simulator.chert_secret,
+        "CHERT_BASE_URL": simulator.chert_base_url,
+        "METRICS_PORT": "0",
+        "SHUTDOWN_GRACE_SECONDS": "5",
+    }
+
+
+def _cast(simulator: SimulatorServer, people: int) -> dict[str, Contact]:
+    """People of all habits: most accept within half a minute, others share already, for a while only, or
+    never.
+    """
+    names = recording_names()
+    contacts = {}
+    for number in range(people):
+        # 5 and 7 come around once in a dozen: one who never answers, one whose chat cannot carry the
+        # question.
+        role = number % 12
+        journey = names[number % len(names)]
+        handle = f"+1202555{100 + number:04}"
+        chat_id = simulator.add_person(
+            handle,
+            recording=journey,
+            offset=number * 977 % recording(journey).times[-1],
+            accepts_after=None if role == 5 else SPEED * (2 + number * 5 % 23),
+            sharing=role == 3,
+            shares_for=SPEED * 25 if role == 8 else None,
+            service="SMS" if role == 7 else "iMessage",
+        )
+        name = _NAMES[role] + (f" {number // 12 + 1}" if number >= 12 else "")
+        contacts[chat_id] = Contact(name, handle, chat_id)
+    return contacts
+
+
+async def _clear(settings: Settings) -> None:
+    """Leave nothing behind in a Redis that was there before."""
+    async with connect(settings) as redis:
+        async for key in redis.scan_iter(match=f"{settings.key_prefix}:*", count=1000):
+            await redis.unlink(key)

@@ -1,0 +1,237 @@
+"""`location-worker doctor`: looks at everything that an installation needs, each part for itself and bounded in time.
+
+It changes nothing but the request budget, of which each call to Linq takes a token. worker/doctor/findings.py judges.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from config.logging import configure_logging, mask_text
+from config.redis import connect
+from config.settings import Settings, SettingsError, load_settings
+from worker.chert.client import ChertClient
+from worker.doctor import findings
+from worker.doctor.findings import Finding, skipped, wrong
+from worker.http import parse_error
+from worker.linq.client import LinqClient, LinqError
+from worker.store.store import Store
+
+CHECK_SECONDS = 15.0  # one check; calls to Linq and Chert end by themselves after 10 s
+REDIS_SECONDS = 3.0
+TOKEN_SECONDS = 3.0  # what is waited for a token of the budget
+DEAD_LETTERS_COUNTED = 100  # each may have 64 KiB
+HOUR_SECONDS = 3600
+
+Check = Callable[[], Awaitable[Sequence[Finding]]]
+
+_REDIS_CHECKS = ("redis server", "redis clock", "pause", "pins", "request budget", "shares", "queue", "dead letters")
+_LINQ_CHECKS = ("linq key", "linq clock", "webhooks")
+
+
+def diagnose() -> list[Finding]:
+    """Check the installation that the environment and `.env` describe; takes half a minute at most. Raises nothing."""
+    complaints: list[str] = []
+    try:
+        settings = load_settings("worker")
+    except SettingsError as error:
+        complaints = error.lines
+        try:
+            settings = load_settings("demo")  # only something is missing: the rest can be looked at
+        except SettingsError:
+            remedy = "correct it in the environment or in .env"
+            others = ("redis", *_LINQ_CHECKS, "chert secret")
+            return [
+                *(wrong("settings", line, remedy) for line in complaints),
+                *(skipped(check, "the settings are wrong") for check in others),
+            ]
+    # The parts looked at write debug lines, which do not belong to the result.
+    configure_logging(settings.model_copy(update={"log_level": "ERROR"}))
+    return asyncio.run(examine(settings, complaints))
+
+
+async def examine(settings: Settings, complaints: Sequence[str] = ()) -> list[Finding]:
+    """Check what these settings describe; `complaints` are lines about missing ones."""
+    doctor = _Doctor(settings)
+    parts = await asyncio.gather(doctor.redis(), doctor.linq(), doctor.chert())
+    return [*findings.judge_settings(settings, complaints), *(finding for part in parts for finding in part)]
+
+
+class _Doctor:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._mask = mask_text(settings.secrets())
+
+    async def redis(self) -> list[Finding]:
+        if self._settings.redis_url is None:
+            return [skipped("redis", "REDIS_URL is not set")]
+        async with connect(self._settings, socket_timeout=REDIS_SECONDS) as redis:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await redis.ping()
+            except (RedisError, OSError) as error:
+                return [
+                    wrong("redis", f"no answer: {self._tell(error)}", "look at REDIS_URL, the server and the network"),
+                    *(skipped(check, "Redis does not answer") for check in _REDIS_CHECKS),
+                ]
+            examination = _RedisExamination(self._settings, redis)
+            checks = (
+                examination.server,
+                examination.clock,
+                examination.pause,
+                examination.pins,
+                examination.rate,
+                examination.shares,
+                examination.queue,
+                examination.dead_letters,
+            )
+            made = [await self._make(name, check) for name, check in zip(_REDIS_CHECKS, checks, strict=True)]
+        return [finding for part in made for finding in part]
+
+    async def linq(self) -> list[Finding]:
+        if self._settings.linq_api_key is None:
+            return [skipped(check, "LINQ_API_V3_API_KEY is not set") for check in _LINQ_CHECKS]
+        key = self._settings.linq_api_key.get_secret_value()
+        async with LinqClient(base_url=self._settings.linq_base_url, api_key=key) as linq:
+            made = [*await self._make("linq key", lambda: self._linq_key(linq))]
+            made += await self._make("linq clock", lambda: _linq_clock(linq))
+            made += await self._make("webhooks", lambda: self._webhooks(linq))
+        return made
+
+    async def _linq_key(self, linq: LinqClient) -> list[Finding]:
+        if not await self._may_ask():
+            return [skipped("linq key", "the request budget is used up; try again")]
+        try:
+            return [findings.judge_lines(await linq.phone_numbers())]
+        except LinqError as error:
+            return [findings.judge_refusal("linq key", error.status, error.code)]
+
+    async def _webhooks(self, linq: LinqClient) -> list[Finding]:
+        if not await self._may_ask():
+            return [skipped("webhooks", "the request budget is used up; try again")]
+        try:
+            found = await linq.list_subscriptions()
+        except LinqError as error:
+            return [findings.judge_refusal("webhooks", error.status, error.code)]
+        return [findings.judge_subscriptions(found, secrets=len(self._settings.linq_webhook_secrets))]
+
+    async def chert(self) -> list[Finding]:
+        secret = self._settings.chert_signing_secret
+        if secret is None:
+            return [skipped("chert secret", "CHERT_SIGNING_SECRET is not set; send_pin fails without")]
+        async with ChertClient(
+            base_url=self._settings.chert_base_url,
+            signing_secret=secret.get_secret_value(),
+            tenant=self._settings.chert_tenant,
+        ) as chert:
+
+            async def probe() -> list[Finding]:
+                reply = await chert.probe()
+                envelope = parse_error(reply.body)
+                return [findings.judge_chert(reply.status, envelope.code if envelope else None)]
+
+            return list(await self._make("chert secret", probe))
+
+    async def _may_ask(self) -> bool:
+        """Take a token. While everything is paused, or Redis is away, one look by a person is made all the same."""
+        if self._settings.redis_url is None:
+            return True
+        deadline = time.monotonic() + TOKEN_SECONDS
+        try:
+            async with connect(self._settings, socket_timeout=REDIS_SECONDS) as redis:
+                budget = Store(redis, self._settings).budget
+                while (seconds := await budget.take()) is not None:
+                    if seconds == float("inf"):
+                        return True
+                    if time.monotonic() + seconds > deadline:
+                        return False
+                    await asyncio.sleep(seconds)
+        except (RedisError, OSError):
+            return True
+        return True
+
+    async def _make(self, name: str, check: Check) -> Sequence[Finding]:
+        """Make one check; whatever goes wrong in it is its own finding."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await check()
+        except NoPermissionError as error:
+            return [wrong(name, self._tell(error), "docs/operations.md lists the rights that the Redis user needs")]
+        except TimeoutError:
+            return [wrong(name, f"no answer within {CHECK_SECONDS:g} s", "try again; if it stays, look at the network")]
+        except (RedisError, OSError) as error:
+            return [wrong(name, f"Redis: {self._tell(error)}", "look at the server and its log")]
+        except Exception as error:  # noqa: BLE001 (one check that fails must not hide the others)
+            return [wrong(name, f"the check itself failed: {self._tell(error)}", "please report it")]
+
+    def _tell(self, error: Exception) -> str:
+        return self._mask(f"{type(error).__name__}: {error}")[:200]
+
+
+async def _linq_clock(linq: LinqClient) -> list[Finding]:
+    if linq.clock_ahead is None:
+        return [skipped("linq clock", "Linq sent no Date")]
+    # The header has whole seconds, cut off: half a second is the unbiased guess.
+    return [findings.judge_clock("linq clock", linq.clock_ahead + 0.5)]
+
+
+class _RedisExamination:
+    """The checks on a Redis that answers."""
+
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._store = Store(redis, settings)
+
+    async def server(self) -> list[Finding]:
+        info: dict[str, Any] = {}
+        save = None
+        try:
+            info = await self._redis.info()
+            save = (await self._redis.config_get("save")).get("save")
+        except ResponseError:  # an ACL or a hosting service hides one of them
+            pass
+        return findings.judge_server(info, save)
+
+    async def clock(self) -> list[Finding]:
+        before = time.time()
+        seconds, microseconds = await self._redis.time()
+        middle = (before + time.time()) / 2
+        return [findings.judge_clock("redis clock", seconds + microseconds / 1e6 - middle)]
+
+    async def pause(self) -> list[Finding]:
+        seconds, _ = await self._redis.time()
+        return [findings.judge_pause(await self._store.budget.paused(), seconds)]
+
+    async def pins(self) -> list[Finding]:
+        seconds, _ = await self._redis.time()
+        return [findings.judge_pins_pause(await self._store.pins.paused(), seconds)]
+
+    async def rate(self) -> list[Finding]:
+        return [findings.judge_rate(await self._store.budget.rate(), self._settings.linq_requests_per_second)]
+
+    async def shares(self) -> list[Finding]:
+        paused = await self._store.budget.paused() is not None
+        return [findings.judge_shares(await self._store.shares.overview(), paused=paused)]
+
+    async def queue(self) -> list[Finding]:
+        queue = self._settings.queue_name
+        seconds, microseconds = await self._redis.time()
+        now = seconds * 1000 + microseconds / 1000
+        due = await self._redis.zcount(queue, "-inf", now)
+        oldest = await self._redis.zrange(queue, 0, 0, withscores=True)
+        reported = await self._redis.exists(f"{queue}:health-check")  # arq's own key
+        waited = max(0.0, now - oldest[0][1]) / 1000 if oldest else 0.0
+        return [findings.judge_queue(due, waited, reported=bool(reported))]
+
+    async def dead_letters(self) -> list[Finding]:
+        seconds, _ = await self._redis.time()
+        since = (seconds - HOUR_SECONDS) * 1000
+        entries = await self._redis.xrevrange(self._store.keys.dead_letters, "+", since, count=DEAD_LETTERS_COUNTED)
+        kinds = Counter(fields.get(b"kind", b"").decode() for _, fields in entries)
+        return [findings.judge_dead_letters(kinds, DEAD_LETTERS_COUNTED)]

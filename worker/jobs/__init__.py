@@ -1,0 +1,1 @@
+"""The jobs of the queue: how arq runs them, what they take, and what they do."""

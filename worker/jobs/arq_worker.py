@@ -1,0 +1,216 @@
+"""arq, behind one small module: the worker that runs our jobs, and the mending of a queue that others have broken.
+
+../shared/reference/arq-notes.md, in short: JSON on the pool and on the worker both, no job over 30 s, hooks unused,
+the pool built by ourselves, and everything that arq would die of kept away from it or answered by building it anew.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
+from arq.cron import cron
+from arq.worker import Worker, func
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from config.redis import arq_pool
+from config.settings import Settings
+from worker import metrics
+from worker.jobs import handlers
+from worker.jobs.serialization import REFUSE, make_reader, write_job
+from worker.jobs.services import Services
+from worker.store.scripts import Scripts
+
+MOST_JOBS = 100  # run at once
+QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MOST_JOBS: running jobs are read first (arq-notes.md, 7)
+POLL_DELAY = 0.1  # slots are refilled only this often
+JOB_SECONDS = 30.0  # after a crash a job waits for this and 10 s more
+RESULT_SECONDS = 3600.0  # contract.md section 3
+MOST_TRIES = 100  # outages of Redis and stopped workers use up a try each
+# These come back by themselves: while Chert refuses the account, and with one slice of work after another.
+TRIES_OF_THE_PATIENT = 10_000
+PATIENT = frozenset({"send_pin", "forget_handle"})
+HEALTH_SECONDS = 30.0
+TRIM_SECONDS = 10  # contract.md section 2: within half a minute
+
+log = structlog.get_logger("queue")
+
+
+def _tick(settings: Settings, name: str) -> str:
+    """Name a cron job. arq makes its job ids of it, which two installations on one Redis must not share.
+
+    A job id is ASCII (contract.md section 6), a key prefix need not be.
+    """
+    return f"cron:{settings.key_prefix.encode('ascii', 'backslashreplace').decode()}:{name}"
+
+
+def open_pool(settings: Settings) -> ArqRedis:
+    """Open arq's own connections, with JSON on both sides."""
+    known = {*handlers.JOBS, *(_tick(settings, name) for name in ("trim", "bury_timeless", "reconcile"))}
+    return arq_pool(settings, job_serializer=write_job, job_deserializer=make_reader(known))
+
+
+def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worker:
+    """Build arq's worker for all our jobs. It handles no signals, and is used up when its `main` ends."""
+    functions = [
+        # arq's protocol wants __qualname__
+        func(run, name=name, max_tries=TRIES_OF_THE_PATIENT if name in PATIENT else None)  # type: ignore[arg-type]
+        for name, run in handlers.JOBS.items()
+    ]
+    functions.append(func(handlers.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
+    ticks = [
+        # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
+        cron(handlers.trim, name=_tick(settings, "trim"), second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(bury_timeless, name=_tick(settings, "bury_timeless"), second=set(range(5, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(handlers.reconcile, name=_tick(settings, "reconcile"), second=30, max_tries=1),  # type: ignore[arg-type]
+    ]
+    return _Worker(
+        functions,
+        queue_name=settings.queue_name,
+        cron_jobs=ticks,
+        redis_pool=pool,
+        handle_signals=False,
+        max_jobs=MOST_JOBS,
+        queue_read_limit=QUEUE_READ_LIMIT,
+        job_timeout=JOB_SECONDS,
+        keep_result=RESULT_SECONDS,
+        poll_delay=POLL_DELAY,
+        max_tries=MOST_TRIES,
+        health_check_interval=HEALTH_SECONDS,
+        ctx={"services": services},
+        job_serializer=write_job,
+        job_deserializer=pool.job_deserializer,
+        log_results=False,
+    )
+
+
+class _Worker(Worker):
+    """arq's worker, but no entry of the queue takes it down, and jobs are started many at a time."""
+
+    def __init__(self, *positional: Any, **named: Any) -> None:
+        super().__init__(*positional, **named)
+        self._scripts = Scripts(self.pool)
+        self._room = asyncio.Event()
+        self.starting: asyncio.Task[None] | None = None
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        services: Services = self.ctx["services"]
+        if job_ids:
+            # They come in the order of their times: where any is before 1970, the first one is.
+            score = await self.pool.zscore(self.queue_name, job_ids[0])
+            if score is not None and score <= 0:
+                await _mend_times(self.pool, self.queue_name)
+        usable = [job_id for job_id in job_ids if _is_usable(job_id)]
+        for job_id in set(job_ids).difference(usable):
+            await _bury(services, self.pool, self.queue_name, job_id, "the id is not printable ASCII without spaces")
+        # arq takes four round trips to start a job, one job after the other, and then lets slots stand empty until its
+        # next tick.
+        ids = [job_id.decode() for job_id in usable]
+        while ids and self.allow_pick_jobs:
+            free = self.max_jobs - self.job_counter
+            if free < 1:
+                self._room.clear()
+                try:
+                    await asyncio.wait_for(self._room.wait(), POLL_DELAY)
+                except TimeoutError:
+                    return
+                continue
+            batch, ids = ids[:free], ids[free:]
+            self.starting = asyncio.create_task(self._start(batch))
+            self.starting.add_done_callback(_look_at)
+            # Not cancelled: jobs that are marked and not started would wait until the marks expire.
+            await asyncio.shield(self.starting)
+
+    async def _start(self, job_ids: list[str]) -> None:
+        """Mark jobs as running and run them; those that run elsewhere or are done by now are left out."""
+        marks = int(self.in_progress_timeout_s * 1000)
+        scores = await self._scripts.start(
+            keys=[self.queue_name], args=[in_progress_key_prefix, marks, int(time.time() * 1000), *job_ids]
+        )
+        started = [(job_id, int(float(score))) for job_id, score in zip(job_ids, scores, strict=True) if score]
+        if not self.allow_pick_jobs:
+            if started:
+                await self.pool.delete(*(in_progress_key_prefix + job_id for job_id, _ in started))
+            return
+        for job_id, score in started:
+            self.job_counter += 1
+            self.tasks[job_id] = task = asyncio.create_task(self.run_job(job_id, score))
+            task.add_done_callback(self._make_room)
+
+    def _make_room(self, _: asyncio.Task[None]) -> None:
+        self.job_counter -= 1
+        if self.job_counter <= self.max_jobs // 2:
+            self._room.set()
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        try:
+            await super().run_job(job_id, score)
+        except (RedisConnectionError, RedisTimeoutError):
+            raise
+        except Exception as error:
+            log.exception("job_unreadable", job_id=job_id)
+            services: Services = self.ctx["services"]
+            reason = f"{type(error).__name__}: {error}"
+            await _bury(services, self.pool, self.queue_name, job_id.encode(), reason)
+
+
+def _is_usable(job_id: bytes) -> bool:
+    """Contract.md section 6: printable ASCII without spaces; arq would die of what is not UTF-8."""
+    return job_id.isascii() and job_id.decode("ascii").isprintable() and b" " not in job_id
+
+
+async def _mend_times(pool: ArqRedis, queue_name: str) -> None:
+    """Have jobs run now whose time is zero (arq skips it for ever) or below (arq dies of minus infinity)."""
+    seconds, _ = await pool.time()
+    early = await pool.zrangebyscore(queue_name, "-inf", 0)
+    if early:
+        await pool.zadd(queue_name, dict.fromkeys(early, seconds * 1000), xx=True)
+
+
+async def bury_timeless(context: dict[str, Any]) -> None:
+    """Tick: take jobs out of the queue whose time never comes."""
+    pool: ArqRedis = context["redis"]
+    services: Services = context["services"]
+    queue_name = services.settings.queue_name
+    for job_id in await pool.zrangebyscore(queue_name, "+inf", "+inf"):
+        await _bury(services, pool, queue_name, job_id, "its time is infinite")
+
+
+async def _bury(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
+    """Take out of the queue what arq cannot run: a dead letter, and a failed result where the id allows one."""
+    await services.store.dead_letters.add("job", "unusable_entry", payload=job_id, detail={"fault": reason})
+    metrics.DEAD_LETTERS.labels("job").inc()
+    if _is_usable(job_id):
+        now = int(time.time() * 1000)
+        # As arq writes it (contract.md section 6).
+        result: dict[str, Any] = {
+            "t": 1,
+            "f": None,
+            "a": [],
+            "k": {},
+            "et": now,
+            "s": False,
+            "r": handlers.RefusedJobError(reason),
+        }
+        result |= {"st": now, "ft": now, "q": queue_name, "id": job_id.decode("ascii")}
+        key = result_key_prefix.encode() + job_id
+        await pool.set(key, write_job(result), px=int(RESULT_SECONDS * 1000))
+    await pool.zrem(queue_name, job_id)
+    await pool.delete(job_key_prefix.encode() + job_id)
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Take note of how a task ended, so that asyncio does not complain where nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def running(worker: Worker) -> list[Any]:
+    """Give the tasks of the jobs that run now, and of those that are just being started."""
+    tasks = [*worker.tasks.values()]
+    if isinstance(worker, _Worker) and worker.starting is not None:
+        tasks.append(worker.starting)
+    return [task for task in tasks if not task.done()]

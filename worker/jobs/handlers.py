@@ -1,0 +1,242 @@
+"""The jobs of contract.md section 3, and the ticks of the schedule: thin, they validate, call and answer."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from arq import Retry
+from pydantic import BaseModel
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from worker import metrics
+from worker.jobs.arguments import (
+    ForgetHandle,
+    HearWebhook,
+    InvalidJobError,
+    RequestLocation,
+    StopSharing,
+    TrackLocation,
+    UntrackLocation,
+    read_arguments,
+)
+from worker.jobs.erasure import forget_handle
+from worker.jobs.linq_calls import NotNowError, call_linq, find_direct_chat
+from worker.jobs.pins import SendPin, send_pin
+from worker.jobs.services import Services
+from worker.jobs.tracking import Result, already_tracked, poll_soon, settle_request, unwatch, watch
+from worker.jobs.webhooks import hear_started, hear_stopped
+from worker.linq.classification import rejection
+from worker.linq.client import LinqClient, LinqError
+from worker.linq.webhook import SharingStarted, SharingStopped
+from worker.polling.engine import EngineStoppedError
+
+WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
+CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
+# Waits for Linq grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
+WAIT_GROWTH = 1.1
+LONGEST_WAIT_SECONDS = 900.0
+CENSUS_SECONDS = 2.0  # of each minute: a million shares are counted in some ten minutes
+RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
+
+Context = dict[str, Any]
+Job = Callable[..., Awaitable[Any]]
+Model = TypeVar("Model", bound=BaseModel)
+
+log = structlog.get_logger("jobs")
+
+
+class RefusedJobError(ValueError):
+    """The job's data is not a job; `detail` says why. It is kept as a dead letter."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.detail = reason
+
+
+async def refuse(context: Context, /, *, payload: bytes, reason: str) -> None:
+    """Stand in for whatever was queued and is no job: keep it as a dead letter and fail."""
+    await _keep(context, payload, "not_a_job", reason, "")
+    raise RefusedJobError(reason)
+
+
+async def request_location(context: Context, arguments: RequestLocation) -> Result:
+    """Ask a contact to share and publish positions until the share ends."""
+    services: Services = context["services"]
+    services.need_engine()
+    chat_id = await _find_chat(context, arguments, arguments.message)
+    if isinstance(chat_id, dict):
+        return chat_id
+    share, own = await watch(
+        services,
+        job_id=context["job_id"],
+        chat_id=chat_id,
+        asked=True,
+        accept_within=arguments.accept_within,
+        **_wishes(arguments),
+    )
+    if not own:
+        return already_tracked(chat_id, share, asked=True)
+    result = await settle_request(services, chat_id, share.share_id)
+    if arguments.chat_id is None and result.get("reason") in CHAT_IS_NONE:
+        await services.store.chats.forget_between(str(arguments.to), str(arguments.from_))
+    return result
+
+
+async def track_location(context: Context, arguments: TrackLocation) -> Result:
+    """Publish the positions of a chat without asking anybody."""
+    services: Services = context["services"]
+    engine = services.need_engine()
+    chat_id = await _find_chat(context, arguments, None)
+    if isinstance(chat_id, dict):
+        return chat_id
+    share, own = await watch(services, job_id=context["job_id"], chat_id=chat_id, asked=False, **_wishes(arguments))
+    if not own:
+        return already_tracked(chat_id, share, asked=False)
+    poll_soon(engine)
+    return {"status": "tracking", "chat_id": chat_id, "share_id": share.share_id}
+
+
+async def untrack_location(context: Context, arguments: UntrackLocation) -> Result:
+    """Stop polling a chat; nothing changes upstream."""
+    services: Services = context["services"]
+    services.need_engine()
+    return {"status": "untracked" if await unwatch(services, arguments.chat_id) else "not_tracked"}
+
+
+async def trim(context: Context) -> None:
+    """Tick: drop what is older than the retention."""
+    services: Services = context["services"]
+    await services.store.trim()
+
+
+async def reconcile(context: Context) -> None:
+    """Tick: go on counting what all shares add to the fleet's sums, and put those right where they are wrong."""
+    services: Services = context["services"]
+    repair = await services.store.census.go_on(CENSUS_SECONDS)
+    if repair.rescued:
+        log.warning("shares_rescued", chats=repair.rescued, cause="they were not in the schedule any more")
+    if repair.drift:
+        log.warning("sums_repaired", **repair.drift)
+
+
+async def stop_sharing(context: Context, arguments: StopSharing) -> Result:
+    """Ask Linq to end the contact's share; its end is on the stream when it has really come."""
+    services: Services = context["services"]
+
+    async def stop(linq: LinqClient) -> bool:
+        reply = await linq.stop_sharing(arguments.chat_id, arguments.handle)
+        if reply.status != 404 and (reply.failure is not None or not 200 <= reply.status < 300):
+            raise LinqError(reply)
+        return reply.status != 404
+
+    return {"status": "stopping" if await call_linq(services, stop) else "not_sharing"}
+
+
+async def hear_webhook(context: Context, arguments: HearWebhook) -> Result:
+    """Take in a webhook that the web process has stored."""
+    services: Services = context["services"]
+    last_try = context["job_try"] >= WEBHOOK_TRIES
+    try:
+        if arguments.kind == "started":
+            started = msgspec.convert(arguments.event, SharingStarted)
+            outcome = await hear_started(services, started, job_id=context["job_id"], last_try=last_try)
+        else:
+            outcome = await hear_stopped(services, msgspec.convert(arguments.event, SharingStopped), last_try=last_try)
+    except msgspec.ValidationError as error:
+        raise InvalidJobError([{"field": "event", "message": str(error)}]) from None
+    log.info("webhook_heard", kind=arguments.kind, outcome=outcome)
+    if outcome == "updated":
+        poll_soon(services.engine)
+    return {"status": outcome}
+
+
+async def _find_chat(context: Context, arguments: RequestLocation | TrackLocation, message: str | None) -> str | Result:
+    """Give the chat that a job is about; the job's result where there is none."""
+    services: Services = context["services"]
+    if arguments.chat_id is not None:
+        return arguments.chat_id
+    to, line = str(arguments.to), str(arguments.from_)
+    chat_id = await find_direct_chat(services, to, line)
+    if chat_id is not None:
+        return chat_id
+    if message is None:
+        return {"status": "rejected", "reason": "chat_not_found", "code": None}
+    try:
+        created = await call_linq(
+            services,
+            lambda linq: linq.create_chat(from_=line, to=to, text=message, idempotency_key=context["job_id"]),
+        )
+    except LinqError as error:
+        return {"status": "rejected", "reason": rejection(error.status, error.code), "code": error.code}
+    await services.store.chats.put_between(to, line, created.id)
+    return created.id
+
+
+def _wishes(arguments: RequestLocation | TrackLocation) -> dict[str, Any]:
+    return {
+        "follow": arguments.follow,
+        "reference": arguments.reference or "",
+        "follow_for": arguments.follow_for,
+        "min_interval": arguments.min_interval,
+        "max_interval": arguments.max_interval,
+    }
+
+
+def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[Model]) -> Job:
+    """Make the function that arq calls: validate, bind the job to the log, and let Redis' outages pass."""
+
+    async def run(context: Context, /, **given: Any) -> Result:
+        name = job.__name__
+        with structlog.contextvars.bound_contextvars(job_id=context["job_id"], job=name):
+            try:
+                return await job(context, read_arguments(model, given))
+            except InvalidJobError as error:
+                reference = given.get("reference")
+                await _keep(
+                    context,
+                    msgspec.json.encode({"f": name, "k": given}),
+                    "invalid_arguments",
+                    error.detail,
+                    reference if isinstance(reference, str) else "",
+                )
+                raise
+            except EngineStoppedError:
+                raise Retry from None  # another worker goes on
+            except NotNowError as error:
+                grown = min(error.seconds * WAIT_GROWTH ** (context["job_try"] - 1), LONGEST_WAIT_SECONDS)
+                seconds = max(error.seconds, grown)
+                log.info("job_delayed", seconds=round(seconds, 3))
+                raise Retry(defer=seconds) from None
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                log.warning("job_delayed", error=type(error).__name__)
+                raise Retry(defer=RETRY_SECONDS) from None
+
+    return run
+
+
+async def _keep(context: Context, payload: bytes, reason: str, detail: Any, reference: str) -> None:
+    services: Services = context["services"]
+    try:
+        await services.store.dead_letters.add(
+            "job",
+            reason,
+            payload=payload,
+            detail={"job_id": context["job_id"], "fault": detail},
+            reference=reference[:128],
+        )
+    except (RedisConnectionError, RedisTimeoutError):
+        raise Retry(defer=RETRY_SECONDS) from None
+    metrics.DEAD_LETTERS.labels("job").inc()
+
+
+JOBS: dict[str, Job] = {
+    "request_location": _validated(request_location, RequestLocation),
+    "track_location": _validated(track_location, TrackLocation),
+    "untrack_location": _validated(untrack_location, UntrackLocation),
+    "stop_sharing": _validated(stop_sharing, StopSharing),
+    "send_pin": _validated(send_pin, SendPin),
+    "forget_handle": _validated(forget_handle, ForgetHandle),
+    "hear_webhook": _validated(hear_webhook, HearWebhook),
+}

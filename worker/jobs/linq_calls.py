@@ -1,0 +1,90 @@
+"""Calls to Linq beside reads and prompts: under the request budget, and drawing the account's consequences."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from worker.domain.observation import Suspended
+from worker.jobs.services import Services
+from worker.linq.client import Chat, LinqClient, LinqError
+from worker.polling.account import pause_account, resume_account
+from worker.store.chats import KnownChat
+
+PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued again
+PAUSED_SECONDS = 60.0  # contract.md 4: one probe a minute
+TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
+LONGEST_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
+
+Answer = TypeVar("Answer")
+
+
+class NotNowError(RuntimeError):
+    """The call cannot be made now: no token, paused, or Linq does not answer; try again after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"Linq cannot be asked now; trying again in {seconds:g} s")
+        self.seconds = seconds
+
+
+async def call_linq(services: Services, command: Callable[[LinqClient], Awaitable[Answer]]) -> Answer:
+    """Make one call within the budget. Raises NotNowError for what may pass, LinqError for a refusal.
+
+    A 401 or 403/2011 pauses everything, and may pass too: a person has to change the key.
+    """
+    linq = services.need_linq()
+    budget = services.store.budget
+    waited = 0.0
+    probe = False
+    while (seconds := await budget.take()) is not None:
+        if seconds == math.inf and await budget.take_probe():
+            probe = True
+            break
+        if waited + seconds > PATIENCE_SECONDS:
+            raise NotNowError(min(seconds, PAUSED_SECONDS))
+        await asyncio.sleep(seconds)
+        waited += seconds
+    try:
+        answer = await command(linq)
+    except LinqError as error:
+        if error.status == 401 or (error.status, error.code) == (403, 2011):
+            await pause_account(budget, Suspended(error.status, error.code))
+            raise NotNowError(PAUSED_SECONDS) from None
+        if error.transient:
+            raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, LONGEST_WAIT_SECONDS)) from None
+        if probe:
+            await resume_account(budget)
+        raise
+    if probe:
+        await resume_account(budget)
+    return answer
+
+
+async def know_chat(services: Services, chat_id: str) -> KnownChat:
+    """Give line, contacts and kind of a chat, asking Linq where they are not remembered. Raises as call_linq."""
+    known = await services.store.chats.get(chat_id)
+    if known is not None:
+        return known
+    return await _remember(services, await call_linq(services, lambda linq: linq.get_chat(chat_id)))
+
+
+async def find_direct_chat(services: Services, contact: str, line: str) -> str | None:
+    """Give the 1:1 chat of a contact and a line, None where there is none. Raises as call_linq."""
+    remembered = await services.store.chats.between(contact, line)
+    if remembered is not None:
+        return remembered
+    chats = await call_linq(services, lambda linq: linq.find_chats(to=contact, from_=line))
+    direct = [
+        chat for chat in chats if not chat.is_group and chat.contacts in ([contact], []) and chat.line in (line, None)
+    ]
+    if not direct:
+        return None
+    # Several 1:1 chats of one pair differ in their service; only iMessage carries a location.
+    best = min(direct, key=lambda chat: chat.service != "iMessage")
+    await _remember(services, best)
+    await services.store.chats.put_between(contact, line, best.id)
+    return best.id
+
+
+async def _remember(services: Services, chat: Chat) -> KnownChat:
+    return await services.store.chats.put(chat.id, is_group=chat.is_group, line=chat.line, contacts=chat.contacts)

@@ -1,0 +1,178 @@
+"""Sending a pin (contract.md section 3): once, whatever happens to workers, connections and the account at Chert.
+
+Every attempt of a job sends the identical bytes under one idempotency key (chert-api.md 3.3). Waiting is the queue's
+business: a job that has to wait is queued again and holds nothing meanwhile.
+"""
+
+import hashlib
+import random
+from typing import Annotated, Any
+
+import arq
+import msgspec
+import structlog
+from pydantic import Field, model_validator
+
+from worker import metrics
+from worker.chert.client import Failed, Queued, Retry, Uncertain
+from worker.chert.pin import Pin
+from worker.domain.events import PIN_SOURCE, PinFailed, PinLocation, PinQueued, make_event
+from worker.domain.timestamp import format_milliseconds
+from worker.jobs.arguments import Reference
+from worker.jobs.services import Services
+from worker.store.shares import PROBE_SECONDS
+from worker.store.store import Store
+
+LONGEST_KEY = 64  # of an idempotency key (chert-api.md 3.3)
+WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up (chert-api.md 3.1)
+MOST_RETRIES = 9  # ten attempts in all
+SPREAD_SECONDS = 5.0  # so that not all pins go at once when a pause ends
+
+log = structlog.get_logger("pins")
+
+Context = dict[str, Any]
+Result = dict[str, Any]
+
+
+class SendPin(Pin):
+    """Arguments of `send_pin`: a pin, and what the caller calls it. Without a key, the job's id is the key."""
+
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=LONGEST_KEY, pattern="^[ -~]+$")] = ""
+    reference: Reference | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if value is not None}
+
+    def pin(self, job_id: str) -> Pin:
+        """Give the pin itself: the same one in every run of the job."""
+        key = self.idempotency_key or job_id
+        if len(key) > LONGEST_KEY:
+            key = hashlib.sha256(key.encode()).hexdigest()
+        fields = self.model_dump(exclude={"reference", "idempotency_key"}, exclude_none=True)
+        return Pin(**fields, idempotency_key=key)
+
+
+async def send_pin(context: Context, arguments: SendPin) -> Result:
+    """Send a one-time pin through Chert; give its result, or have the job run again later."""
+    sending = _Sending(context, arguments)
+    return await sending.run()
+
+
+class _Sending:
+    """One run of one job."""
+
+    def __init__(self, context: Context, arguments: SendPin) -> None:
+        self._services: Services = context["services"]
+        self._store: Store = self._services.store
+        self._job_id: str = context["job_id"]
+        self._arguments = arguments
+        self._pin = arguments.pin(self._job_id)
+        self._patience = 0.0
+
+    async def run(self) -> Result:
+        chert = self._services.need_chert()
+        pins = self._store.pins
+        settled, self._patience = await pins.open(self._job_id)
+        if settled is not None:
+            return settled
+        permit = await pins.permit()
+        if permit != "probe" and permit > 0:
+            return await self._wait_for_account(permit)
+        outcome = await chert.send(self._pin.body())
+        match outcome:
+            case Failed(account_wide=True):
+                return await self._pause(outcome, probe=permit == "probe")
+            case Retry(after=after, reason=reason):
+                return await self._try_again(after, reason, "retried")
+            case Uncertain(reason=reason):
+                return await self._try_again(None, reason, "uncertain")
+        if permit == "probe" and await pins.resume():
+            log.warning("pins_resumed")
+        if isinstance(outcome, Failed):
+            return await self._fail(outcome.code, outcome.detail)
+        return await self._succeed(outcome)
+
+    # Waiting
+
+    async def _pause(self, refusal: Failed, *, probe: bool) -> Result:
+        """Chert refuses the account, not this pin: everybody waits until a person has acted."""
+        reason = "Chert refuses the account" + ("" if refusal.code is None else f", code {refusal.code}")
+        remedy = "check CHERT_SIGNING_SECRET, CHERT_TENANT and this machine's clock; pins go on by themselves"
+        if await self._store.pins.pause(reason):
+            log.error("pins_paused", reason=reason, remedy=remedy)
+        elif probe:
+            log.error("pins_still_paused", reason=reason, remedy=remedy)
+        return await self._wait_for_account(PROBE_SECONDS)
+
+    async def _wait_for_account(self, seconds: float) -> Result:
+        metrics.PINS.labels("paused").inc()
+        seconds += random.uniform(0.0, SPREAD_SECONDS)
+        if seconds > self._patience:
+            return await self._fail(
+                None, "not sent: Chert has refused the whole account for as long as this job could wait"
+            )
+        raise arq.Retry(defer=seconds)
+
+    async def _try_again(self, after: float | None, reason: str, outcome: str) -> Result:
+        tries = await self._store.pins.count_retry(self._job_id, advised=after is not None)
+        if after is not None:
+            seconds = after
+            given_up = tries.all > MOST_RETRIES
+        else:
+            given_up = tries.all > MOST_RETRIES or tries.unadvised > len(WAITS_SECONDS)
+            seconds = 0.0 if given_up else WAITS_SECONDS[tries.unadvised - 1]
+        if given_up or seconds > self._patience:
+            doubt = "; the last attempt may have been sent" if outcome == "uncertain" else ""
+            return await self._fail(None, f"given up after {tries.all} attempts: {reason}{doubt}")
+        metrics.PINS.labels(outcome).inc()
+        log.info("pin_delayed", reason=reason, seconds=seconds)
+        raise arq.Retry(defer=seconds)
+
+    # Settling
+
+    async def _succeed(self, outcome: Queued) -> Result:
+        data = PinQueued(
+            outcome.message_id, outcome.phone_line_id, self._pin.external_id, _location(self._pin, outcome.location)
+        )
+        result = {"status": "queued", "message_id": outcome.message_id, "phone_line_id": outcome.phone_line_id}
+        metrics.PINS.labels("queued").inc()
+        return await self._settle(result, data)
+
+    async def _fail(self, code: int | None, detail: str) -> Result:
+        result = {"status": "failed", "code": code, "detail": detail}
+        metrics.PINS.labels("failed").inc()
+        # Before the result: a crash between the two leaves two letters behind, and not none.
+        await self._store.dead_letters.add(
+            "job",
+            "pin_failed",
+            payload=msgspec.json.encode({"f": "send_pin", "k": self._arguments.model_dump(exclude_unset=True)}),
+            detail={"job_id": self._job_id, "code": code, "fault": detail},
+            reference=self._arguments.reference or "",
+        )
+        metrics.DEAD_LETTERS.labels("job").inc()
+        return await self._settle(result, PinFailed(code, detail, self._pin.external_id))
+
+    async def _settle(self, result: Result, data: PinQueued | PinFailed) -> Result:
+        pins = self._store.pins
+        event = make_event(
+            data,
+            scope=self._pin.idempotency_key,
+            source=PIN_SOURCE,
+            subject=self._pin.phone or "",
+            time=format_milliseconds(await pins.now()),
+            sequence=1,
+            reference=self._arguments.reference or "",
+        )
+        kept = await pins.settle(self._job_id, result, event)
+        log.info("pin_settled", status=kept["status"], code=kept.get("code"))
+        return kept
+
+
+def _location(pin: Pin, said: dict[str, Any]) -> PinLocation:
+    """Give the location as Chert said it back; the coordinates that were sent where it did not."""
+    try:
+        return msgspec.convert({"latitude": pin.latitude, "longitude": pin.longitude, **said}, PinLocation)
+    except msgspec.ValidationError:
+        return PinLocation(pin.latitude, pin.longitude)

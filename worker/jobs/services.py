@@ -1,0 +1,45 @@
+"""What a worker process works with, built once and handed to every job."""
+
+from dataclasses import dataclass
+
+from config.settings import Settings
+from worker.chert.client import ChertClient
+from worker.linq.client import LinqClient
+from worker.polling.engine import Engine
+from worker.store.store import Store
+
+
+class MissingKeyError(RuntimeError):
+    """A job needs an API whose key is not set; the text names the variable."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"{variable} is not set: set it for the worker and queue the job again")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one worker process; `engine` and `linq` are None where Linq's key is not set, `chert` likewise."""
+
+    settings: Settings
+    store: Store
+    engine: Engine | None = None
+    linq: LinqClient | None = None
+    chert: ChertClient | None = None
+
+    def need_engine(self) -> Engine:
+        """Give the engine; raises MissingKeyError where Linq's key is not set."""
+        if self.engine is None:
+            raise MissingKeyError("LINQ_API_V3_API_KEY")
+        return self.engine
+
+    def need_linq(self) -> LinqClient:
+        """Give Linq's client; raises MissingKeyError where its key is not set."""
+        if self.linq is None:
+            raise MissingKeyError("LINQ_API_V3_API_KEY")
+        return self.linq
+
+    def need_chert(self) -> ChertClient:
+        """Give Chert's client; raises MissingKeyError where its secret is not set."""
+        if self.chert is None:
+            raise MissingKeyError("CHERT_SIGNING_SECRET")
+        return self.chert

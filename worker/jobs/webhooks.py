@@ -1,0 +1,192 @@
+"""What a webhook does to the watched chats (linq-api.md 6 and 13). Webhooks only hurry: polling finds the same."""
+
+import structlog
+
+from worker.domain.handle import handle_digest
+from worker.domain.share import Share
+from worker.jobs.linq_calls import NotNowError, find_direct_chat, know_chat
+from worker.jobs.services import Services
+from worker.jobs.tracking import CHANGE_TRIES, BusyError, turn_of, watch
+from worker.linq.client import LinqError
+from worker.linq.webhook import SharingStarted, SharingStopped
+from worker.store.chats import KnownChat
+
+REMEDY = (
+    "The contact shares under an Apple ID e-mail address, which this chat does not have. Ask them to stop sharing, "
+    "open the Messages conversation with your line, and share their location from there."
+)
+
+log = structlog.get_logger("webhooks")
+
+
+async def hear_started(services: Services, event: SharingStarted, *, job_id: str, last_try: bool) -> str:
+    """Begin or update sharing wherever the event belongs; give what came of it, in a word.
+
+    Raises NotNowError while Linq has to be asked and cannot be; on the last try it makes do without.
+    """
+    shares = services.store.shares
+    chat_id = event.chat_id
+    if chat_id is not None and (await shares.load(chat_id)).live is not None:
+        if await _can_show(services, chat_id, event.shared_by, last_try=last_try):
+            return await _apply(services, chat_id, event)
+        return await _follow_elsewhere(services, event, chat_id, job_id=job_id, last_try=last_try)
+    found = await _watched_by_pair(services, event, last_try=last_try)
+    if found:
+        return await _apply_to_all(services, found, event)
+    if not services.settings.follow_unrequested:
+        return "not_watched"
+    if chat_id is None or not await _can_show(services, chat_id, event.shared_by, last_try=last_try):
+        # Nobody polls this chat, so that nothing else would find the share: asked until there is an answer.
+        chat_id = await _find_direct(services, event, last_try=False)
+    if chat_id is None:
+        return "not_watched"
+    began = event.created_at if event.began_at is None else event.began_at
+    past = (await shares.load(chat_id)).share
+    ends = [await services.store.chats.end_of(event.shared_by, event.shared_with)]
+    ends += [person.stopped_at for person in (past.people if past else ()) if person.handle == event.shared_by]
+    if any(end is not None and end >= began for end in ends):
+        return "late"
+    await watch(services, job_id=job_id, chat_id=chat_id, asked=False)
+    return await _apply(services, chat_id, event)
+
+
+async def hear_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
+    """End the handle's sharing in every chat watched with it; give what came of it, in a word."""
+    found = await _watched_by_pair(services, event, last_try=last_try)
+    if services.settings.follow_unrequested:
+        # Its `started` may come after it, and must not begin a share.
+        end = event.created_at if event.ended_at is None else event.ended_at
+        await services.store.chats.put_end(event.shared_by, event.shared_with, end)
+    return await _apply_to_all(services, found, event)
+
+
+async def _apply_to_all(services: Services, chats: list[str], event: SharingStarted | SharingStopped) -> str:
+    outcomes = [await _apply(services, chat_id, event) for chat_id in chats]
+    return "updated" if "updated" in outcomes else next(iter(outcomes), "not_watched")
+
+
+async def _apply(services: Services, chat_id: str, event: SharingStarted | SharingStopped) -> str:
+    shares = services.store.shares
+    for _ in range(CHANGE_TRIES):
+        loaded = await shares.load(chat_id)
+        if loaded.live is None:
+            return "not_watched"
+        turn = turn_of(loaded, loaded.live)
+        if isinstance(event, SharingStarted):
+            changed = turn.hear_started(
+                event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
+            )
+        else:
+            changed = turn.hear_stopped(
+                event.shared_by, began_at=event.began_at, ended_at=event.ended_at, created_at=event.created_at
+            )
+        if not changed:
+            return "unchanged"
+        if await shares.change(loaded, turn):
+            return "updated"
+    raise BusyError("the chat changes too often to take in a webhook")
+
+
+async def _watched_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:
+    """Find the watched chats of a contact and a line: `chat_id` does not say them all, and may be missing."""
+    shares = services.store.shares
+    found = [
+        chat_id
+        for chat_id in await shares.shown_in(event.shared_by)
+        if chat_id == event.chat_id or await _is_on_line(services, chat_id, event, last_try=last_try)
+    ]
+    own = event.chat_id
+    if (
+        own is not None
+        and own not in found
+        and (await shares.load(own)).live is not None
+        and await _can_show(services, own, event.shared_by, last_try=last_try)
+    ):
+        found.append(own)
+    if isinstance(event, SharingStopped) and found:
+        return found
+    overview = await shares.overview()
+    if services.linq is None or not sum(overview.phases.values()):
+        return found
+    chat_id = await _find_direct(services, event, last_try=last_try)
+    if chat_id is not None and chat_id not in found and (await shares.load(chat_id)).live is not None:
+        found.append(chat_id)
+    return found
+
+
+async def _is_on_line(
+    services: Services, chat_id: str, event: SharingStarted | SharingStopped, *, last_try: bool
+) -> bool:
+    """Tell whether a chat is of the event's line. Where Linq cannot be asked, only a start counts: it costs a read."""
+    known = await _try_to_know(services, chat_id, last_try=last_try)
+    if known is None:
+        return isinstance(event, SharingStarted)
+    return known.line is None or known.line == handle_digest(event.shared_with)
+
+
+async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:
+    """Tell whether a share under this handle is readable in a chat: an Apple ID e-mail may not be (linq-api.md 6.3)."""
+    if "@" not in handle:
+        return True
+    known = await _try_to_know(services, chat_id, last_try=last_try)
+    return known is None or not known.contacts or handle_digest(handle) in known.contacts
+
+
+async def _find_direct(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> str | None:
+    try:
+        return await find_direct_chat(services, event.shared_by, event.shared_with)
+    except LinqError:
+        return None
+    except NotNowError:
+        if not last_try:
+            raise
+        return None
+
+
+async def _try_to_know(services: Services, chat_id: str, *, last_try: bool) -> KnownChat | None:
+    if services.linq is None:
+        return None
+    try:
+        return await know_chat(services, chat_id)
+    except LinqError:
+        return None
+    except NotNowError:
+        if not last_try:
+            raise
+        return None
+
+
+async def _follow_elsewhere(
+    services: Services, event: SharingStarted, chat_id: str, *, job_id: str, last_try: bool
+) -> str:
+    """Follow a chat with the Apple ID e-mail in place of one without it, or report that there is none."""
+    other = await _find_direct(services, event, last_try=last_try)
+    shares = services.store.shares
+    for _ in range(CHANGE_TRIES):
+        loaded = await shares.load(chat_id)
+        share = loaded.live
+        if share is None:
+            return "not_watched"
+        if other is not None:
+            return await _follow_in(services, event, other, share, job_id=job_id)
+        turn = turn_of(loaded, share)
+        if not turn.report_unreadable(event.shared_by, REMEDY, began_at=event.began_at or event.created_at):
+            return "unchanged"
+        if await shares.change(loaded, turn):
+            return "unreadable"
+    raise BusyError("the chat changes too often to take in a webhook")
+
+
+async def _follow_in(services: Services, event: SharingStarted, chat_id: str, share: Share, *, job_id: str) -> str:
+    await watch(
+        services,
+        job_id=job_id,
+        chat_id=chat_id,
+        asked=False,
+        follow=share.follow,
+        reference=share.reference,
+        follow_for=share.follow_for,
+        min_interval=share.lower,
+        max_interval=share.upper,
+    )
+    return await _apply(services, chat_id, event)

@@ -1,0 +1,1 @@
+"""Polling: claims what is due, reads it, decides, and commits."""

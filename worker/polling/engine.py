@@ -1,0 +1,538 @@
+"""The engine: claims what is due, fetches it, lets the domain decide, and commits what was decided.
+
+The only loop that matters for speed. It knows neither arq nor a key's name. A fixed number of fetchers work on what was
+claimed; what they decide is committed in small batches, by count and by time, so that a slow reply holds nobody up.
+A worker that dies leaves leases behind; whoever claims them next reads again and publishes what was not committed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, Self, TypeVar
+
+import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from worker import metrics
+from worker.domain.observation import (
+    AlreadySharing,
+    Fault,
+    Features,
+    Later,
+    PromptOutcome,
+    ReadObservation,
+    Refused,
+    Rejected,
+    Sent,
+    Suspended,
+    Throttled,
+    Uncertain,
+)
+from worker.domain.share import Prompt, Share
+from worker.domain.webhooks import Circumstances, Turn
+from worker.linq.classification import prompt_outcome, read_observation
+from worker.linq.client import LinqClient
+from worker.linq.poller import Poller
+from worker.linq.reply import Reply
+from worker.polling.account import pause_account, resume_account
+from worker.polling.poll_log import PollLog
+from worker.store.shares import Claim, Claimed, Item
+from worker.store.store import Store
+
+FEWEST_FETCHERS = 64  # reads under way at once; more cost the client a fifth more CPU a read where replies are quick
+MOST_FETCHERS = 512  # with replies of 90 ms enough for 5,600 polls a second
+READS_PER_SECOND = 10_000  # more than one process can do: what the number of fetchers is made for
+QUICK_REPLY = 0.05  # of a lease: replies up to this are quick enough to claim ahead of them
+LATENCY_WEIGHT = 0.05  # of the newest reply in the running mean
+BUDGET_AHEAD_SECONDS = 0.25
+MOST_AHEAD = 192  # chats claimed beyond those being read: read next, or decided and not yet committed
+MOST_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (design.md)
+LEAST_CLAIMED = 64  # below, it is cheaper to wait for the next commit
+COMMIT_COUNT = 128
+COMMIT_SECONDS = 0.02
+IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
+WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
+BREATH_SECONDS = 0.02  # between two claims that found less than they asked for
+COMMIT_TRIES = 5
+PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
+PROMPT_SETTLE_TRIES = 5
+CANCEL_AGAIN_SECONDS = 0.1
+GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
+
+log = structlog.get_logger("engine")
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until each has ended: one cancellation can get lost where what is awaited ends just then."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not complain
+
+
+class EngineStoppedError(RuntimeError):
+    """Nothing is claimed any more: another worker has to go on."""
+
+
+class _Work(NamedTuple):
+    claimed: Claimed
+    circumstances: Circumstances
+    now: float
+    probe: bool
+
+
+class Engine:
+    """Polls what is due, on one event loop. Used as an async context manager; `wake` may be called at any time."""
+
+    def __init__(
+        self,
+        store: Store,
+        poller: Poller,
+        linq: LinqClient,
+        *,
+        poll_log: PollLog | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._shares = store.shares
+        self._poller = poller
+        self._linq = linq
+        self._poll_log = poll_log
+        self._chance = chance
+        self._rate = 0.0  # requests per second, at the last claim
+        self._latency = 0.0  # seconds a reply takes, running mean
+        self._replied_at = 0.0  # monotonic
+        self._queue: asyncio.Queue[_Work] = asyncio.Queue()
+        self._held: dict[str, Claimed] = {}
+        self._fences: dict[str, float] = {}  # until when a chat is held that is being prompted
+        self._decided: list[Item] = []
+        self._fetchers: list[asyncio.Task[None]] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._woken: asyncio.Task[None] | None = None
+        self._flush = asyncio.Event()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._progress = asyncio.Event()
+        self._claiming = asyncio.Lock()
+        self._polling = False
+        self._stopping = False
+        self._clock_offset = 0.0
+        self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
+
+    async def __aenter__(self) -> Self:
+        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(FEWEST_FETCHERS)]
+        self._committer = asyncio.create_task(self._commit_batches())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(0.0)
+
+    # Stopping
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, let what runs finish within `grace` seconds, and give the rest of the claims back."""
+        self._stopping = True
+        self._progress.set()
+        last = min(GIVE_BACK_SECONDS, grace / 2)
+        deadline = time.monotonic() + grace - last
+        while self._held and time.monotonic() < deadline:
+            self._progress.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(), deadline - time.monotonic())
+        if self._woken is not None:
+            # Not cancelled at once: a claim that is cut short would leave leases behind.
+            await asyncio.wait({self._woken}, timeout=max(0.0, deadline - time.monotonic()))
+        await end_tasks(task for task in (*self._fetchers, self._committer, self._woken) if task is not None)
+        self._fetchers = []
+        self._committer = self._woken = None
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(last or GIVE_BACK_SECONDS):
+                await self._give_back()
+        self._progress.set()
+        if self._poll_log is not None:
+            self._poll_log.close()
+
+    async def _give_back(self) -> None:
+        if self._decided:
+            await self._shares.commit(self._decided)
+            self._decided = []
+        held = [
+            claimed._replace(lease=self._fences.get(claimed.chat_id, claimed.lease)) for claimed in self._held.values()
+        ]
+        for start in range(0, len(held), MOST_CLAIMED):
+            await self._shares.release(held[start : start + MOST_CLAIMED])
+        self._held.clear()
+
+    # Claiming
+
+    async def poll_due(self, seconds: float) -> None:
+        """Poll whatever is due until nothing is for a second, at most for `seconds`. May be called while it runs."""
+        if self._polling:
+            self.wake()
+            return
+        self._polling = True
+        try:
+            await self._poll_until(time.monotonic() + seconds)
+        finally:
+            self._polling = False
+
+    def wake(self) -> None:
+        """Look for due chats at once, whether a tick is polling now or not."""
+        self._progress.set()
+        if not self._polling and not self._stopping and (self._woken is None or self._woken.done()):
+            self._woken = asyncio.create_task(self._poll_once())
+
+    async def _poll_once(self) -> None:
+        with contextlib.suppress(RedisError):  # the next tick tries again
+            await self.poll_due(WOKEN_SECONDS)
+
+    async def _poll_until(self, deadline: float) -> None:
+        while not self._stopping and time.monotonic() < deadline:
+            ahead = self._ahead()
+            free = len(self._fetchers) + ahead - len(self._held)
+            if free < (LEAST_CLAIMED if ahead == MOST_AHEAD else 1):
+                await self._sleep(IDLE_SECONDS)
+                continue
+            most = min(free, MOST_CLAIMED)
+            held = bool(self._held)
+            claim = await self._claim(most)
+            if len(claim.chats) == most:
+                continue
+            if claim.paused and not claim.probe:
+                return
+            if claim.tokens < 1:
+                missing = (1 - claim.tokens) / claim.circumstances.fleet.rate
+                await asyncio.sleep(max(BREATH_SECONDS, min(IDLE_SECONDS, missing)))
+            elif claim.chats:
+                await asyncio.sleep(BREATH_SECONDS)
+            elif claim.next_due is not None and claim.next_due - claim.now < IDLE_SECONDS:
+                await self._sleep(max(0.001, claim.next_due - claim.now))
+            elif self._held:
+                await self._sleep(IDLE_SECONDS)
+            elif not held:  # else something was committed while the claim was made, and may be due sooner than it says
+                return
+
+    def _ahead(self) -> int:
+        """Give how many chats may be claimed beyond the fetchers, which are as many as slow replies ask for."""
+        latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
+        # Before they are all taken: below LEAST_CLAIMED nothing is claimed, and a reply that never comes held up all.
+        if len(self._held) + LEAST_CLAIMED > len(self._fetchers):
+            wanted = min(MOST_FETCHERS, int(latency * READS_PER_SECOND))
+            self._fetchers += [asyncio.create_task(self._fetch()) for _ in range(wanted - len(self._fetchers))]
+        # A chat that waits for slow reads here would outlive its lease: another worker may have room.
+        if latency >= QUICK_REPLY * self._shares.lease:
+            return 0
+        # What was claimed has its tokens: were it held up and sent at once, it must not be over the budget of a second.
+        return min(MOST_AHEAD, int(self._rate * BUDGET_AHEAD_SECONDS))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep until something is committed or somebody calls `wake`, at most so long."""
+        self._progress.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._progress.wait(), seconds)
+
+    async def _claim(self, most: int, *, only: str = "") -> Claim:
+        # One after the other: `serve` has to know what a claim that is under way holds.
+        async with self._claiming:
+            return await self._claim_alone(most, only)
+
+    async def _claim_alone(self, most: int, only: str) -> Claim:
+        claim = await self._shares.claim(most, only=only)
+        self._clock_offset = claim.now - time.monotonic()
+        self._rate = claim.circumstances.fleet.rate
+        if self._stopping:
+            # The claim overlapped the order to stop: nobody would see these chats through.
+            await self._shares.release(claim.chats)
+            return claim._replace(chats=[])
+        for chat_id, stored in claim.unreadable:
+            await self._bury(chat_id, stored)
+        for claimed in claim.chats:
+            self._held[claimed.chat_id] = claimed
+            self._queue.put_nowait(_Work(claimed, claim.circumstances, claim.now, claim.probe))
+        if claim.chats:
+            self._replace_the_dead()
+        return claim
+
+    async def serve(self, chat_id: str) -> Claim:
+        """Claim this chat if it is due, or find it claimed here already, and see it through until that is committed.
+
+        Raises EngineStoppedError once `stop` has been called.
+        """
+        if self._stopping:
+            raise EngineStoppedError
+        claim = await self._claim(1, only=chat_id)
+        awaited = [*claim.chats, *(held for held in (self._held.get(chat_id),) if held is not None)]
+        while any(claimed is self._held.get(claimed.chat_id) for claimed in awaited):
+            self._progress.clear()
+            await self._progress.wait()
+        return claim
+
+    def _replace_the_dead(self) -> None:
+        for index, task in enumerate(self._fetchers):
+            if task.done():
+                log.error("fetcher_replaced")
+                self._fetchers[index] = asyncio.create_task(self._fetch())
+        if self._committer is not None and self._committer.done():
+            log.error("committer_replaced")
+            self._committer = asyncio.create_task(self._commit_batches())
+
+    async def _bury(self, chat_id: str, stored: bytes) -> None:
+        """A state that is lost or not ours cannot be followed: say so and let it go."""
+        log.error("share_state_unreadable", chat_id=chat_id, bytes=len(stored))
+        await self._store.shares.drop(chat_id)
+
+    # Fetching and deciding
+
+    def now(self) -> float:
+        """Give Redis' time, as of the last claim plus what has passed since."""
+        return time.monotonic() + self._clock_offset
+
+    async def _fetch(self) -> None:
+        queue = self._queue
+        while True:
+            # Without a coroutine where something waits already, which is always so while much is due.
+            work = queue.get_nowait() if queue.qsize() else await queue.get()
+            try:
+                await self._serve(work)
+            except Exception:
+                # The lease runs out and the chat is read again; the fetcher lives on.
+                log.exception("poll_failed", chat_id=work.claimed.chat_id)
+                self._let_go(work.claimed)
+
+    async def _serve(self, work: _Work) -> None:
+        claimed = work.claimed
+        turn = self._turn(claimed, work)
+        action = "read" if work.probe else turn.next_action()
+        if action == "read":
+            started = time.monotonic()
+            reply = await self._poller.fetch(claimed.chat_id)
+            self._replied_at = time.monotonic()
+            seconds = self._replied_at - started
+            self._latency += LATENCY_WEIGHT * (seconds - self._latency)
+            metrics.POLL_SECONDS.observe(seconds)
+            turn.now = max(self.now(), work.now)
+            observation = read_observation(reply, now=turn.now)
+            usual = isinstance(observation, Features) and not observation.invalid
+            if work.probe or not usual:
+                await self._account(observation, probe=work.probe)
+            turn.observe(observation)
+            self._record(turn, observation, reply)
+            if not usual:
+                await self._keep_bad_reply(turn, observation, reply)
+        elif action == "prompt":
+            await self._prompt(work, turn)
+            return
+        else:
+            turn.end_of_time()
+        self._decide(self._shares.item(turn, claimed.lease, claimed.before))
+
+    def _turn(self, claimed: Claimed, work: _Work) -> Turn:
+        return Turn(
+            claimed.share,
+            claimed.chat_id,
+            now=max(self.now(), work.now),
+            circumstances=work.circumstances,
+            chance=self._chance(),
+        )
+
+    async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
+        """Draw the consequences for everybody: the pause, and the slower pace after a 429 on a read."""
+        if isinstance(observation, Suspended):
+            await pause_account(self._store.budget, observation, probe=probe)
+        elif isinstance(observation, Throttled):
+            await self._store.budget.throttle(observation.retry_after)
+            log.warning("throttled", retry_after=observation.retry_after)
+        elif probe and isinstance(observation, Features | Refused):
+            await resume_account(self._store.budget)
+
+    def _record(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
+        outcome = _outcome(observation, turn)
+        metrics.POLLS.inc(outcome)
+        for position in turn.positions:
+            metrics.POSITIONS.inc()
+            if position.updated_at is not None:
+                metrics.STALENESS_SECONDS.observe(max(0.0, turn.now - position.updated_at / 1e9))
+        if self._logs_polls:
+            log.debug(
+                "poll",
+                chat_id=turn.chat_id,
+                outcome=outcome,
+                status=reply.status,
+                trace_id=reply.trace_id,
+                rule=turn.share.rule,
+                next_in=None if turn.due is None else round(turn.due - turn.now, 3),
+            )
+        if self._poll_log is not None:
+            self._poll_log.write(turn)
+
+    async def _keep_bad_reply(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
+        """Keep a reply that holds what cannot be used; the others need no dead letter."""
+        reason: str
+        detail: object
+        if isinstance(observation, Features):
+            reason, detail = "invalid_position", observation.invalid
+        elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
+            reason, detail = observation.kind, observation.detail
+        else:
+            return
+        log.warning("bad_reply", chat_id=turn.chat_id, reason=reason, trace_id=reply.trace_id)
+        try:
+            kept = await self._store.dead_letters.add(
+                "api_reply",
+                reason,
+                payload=reply.body,
+                detail={
+                    "chat_id": turn.chat_id,
+                    "status": reply.status,
+                    "trace_id": reply.trace_id,
+                    "found": detail,
+                },
+                reference=turn.share.reference,
+                chat_id=turn.chat_id,
+            )
+        except RedisError:
+            log.warning("dead_letter_lost", reason=reason)
+            return
+        if kept:
+            metrics.DEAD_LETTERS.labels("api_reply").inc()
+
+    # Prompting
+
+    async def _prompt(self, work: _Work, turn: Turn) -> None:
+        """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
+        claimed = work.claimed
+        turn.call_prompt()
+        fence = turn.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
+        turn.due = fence
+        fenced = await self._commit([self._shares.item(turn, claimed.lease, claimed.before)])
+        if not fenced[0] or self.now() >= fence:
+            # Something newer happened, or so much time passed that others have taken this prompt for sent.
+            self._let_go(claimed)
+            return
+        self._fences[claimed.chat_id] = fence
+        reply = await self._linq.request_location(claimed.chat_id)
+        outcome = prompt_outcome(reply)
+        name = type(outcome).__name__.lower()
+        metrics.REQUESTS.labels(_PROMPT_OUTCOMES.get(type(outcome), name)).inc()
+        log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
+        # What is known of a prompt must not be lost to a Redis that is away for a moment.
+        await _persist(lambda: self._account(outcome))
+        await _persist(lambda: self._settle(claimed.chat_id, outcome, turn.share))
+        self._let_go(claimed)
+
+    async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
+        """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer.
+
+        `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
+        """
+        for _ in range(PROMPT_SETTLE_TRIES):
+            loaded = await self._shares.load(chat_id)
+            share = loaded.live
+            if share is None or (share.share_id, share.prompted_at) != (asked.share_id, asked.prompted_at):
+                return
+            if share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
+                return
+            turn = Turn(
+                share,
+                chat_id,
+                now=loaded.now,
+                circumstances=loaded.circumstances,
+                chance=self._chance(),
+            )
+            turn.settle_prompt(outcome)
+            if await self._shares.change(loaded, turn):
+                return
+
+    # Committing
+
+    def _decide(self, item: Item) -> None:
+        self._decided.append(item)
+        if len(self._decided) >= COMMIT_COUNT:
+            self._flush.set()
+        elif self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(COMMIT_SECONDS, self._flush.set)
+
+    def _let_go(self, claimed: Claimed) -> None:
+        self._no_longer_held(claimed.chat_id, claimed.lease)
+        self._progress.set()
+
+    def _no_longer_held(self, chat_id: str, lease: float) -> None:
+        """Forget a claim, unless the chat was claimed anew meanwhile."""
+        held = self._held.get(chat_id)
+        if held is not None and held.lease == lease:
+            del self._held[chat_id]
+            self._fences.pop(chat_id, None)
+
+    async def _commit_batches(self) -> None:
+        while True:
+            await self._flush.wait()
+            self._flush.clear()
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
+                self._flush_timer = None
+            batch, self._decided = self._decided, []
+            try:
+                for start in range(0, len(batch), MOST_CLAIMED):
+                    await self._commit(batch[start : start + MOST_CLAIMED])
+            except asyncio.CancelledError:
+                self._decided = [*batch, *self._decided]
+                raise
+            except Exception:
+                log.exception("commit_lost", chats=len(batch), consequence="they are polled again after their leases")
+            for item in batch:
+                self._no_longer_held(item[0], item[1])
+            self._progress.set()
+            if self._poll_log is not None:
+                self._poll_log.flush()
+
+    async def _commit(self, items: list[Item]) -> list[bool]:
+        """Commit a batch. Sending it again after a broken connection is safe: what took effect no longer fits."""
+        accepted = await _persist(lambda: self._shares.commit(items))
+        superseded = len(accepted) - sum(accepted)
+        if superseded:
+            log.debug("superseded", chats=superseded)
+        return accepted
+
+
+Done = TypeVar("Done")
+
+
+async def _persist(write: Callable[[], Awaitable[Done]]) -> Done:
+    """Do what may be done twice, again where Redis was away for a moment."""
+    for attempt in range(COMMIT_TRIES - 1):
+        try:
+            return await write()
+        except (OSError, RedisConnectionError, RedisTimeoutError):
+            await asyncio.sleep(0.1 * 2**attempt)
+    return await write()
+
+
+_PROMPT_OUTCOMES: dict[type, str] = {
+    Sent: "sent",
+    AlreadySharing: "conflict",
+    Later: "later",
+    Uncertain: "uncertain",
+    Rejected: "rejected",
+    Suspended: "suspended",
+}
+
+
+def _outcome(observation: ReadObservation, turn: Turn) -> str:
+    """Name what came of a read, as the label of location_polls_total."""
+    if isinstance(observation, Features):
+        if turn.positions:
+            return "new"
+        return "unchanged" if observation.positions else "empty"
+    if isinstance(observation, Fault):
+        return observation.kind
+    if isinstance(observation, Refused):
+        return observation.reason
+    return "throttled" if isinstance(observation, Throttled) else "suspended"

@@ -1,0 +1,58 @@
+"""POLL_LOG: each read as a JSON line, without handles or coordinates, for tuning the polling policy.
+
+A line: `time` (seconds since 1970, UTC), `share` (share id), `updated_at` (newest position known, the same unit, or
+null), `changed` (a new position came), `rule` (that chose the next read). `python -m benchmarks.replay` reads it.
+"""
+
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from worker.domain.webhooks import Turn
+
+log = structlog.get_logger("poll_log")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class PollLog:
+    """Appends to one file; several workers need one file each. Raises OSError when it cannot be opened.
+
+    A file that can no longer be written (a full disk) stops the log, never the polling.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._lines: list[bytes] = []
+
+    def write(self, turn: Turn) -> None:
+        """Record the read that `turn` decided on."""
+        if self._file.closed:
+            return
+        share = turn.share
+        newest = max((person.updated_at or 0 for person in share.people), default=0)
+        line = {
+            "time": round(turn.now, 3),
+            "share": share.share_id,
+            "updated_at": newest / 1e9 or None,
+            "changed": bool(turn.positions),
+            "rule": share.rule,
+        }
+        self._lines.append(_encode(line) + b"\n")
+
+    def flush(self) -> None:
+        """Hand the lines over to the operating system."""
+        lines, self._lines = b"".join(self._lines), []
+        if not lines:
+            return
+        try:
+            self._file.write(lines)
+        except OSError as error:
+            log.error("poll_log_ends", error=type(error).__name__, remedy="make room, then restart the worker")  # noqa: TRY400 (the error has no more to say)
+            self._file.close()
+
+    def close(self) -> None:
+        """Write what is left and close the file; later lines are dropped."""
+        self.flush()
+        self._file.close()

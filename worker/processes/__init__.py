@@ -1,0 +1,1 @@
+"""The long-running processes: how parts are put together, signals, exit statuses."""

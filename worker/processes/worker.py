@@ -1,0 +1,215 @@
+"""The worker process: builds the parts, keeps arq running whatever happens to Redis, and stops cleanly."""
+
+import asyncio
+import contextlib
+import gc
+import random
+import signal
+import time
+
+import structlog
+import uvloop
+from arq.connections import ArqRedis
+from arq.worker import Worker
+from prometheus_client import start_http_server
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.logging import configure_logging
+from config.redis import ServerError, check_server, connect
+from config.settings import Settings
+from worker import metrics
+from worker.chert.client import ChertClient
+from worker.http import CertificatesError
+from worker.jobs import arq_worker
+from worker.jobs.services import Services
+from worker.linq.client import LinqClient
+from worker.linq.poller import make_poller
+from worker.polling.engine import MOST_FETCHERS, Engine, end_tasks
+from worker.polling.placement import stay_on_one_cpu
+from worker.polling.poll_log import PollLog
+from worker.store.store import Store
+
+LONGEST_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+READ_SHARE_OF_LEASE = 0.8
+POLL_SECONDS = 20.0  # one round of polling, at most
+TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoever makes something due wakes the engine
+FIRST_RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 5.0
+LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
+STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
+
+log = structlog.get_logger("main")
+
+
+def run_worker(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT; give the exit status. An error that is final is 1, with a message."""
+    configure_logging(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    redis = connect(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(redis.aclose)
+        try:
+            if settings.metrics_port:
+                start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.WORKER)
+            services = await _build(settings, redis, stack)
+        except OSError as error:
+            # Of what is built here only these two can fail: METRICS_PORT and POLL_LOG.
+            named = f"POLL_LOG {settings.poll_log}" if error.filename else f"METRICS_PORT {settings.metrics_port}"
+            log.error("cannot_start", setting=named, error=error.strerror, remedy="free it or set another")  # noqa: TRY400 (the text says it all)
+            return 1
+        except CertificatesError as error:
+            log.error("cannot_start", setting="SSL_CERT_FILE", error=str(error))  # noqa: TRY400 (the same)
+            return 1
+        # What is there now stays; polls make and drop so many objects that the usual pace of collection costs 5 %.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
+        if services.engine is not None:
+            polling = asyncio.create_task(_poll_always(services.engine, stop))
+            stack.push_async_callback(_end_polling, polling)
+            placing = asyncio.create_task(stay_on_one_cpu())
+            stack.push_async_callback(end_tasks, [placing])
+        try:
+            await _supervise(settings, services, stop)
+        except ServerError as error:
+            log.error("redis_unusable", error=str(error))  # noqa: TRY400 (the text says it all)
+            return 1
+        log.info("worker_stopped")
+    return 0
+
+
+async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitStack) -> Services:
+    store = Store(redis, settings)
+    chert = None
+    if settings.chert_signing_secret is not None:
+        chert = await stack.enter_async_context(
+            ChertClient(
+                base_url=settings.chert_base_url,
+                signing_secret=settings.chert_signing_secret.get_secret_value(),
+                tenant=settings.chert_tenant,
+            )
+        )
+    if settings.linq_api_key is None:
+        return Services(settings, store, chert=chert)
+    key = settings.linq_api_key.get_secret_value()
+    poller = make_poller(
+        settings.poll_client,
+        base_url=settings.linq_base_url,
+        api_key=key,
+        timeout=min(LONGEST_READ_SECONDS, READ_SHARE_OF_LEASE * settings.lease_seconds),
+        window=MOST_FETCHERS,
+    )
+    stack.push_async_callback(poller.close)
+    linq = await stack.enter_async_context(LinqClient(base_url=settings.linq_base_url, api_key=key))
+    poll_log = None if settings.poll_log is None else PollLog(settings.poll_log)
+    engine = await stack.enter_async_context(Engine(store, poller, linq, poll_log=poll_log))
+    return Services(settings, store, engine, linq, chert)
+
+
+async def _poll_always(engine: Engine, stop: asyncio.Event) -> None:
+    """Poll whatever is due until `stop` is set.
+
+    Not as a job of the queue: a long or broken queue would hold it up.
+    """
+    interrupted = False
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            await engine.poll_due(POLL_SECONDS)
+            interrupted = False
+        except (RedisError, OSError) as error:
+            if not interrupted:
+                log.warning("polling_interrupted", error=type(error).__name__)
+            interrupted = True
+        except Exception:
+            log.exception("polling_failed")
+        if time.monotonic() - began < POLL_SECONDS:  # else there is more to poll, and a pause would make it late
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+
+async def _end_polling(polling: asyncio.Task[None]) -> None:
+    # Not cancelled at once: a claim that is cut short would leave leases behind.
+    await asyncio.wait({polling}, timeout=LAST_WORD_SECONDS)
+    await end_tasks([polling])
+
+
+async def _supervise(settings: Settings, services: Services, stop: asyncio.Event) -> None:
+    """Run arq's worker, build it anew whenever Redis took it down, until `stop` is set. Raises ServerError."""
+    stopping = asyncio.create_task(stop.wait())
+    retry = FIRST_RETRY_SECONDS
+    checked = away = False
+    while not stop.is_set():
+        began = time.monotonic()
+        pool = arq_worker.open_pool(settings)
+        try:
+            # A Redis that hangs must not keep us from stopping.
+            reaching = asyncio.create_task(_reach(pool, check=not checked))
+            await asyncio.wait({reaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not reaching.done():
+                reaching.cancel()
+                await asyncio.wait({reaching})
+                break
+            reaching.result()
+            checked = True
+            if away:
+                log.warning("redis_back")
+                away = False
+            await _run_until(stopping, arq_worker.make_worker(settings, services, pool), services, settings)
+        except (RedisError, OSError) as error:
+            if not away:
+                log.warning("redis_away", error=type(error).__name__, remedy="the worker tries again by itself")
+            away = True
+        except ServerError:
+            raise
+        except Exception:
+            log.exception("queue_failed")
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await pool.aclose()
+        if time.monotonic() - began > STEADY_SECONDS:
+            retry = FIRST_RETRY_SECONDS
+        if not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), retry * random.uniform(0.5, 1.0))
+            retry = min(LONGEST_RETRY_SECONDS, 2 * retry)
+    stopping.cancel()
+
+
+async def _reach(pool: ArqRedis, *, check: bool) -> None:
+    """See that Redis answers; the first time, that it is fit for us. Raises ServerError, RedisError, OSError."""
+    if check:
+        for warning in (await check_server(pool)).warnings:
+            log.warning("redis", warning=warning)
+    await pool.ping()
+
+
+async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Services, settings: Settings) -> None:
+    """Run a worker until it fails or `stopping` is done; then let its jobs finish."""
+    main = asyncio.create_task(worker.main())
+    await asyncio.wait({main, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    grace = settings.shutdown_grace_seconds if stopping.done() else FIRST_RETRY_SECONDS
+    worker.allow_pick_jobs = False
+    await end_tasks([main])
+    deadline = time.monotonic() + grace
+    if stopping.done() and services.engine is not None:
+        await services.engine.stop(grace)
+    tasks = arq_worker.running(worker)
+    if tasks:
+        await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
+    # What is cut short goes back to the queue (arq-notes.md, 14).
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=LAST_WORD_SECONDS)
+    if not main.cancelled():
+        main.result()

@@ -1,0 +1,124 @@
+"""How events and shares are put in words, for `tail`, `status` and the demo."""
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from location_client import Event
+    from worker.domain.share import Share
+
+_NANO = 1_000_000_000
+
+
+def clean(text: object) -> str:
+    """Text that came from elsewhere, without characters that a terminal would obey."""
+    return "".join(character if character.isprintable() else "�" for character in str(text))
+
+
+def describe_event(event: "Event", *, who: str | None = None) -> str:
+    """One line for people: when, what, which chat, who, and what the type has to say. `who` stands for chat, handle
+    and reference where they are known by a name.
+    """
+    begin = [event.time[11:19].ljust(8), event.type.removeprefix("location.").ljust(18)]
+    if who is not None:
+        return clean("  ".join([*begin, who.ljust(7), _details(event)]).rstrip())
+    fields = [
+        *begin,
+        (event.chat_id or "chert")[:8].ljust(8),
+        event.subject.ljust(16),
+        _details(event),
+        f"[{event.reference}]" if event.reference else "",
+    ]
+    return clean("  ".join(fields).rstrip())
+
+
+def _details(event: "Event") -> str:
+    try:
+        data = event.data
+        if event.type == "location.updated":
+            return _describe_position(data)
+        said = {
+            name: value
+            for name, value in data.items()
+            if name not in {"chat_id", "share_id", "handle"} and value is not None
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "not one of this project's events"
+    return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
+def _describe_position(data: dict[str, Any]) -> str:
+    longitude, latitude = data["geometry"]["coordinates"][:2]
+    known = data["properties"]
+    age = seconds_between(known["updated_at"], known["received_at"])
+    parts = [f"{latitude:.5f}, {longitude:.5f}", known["locality"] or known["address"] or ""]
+    if not math.isnan(age):
+        parts.append(f"{age:.0f} s old")
+    return "  ".join(part for part in parts if part)
+
+
+def seconds_between(earlier: str | None, later: str | None) -> float:
+    """Seconds from one RFC 3339 time to another; not a number where one is missing or unreadable."""
+    try:
+        return (_moment(later) - _moment(earlier)).total_seconds()
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        raise ValueError("no time")
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def describe_share(chat_id: str, share: "Share", due: float | None, now: float) -> dict[str, Any]:
+    """Describe a share at `now` (seconds since 1970, UTC); durations in seconds, None where there is none.
+
+    `position_age` is the age of the newest position shown in the chat.
+    """
+    people = [
+        {
+            "handle": person.handle,
+            "sharing": person.sharing,
+            "position_age": _age(person.updated_at, person.seen_at, now),
+            "began_at": _time(person.began_at),
+            "ends_at": _time(person.ends_at),
+        }
+        for person in share.people
+    ]
+    ages = [age for person in people if person["sharing"] and isinstance(age := person["position_age"], float)]
+    return {
+        "chat_id": chat_id,
+        "share_id": share.share_id,
+        "reference": share.reference,
+        "phase": share.phase if share.ended is None else f"ended: {share.ended}",
+        "next_read_in": None if due is None or share.ended is not None else round(max(0.0, due - now), 1),
+        "rule": share.rule,
+        "position_age": min(ages, default=None),
+        "last_read_ago": None if share.read_at is None else round(now - share.read_at, 1),
+        "failures": share.failures,
+        "prompts": share.prompts,
+        "events": share.sequence,
+        "people": people,
+    }
+
+
+def in_words(seconds: float | None) -> str:
+    """Say a duration for people: `12 s`, `3 min`, `2 h`; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _age(updated_at: int | None, seen_at: float | None, now: float) -> float | None:
+    at = updated_at / _NANO if updated_at is not None else seen_at
+    return None if at is None else round(now - at, 1)
+
+
+def _time(nanoseconds: int | None) -> str | None:
+    from worker.domain.timestamp import format_time  # noqa: PLC0415  # `--help` does without it
+
+    return None if nanoseconds is None else format_time(nanoseconds)

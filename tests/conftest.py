@@ -19,6 +19,8 @@ from config.settings import Settings
 from simulator.embedded_redis import EmbeddedRedis
 from tests.support.keys import leaked_keys
 
+pytest_plugins = ["tests.support.servers"]
+
 # No deadline: a loaded machine makes no test wrong. `thorough` is for a long look: make test PROFILE=thorough
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)

@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.redis import ServerError, arq_pool, check_server, connect
 from config.settings import Settings
-from tests.config.conftest import StartServer
+from tests.support.servers import StartServer
 from tests.support.waiting import wait_until
 
 

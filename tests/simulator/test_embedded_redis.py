@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from simulator import embedded_redis
 from simulator.embedded_redis import EmbeddedRedis, EmbeddedRedisError, bundled_server, find_server
-from tests.config.conftest import StartServer
+from tests.support.servers import StartServer
 from tests.support.waiting import wait_until
 
 

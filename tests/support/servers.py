@@ -1,4 +1,4 @@
-"""Servers of both families, started as asked."""
+"""Servers of both families (Redis and Valkey), started as asked."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

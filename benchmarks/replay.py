@@ -42,7 +42,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 @click.option(
     "--price-floor", default=PRICE_FLOOR, show_default=True, callback=_positive, help="Square root of seconds."
 )
-@click.option("--min-poll", default=15.0, show_default=True, callback=_positive, help="Seconds.")
+@click.option("--min-poll", default=60.0, show_default=True, callback=_positive, help="Seconds.")
 @click.option("--max-poll", default=600.0, show_default=True, callback=_positive, help="Seconds.")
 @click.option("--rate", default=20.0, show_default=True, callback=_positive, help="Requests per second.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     )
     events_maxlen: int = Field(1_000_000, ge=0, le=10**15, description="a whole number, 0 (no cap) or above")
     events_retention_seconds: _ZeroOrMore = Field(86400, description=_SECONDS_OR_ZERO)
-    min_poll_seconds: _Positive = Field(15, description=_SECONDS)
+    min_poll_seconds: _Positive = Field(60, description=_SECONDS)
     max_poll_seconds: _Positive = Field(600, description=_SECONDS + ", MAX_POLL_SECONDS not below MIN_POLL_SECONDS")
     accept_within_seconds: _Positive = Field(86400, description=_SECONDS)
     follow_for_seconds: _Positive = Field(604800, description=_SECONDS)

@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "queue_name": "location:jobs",
         "events_maxlen": 1_000_000,
         "events_retention_seconds": 86400,
-        "min_poll_seconds": 15,
+        "min_poll_seconds": 60,
         "max_poll_seconds": 600,
         "accept_within_seconds": 86400,
         "follow_for_seconds": 604800,

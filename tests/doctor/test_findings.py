@@ -222,6 +222,13 @@ def test_missing_settings_are_wrong_and_odd_ones_a_warning() -> None:
     assert [finding.level for finding in endless] == ["warning"]
 
 
+@pytest.mark.parametrize(("minimum", "level"), [(15, "warning"), (29.9, "warning"), (30, "ok"), (300, "ok")])
+def test_reading_far_more_often_than_linq_asks_for_is_a_warning(minimum: float, level: str) -> None:
+    (found,) = findings.judge_settings(Settings(min_poll_seconds=minimum), [])
+    assert found.level == level
+    assert ("min_interval" in found.remedy) == (level == "warning")
+
+
 def test_only_what_is_wrong_is_not_ok_and_every_fault_has_a_remedy() -> None:
     made = [
         findings.fine("a", "b"),

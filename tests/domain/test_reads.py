@@ -134,7 +134,7 @@ def test_everybody_in_a_group_is_followed_under_their_own_handle() -> None:
 
 
 def test_one_empty_reply_is_a_hiccup() -> None:
-    watch = tracked()
+    watch = tracked(limits=Limits(min_poll=15))
     assert watch.wait(30).read(listing()) == []
     assert watch.due_in == pytest.approx(30)
     assert watch.wait_until_due().read(listing(position(at=5))) == []
@@ -152,7 +152,7 @@ def test_two_reads_that_do_not_list_a_handle_end_its_share() -> None:
 
 
 def test_two_empty_replies_too_close_together_are_not_believed() -> None:
-    watch = tracked()
+    watch = tracked(limits=Limits(min_poll=15))
     watch.wait(30).read(listing())
     assert watch.wait(29).read(listing()) == []
     assert watch.due_in == pytest.approx(15)
@@ -360,7 +360,7 @@ def test_faults_back_off_up_to_two_minutes_or_the_largest_interval(fault: ReadOb
 
 
 def test_a_throttled_chat_waits_for_its_retry_after() -> None:
-    watch = tracked()
+    watch = tracked(limits=Limits(min_poll=15))
     watch.read(Throttled(345.0))
     assert watch.due_in == 345
     watch.read(Throttled(0.0))

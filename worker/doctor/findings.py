@@ -15,6 +15,7 @@ Level = Literal["ok", "warning", "wrong", "skipped"]
 LOCATION_EVENTS = frozenset({"location.sharing.started", "location.sharing.stopped"})
 WEBHOOK_PATH = "/webhooks/linq"
 READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+HASTY_POLL_SECONDS = 30.0  # half the default, which is already at the lower end of Linq's advice
 CLOCK_NOTICED_SECONDS = 5.0
 CLOCK_HARMFUL_SECONDS = 60.0  # cron ticks run twice from here on (arq-notes.md 15), signatures fail at 300 s
 QUEUE_NOTICED_SECONDS = 10.0
@@ -85,6 +86,15 @@ def judge_settings(settings: Settings, complaints: Sequence[str]) -> list[Findin
                 "settings",
                 "EVENTS_MAXLEN and EVENTS_RETENTION_SECONDS are both 0: the event stream grows for ever",
                 "set one of them",
+            )
+        )
+    if settings.min_poll_seconds < HASTY_POLL_SECONDS:
+        findings.append(
+            warn(
+                "settings",
+                f"MIN_POLL_SECONDS {settings.min_poll_seconds:g} is far below what Linq asks for: to read a chat "
+                '"once every few minutes"',
+                "set it to 60 or more; a job that needs a chat sooner sets min_interval for itself",
             )
         )
     return findings or [fine("settings", "every variable is valid, what a worker needs is there")]

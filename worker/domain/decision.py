@@ -19,7 +19,7 @@ CONFIRM_SECONDS = 30.0  # contract 4: two reads that do not list a handle lie at
 class Limits(msgspec.Struct, frozen=True):
     """The settings that decisions depend on, in seconds, and the policy's price floor and head room (policy.py)."""
 
-    min_poll: float = 15.0
+    min_poll: float = 60.0
     max_poll: float = 600.0
     cooldown: float = 600.0
     stale_after: float = 1800.0

@@ -1,36 +1,19 @@
-"""Connections to Redis, made one way everywhere, and what the worker wants to know about the server.
-
-No command is ever sent twice by the connection: redis-py cannot know whether a script that got no answer has run.
-Only connecting is repeated (the first command after an outage, and the PING that checks an idle connection), so
-errors in the middle of a command reach the caller, who knows whether the command may be repeated.
+"""Connections to the configured Redis (made by location_client/connection.py), and what the worker wants to know about
+the server.
 """
 
-import asyncio
-import socket
 from typing import Any, NamedTuple
 
 from arq.connections import ArqRedis
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection, Connection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import FullJitterBackoff
-from redis.exceptions import AuthenticationError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from config.address import parse_address
 from config.settings import Settings
+from location_client import connection
+from location_client.address import RedisAddress, parse_address
+from location_client.connection import SOCKET_TIMEOUT
 
 OLDEST_VERSION = (6, 2)
-
-# Longer than any script of this project runs, shorter than the smallest sensible lease.
-SOCKET_TIMEOUT = 5.0
-_CONNECT_TIMEOUT = 3.0
-# An idle connection is tried with a PING before it is used again: firewalls drop idle ones without a word.
-_HEALTH_CHECK_INTERVAL = 15
-_CONNECT_RETRIES = 2
-_RETRY_BASE = 0.05
-_RETRY_CAP = 0.5
 
 
 class ServerError(Exception):
@@ -50,15 +33,13 @@ def connect(settings: Settings, *, decode_responses: bool = False, socket_timeou
     `socket_timeout`: seconds that one reply may take, unless REDIS_URL says otherwise; a blocking read must ask the
     server to wait for less. Raises ValueError without a REDIS_URL.
     """
-    client: Redis = Redis(connection_pool=_pool(settings, decode_responses, socket_timeout))
-    client.auto_close_connection_pool = True
-    return client
+    return connection.connect(_address(settings), decode_responses=decode_responses, socket_timeout=socket_timeout)
 
 
 def arq_pool(settings: Settings, **arguments: Any) -> ArqRedis:
     """The same connection as arq wants it; `arguments` are ArqRedis' own (`job_serializer`, `expires_extra_ms`, …)."""
     arguments.setdefault("default_queue_name", settings.queue_name)
-    client = ArqRedis(_pool(settings, False, SOCKET_TIMEOUT), **arguments)
+    client = ArqRedis(connection.make_pool(_address(settings)), **arguments)
     client.auto_close_connection_pool = True
     return client
 
@@ -120,86 +101,7 @@ async def _about_persistence(redis: Redis) -> str:
     return "persistence is off: every share, job and event is lost when Redis restarts; set appendonly yes"
 
 
-def _pool(settings: Settings, decode_responses: bool, socket_timeout: float) -> ConnectionPool:
+def _address(settings: Settings) -> RedisAddress:
     if settings.redis_url is None:
         raise ValueError("REDIS_URL is not set")
-    address = parse_address(settings.redis_url)
-    arguments: dict[str, Any] = {
-        "decode_responses": decode_responses,
-        "socket_timeout": socket_timeout,
-        "socket_connect_timeout": min(_CONNECT_TIMEOUT, socket_timeout),
-        # redis-py also asks this object about failed commands, but repeats none while retry_on_error is empty.
-        "retry": Retry(
-            FullJitterBackoff(cap=_RETRY_CAP, base=_RETRY_BASE),
-            _CONNECT_RETRIES,
-            # Refused, closed, not there, not resolved. Not a time-out: the caller has waited long enough.
-            supported_errors=(RedisConnectionError, ConnectionError, FileNotFoundError, socket.gaierror),  # type: ignore[arg-type] # redis-py means any exception
-        ),
-    }
-    if "path" not in address.options:
-        arguments |= {
-            "socket_keepalive": True,
-            "socket_keepalive_options": _keepalive_options(),
-            "health_check_interval": _HEALTH_CHECK_INTERVAL,
-            "redis_connect_func": _greet,
-        }
-    arguments |= address.options
-    if "path" in address.options:
-        # On a Unix socket redis-py logs in past `_greet`, and nothing on the way drops idle connections.
-        arguments.pop("health_check_interval", None)
-    if not address.sentinels:
-        return ConnectionPool(**arguments)
-    return _SentinelPool(  # type: ignore[no-untyped-call] # redis-py has no types here
-        address.master, _sentinel(address.sentinels, arguments), **arguments
-    )
-
-
-async def _greet(connection: AbstractConnection) -> None:
-    """Log in on a new connection, without redis-py's health check.
-
-    redis-py 5.3 would check the health of the connection that it is making; where that fails (a server that hangs or
-    refuses us) it would connect again and check again, one call within the other, for ever.
-    """
-    now = asyncio.get_running_loop().time()
-    connection.next_health_check = now + connection.health_check_interval
-    await connection.on_connect()
-
-
-def _keepalive_options() -> dict[int, int]:
-    """Seconds until a silent peer is tried, between two tries, and their number; not every system knows each."""
-    wanted = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
-
-
-def _sentinel(hosts: tuple[tuple[str, int], ...], arguments: dict[str, Any]) -> Sentinel:
-    """Sentinels reached with the same user, password and time-outs as the master, which redis-py would leave out."""
-    shared = {name: value for name, value in arguments.items() if name not in {"db", "decode_responses", "retry"}}
-    sentinel = Sentinel([])  # type: ignore[no-untyped-call] # redis-py has no types here
-    for host, port in hosts:
-        client: Redis = Redis(connection_pool=ConnectionPool(_SentinelConnection, host=host, port=port, **shared))
-        client.auto_close_connection_pool = True
-        sentinel.sentinels.append(client)
-    return sentinel
-
-
-class _SentinelConnection(Connection):
-    """A connection to a sentinel, which often has no password though its master has one."""
-
-    async def connect(self) -> None:
-        try:
-            await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types here
-        except AuthenticationError as error:
-            if "without any password" not in str(error):
-                raise
-            self.username = self.password = None
-            await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types here
-
-
-class _SentinelPool(SentinelConnectionPool):
-    """Closes the connections to the sentinels together with those to the master."""
-
-    async def disconnect(self, inuse_connections: bool = True) -> None:
-        await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()
+    return parse_address(settings.redis_url)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from config import settings as settings_module
-from config.address import parse_address, show_url
 from config.settings import Settings, SettingsError, load_settings
+from location_client.address import parse_address, show_url
 
 Dotenv = Callable[..., Path]
 

@@ -10,7 +10,7 @@ from benchmarks.simulated import RETRY_AFTER, Answer, Fleet, Follower, Result, S
 from worker.domain import policy
 from worker.domain.observation import Features, Position, Throttled
 from worker.domain.share import NOTHING, Share, Tally, tally
-from worker.domain.webhooks import Circumstances, Limits, Turn
+from worker.domain.webhooks import Context, Decision, Limits
 
 CONFIRM_AFTER = 30.0  # seconds after which an empty answer is believed
 BEFORE_END = 2.0  # seconds before an announced end at which a share is read once more
@@ -96,7 +96,7 @@ class Doubling(Scheduled):
 
 
 class Worker:
-    """What the worker does, by the very decisions that it makes: a share as it is kept, and a `Turn` for each read.
+    """What the worker does, by the very decisions that it makes: a share as it is kept, and a `Decision` for each read.
 
     `quiet_time=False` leaves the square-root rule alone.
     """
@@ -120,13 +120,13 @@ class Worker:
         )
         # Somebody who shares is listed, though it may take a while until there is something new.
         self._shown[chat] = Position(HANDLE, 0.0, 50.0, None, None, None, None)
-        turn = self._turn(chat, now, self._ceiling)
-        turn.begin(accept_within=FOREVER, previous=None)
+        decision = self._decision(chat, now, self._ceiling)
+        decision.begin(accept_within=FOREVER, previous=None)
         if ends_at is not None:
-            turn.hear_started(
+            decision.apply_started(
                 HANDLE, began_at=nanoseconds(now), ends_at=nanoseconds(ends_at), created_at=nanoseconds(now)
             )
-        self._keep(chat, turn, NOTHING)
+        self._keep(chat, decision, NOTHING)
 
     def due(self, now: float) -> float:  # noqa: ARG002 - part of the protocol
         return self._due[0][0] if self._due else math.inf
@@ -139,37 +139,37 @@ class Worker:
             longitude = self._shown[chat].longitude + (FURTHER if answer.moved else 0.0)
             self._shown[chat] = Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(answer.updated_at))
         before = tally(self._shares[chat])
-        turn = self._turn(chat, now, rate)
-        turn.observe(Features([self._shown[chat]] if answer.listed else [], []))
-        pace = turn.share.pace
+        decision = self._decision(chat, now, rate)
+        decision.observe(Features([self._shown[chat]] if answer.listed else [], []))
+        pace = decision.share.pace
         if pace is not None and not self._quiet_time:
             pace.updated_at = 0.0  # without the last update there is no gap to learn from
-        self._keep(chat, turn, before)
+        self._keep(chat, decision, before)
 
     def throttled(self, chat: int, retry_at: float) -> None:
         before = tally(self._shares[chat])
-        turn = self._turn(chat, retry_at - RETRY_AFTER, self._ceiling)
-        turn.observe(Throttled(RETRY_AFTER))
-        self._keep(chat, turn, before)
+        decision = self._decision(chat, retry_at - RETRY_AFTER, self._ceiling)
+        decision.observe(Throttled(RETRY_AFTER))
+        self._keep(chat, decision, before)
 
-    def _turn(self, chat: int, now: float, rate: float) -> Turn:
+    def _decision(self, chat: int, now: float, rate: float) -> Decision:
         sums = self._sums
         fleet = policy.Fleet(sums.weights / 1e6, sums.tracking, sums.wanted / 1e6, rate, self._ceiling)
-        return Turn(
+        return Decision(
             self._shares[chat],
             CHAT,
             now=EPOCH + now,
-            circumstances=Circumstances(fleet, self._limits),
-            chance=self._random.random(),
+            context=Context(fleet, self._limits),
+            random_unit=self._random.random(),
         )
 
-    def _keep(self, chat: int, turn: Turn, before: Tally) -> None:
-        after = tally(turn.share)
+    def _keep(self, chat: int, decision: Decision, before: Tally) -> None:
+        after = tally(decision.share)
         self._sums = Tally(*(was + new - old for was, new, old in zip(self._sums, after, before, strict=True)))
-        if turn.due is None:
+        if decision.due is None:
             del self._shares[chat], self._shown[chat]
         else:
-            heapq.heappush(self._due, (turn.due - EPOCH, chat))
+            heapq.heappush(self._due, (decision.due - EPOCH, chat))
 
 
 class Clairvoyant:

@@ -20,7 +20,7 @@ from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.stub import Stub, running_stub
 from worker.domain.observation import Features, Position
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 from worker.store.store import Store
 
 _COUNTS = (1_000, 100_000, 1_000_000)
@@ -172,10 +172,10 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
             break
         items = []
         for chat in claim.chats:
-            turn = Turn(chat.share, chat.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
-            turn.observe(Features([made_position(chat.chat_id, claim.now, reads[chat.chat_id])], []))
+            decision = Decision(chat.share, chat.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
+            decision.observe(Features([made_position(chat.chat_id, claim.now, reads[chat.chat_id])], []))
             reads[chat.chat_id] += 1
-            items.append(store.shares.item(turn, chat.lease, chat.before))
+            items.append(store.shares.item(decision, chat.lease, chat.before))
         committing = time.perf_counter()
         await store.shares.commit(items)
         commits.append((time.perf_counter() - committing) / len(items))

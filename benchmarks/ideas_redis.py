@@ -18,7 +18,7 @@ from benchmarks.variants import Cost, Idea
 from worker.domain.observation import Features
 from worker.domain.policy import Pace
 from worker.domain.share import Person, Share, pack, unpack
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 
 _TURNS = 40  # batches per measurement
 _CHATS = 4_096
@@ -242,9 +242,9 @@ def _commit(redis: RedisServer, size: int) -> Cost:
                 raise RuntimeError(message)
             items = []
             for chat in claim.chats:
-                turn = Turn(chat.share, chat.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
-                turn.observe(Features([made_position(chat.chat_id, claim.now, chat.share.sequence)], []))
-                items.append(store.shares.item(turn, chat.lease, chat.before))
+                decision = Decision(chat.share, chat.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
+                decision.observe(Features([made_position(chat.chat_id, claim.now, chat.share.sequence)], []))
+                items.append(store.shares.item(decision, chat.lease, chat.before))
 
             async def commits() -> None:
                 for start in range(0, len(items), size):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from worker.domain.share import NOTHING, Share
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 from worker.store.shares import Item
 from worker.store.store import Store
 
@@ -35,10 +35,10 @@ async def preload(store: Store, count: int, *, interval: float | None = None, sp
             lower=None if interval is None else min(interval, 1.0),
             upper=interval,
         )
-        turn = Turn(share, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
-        turn.begin(accept_within=86_400, previous=None)
-        turn.due = loaded.now + (spread * random.random())
-        batch.append(store.shares.item(turn, None, NOTHING))
+        decision = Decision(share, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)
+        decision.begin(accept_within=86_400, previous=None)
+        decision.due = loaded.now + (spread * random.random())
+        batch.append(store.shares.item(decision, None, NOTHING))
         if len(batch) == _AT_ONCE:
             await store.shares.commit(batch)
             batch = []

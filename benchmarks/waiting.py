@@ -15,7 +15,7 @@ from benchmarks.simulated import SCENARIOS, quantile
 from worker.domain import policy
 from worker.domain.observation import Features, Sent
 from worker.domain.share import Share
-from worker.domain.webhooks import Circumstances, Limits, Turn
+from worker.domain.webhooks import Context, Decision, Limits
 
 RATE = 20.0  # plenty: what is under test is one request's schedule
 
@@ -84,26 +84,26 @@ def await_all(scenario: Scenario, random: Random) -> Result:
 def _await(request: Request, scenario: Scenario, random: Random) -> tuple[int, float | None]:
     """Give how often the chat is read until its first position is seen, and how late that is; None: never."""
     share = Share("share", "", begun_at=EPOCH, asked=True, follow=True, follow_for=scenario.give_up_s)
-    circumstances = Circumstances(
+    context = Context(
         policy.Fleet(weights=0.0, tracked=0, waiting=0.0, rate=RATE, ceiling=RATE), Limits(), scenario.webhook_share
     )
 
-    def turn(now: float) -> Turn:
-        return Turn(share, CHAT, now=EPOCH + now, circumstances=circumstances, chance=random.random())
+    def decide_at(now: float) -> Decision:
+        return Decision(share, CHAT, now=EPOCH + now, context=context, random_unit=random.random())
 
-    decision = turn(0.0)
+    decision = decide_at(0.0)
     decision.begin(accept_within=scenario.give_up_s, previous=None)
-    decision.call_prompt()
-    decision.settle_prompt(Sent())
+    decision.mark_prompt_sending()
+    decision.apply_prompt_outcome(Sent())
     announced = sorted(request.webhooks_at, reverse=True)
     first = math.inf if request.first_position_at is None else request.first_position_at
     reads = 0
     while decision.due is not None:
         due = decision.due - EPOCH
         if announced and announced[-1] <= due:
-            hearing = turn(announced.pop())
+            hearing = decide_at(announced.pop())
             began_at = nanoseconds(request.accepted_at or 0.0)
-            if hearing.hear_started(HANDLE, began_at=began_at, ends_at=None, created_at=began_at):
+            if hearing.apply_started(HANDLE, began_at=began_at, ends_at=None, created_at=began_at):
                 decision = hearing
             continue
         if due > scenario.give_up_s + 1e-6:  # rounding alone
@@ -111,6 +111,6 @@ def _await(request: Request, scenario: Scenario, random: Random) -> tuple[int, f
         reads += 1
         if first <= due:
             return reads, due - first
-        decision = turn(due)
+        decision = decide_at(due)
         decision.observe(Features([], []))
     return reads, None

@@ -219,13 +219,13 @@ def test_pending_reads_stay_within_their_bounds_under_any_pressure() -> None:
 
 
 def test_faults_back_off_to_two_minutes_with_full_jitter() -> None:
-    longest = [policy.backoff(n, lower=1.0, upper=600.0, chance=1.0) for n in range(1, 10)]
+    longest = [policy.backoff(n, lower=1.0, upper=600.0, random_unit=1.0) for n in range(1, 10)]
 
     assert longest == [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, 120.0, 120.0]
     # A quarter of the way from the least interval (1 s) to the bound (32 s).
-    assert policy.backoff(5, lower=1.0, upper=600.0, chance=0.25) == 1.0 + 0.25 * 31.0
-    assert policy.backoff(5, lower=15.0, upper=600.0, chance=0.0) == 15.0
-    assert policy.backoff(9, lower=300.0, upper=600.0, chance=0.5) == 120.0
+    assert policy.backoff(5, lower=1.0, upper=600.0, random_unit=0.25) == 1.0 + 0.25 * 31.0
+    assert policy.backoff(5, lower=15.0, upper=600.0, random_unit=0.0) == 15.0
+    assert policy.backoff(9, lower=300.0, upper=600.0, random_unit=0.5) == 120.0
 
 
 def test_each_overload_cuts_the_rate_once_and_never_to_nothing() -> None:

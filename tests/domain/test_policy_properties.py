@@ -204,7 +204,7 @@ def test_a_pending_interval_is_always_within_its_bounds(
     lower, upper = bounds
 
     interval, rule = policy.wait(age, fleet, lower=lower, upper=upper, announced=announced, spread=spread)
-    rate = policy.wanted(age, announced=announced, lower=lower, upper=upper)
+    rate = policy.wanted_rate(age, announced=announced, lower=lower, upper=upper)
 
     assert min(5.0, lower) <= interval <= 6.0 * upper
     assert rule in {"pending", "pending-stretched"}
@@ -217,7 +217,7 @@ def test_pending_reads_together_take_at_most_a_quarter_of_the_rate(
     ages: list[float], ceiling: float, lowered: float
 ) -> None:
     longest = 1e9  # where the upper bound holds an interval back, the token bucket is what is left
-    waiting = sum(policy.wanted(age, announced=0.0, lower=15.0, upper=longest) for age in ages)
+    waiting = sum(policy.wanted_rate(age, announced=0.0, lower=15.0, upper=longest) for age in ages)
     fleet = Fleet(weights=0.0, tracked=0, waiting=waiting, rate=lowered * ceiling, ceiling=ceiling)
 
     taken = sum(1.0 / policy.wait(age, fleet, lower=15.0, upper=longest, announced=0.0, spread=1.0)[0] for age in ages)
@@ -228,12 +228,12 @@ def test_pending_reads_together_take_at_most_a_quarter_of_the_rate(
 
 @given(st.integers(-1, 10**9), bounds, chances)
 def test_backing_off_never_takes_longer_than_the_largest_interval_or_two_minutes(
-    failures: int, bounds: list[float], chance: float
+    failures: int, bounds: list[float], random_unit: float
 ) -> None:
     lower, upper = bounds
     longest = min(upper, 120.0)
 
-    assert min(lower, longest) <= policy.backoff(failures, lower=lower, upper=upper, chance=chance) <= longest
+    assert min(lower, longest) <= policy.backoff(failures, lower=lower, upper=upper, random_unit=random_unit) <= longest
 
 
 @given(st.lists(st.floats(0.0, 7200.0), max_size=60), st.floats(0.001, 1e6))

@@ -305,9 +305,9 @@ def test_the_prompt_is_not_sent_after_the_request_has_expired() -> None:
 def test_the_cool_down_holds_over_several_shares(outcome: Sent | Uncertain | AlreadySharing) -> None:
     old = Watch()
     old.prompt(outcome)
-    turn = old.turn()
-    turn.end("untracked")
-    old.keep(turn)
+    decision = old.decision()
+    decision.end("untracked")
+    old.keep(decision)
     watch = Watch(previous=old.share, now=100)
     assert watch.types == ["requested"]
     assert watch.next_action() == "read"
@@ -320,9 +320,9 @@ def test_the_cool_down_holds_over_several_shares(outcome: Sent | Uncertain | Alr
 def test_a_prompt_that_was_not_sent_starts_no_cool_down(outcome: Later | Suspended | Rejected) -> None:
     old = Watch()
     old.prompt(outcome)
-    turn = old.turn()
-    turn.end("untracked")
-    old.keep(turn)
+    decision = old.decision()
+    decision.end("untracked")
+    old.keep(decision)
     watch = Watch(previous=old.share, now=100)
     assert watch.next_action() == "prompt"
 

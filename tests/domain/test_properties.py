@@ -32,7 +32,7 @@ from worker.domain.observation import (
     Uncertain,
 )
 from worker.domain.share import NOTHING, pack, tally, unpack
-from worker.domain.webhooks import Circumstances, Limits, Turn
+from worker.domain.webhooks import Context, Decision, Limits
 
 HANDLES = (ANNA, BERT, "+442079460000")
 VALIDATORS = {
@@ -163,20 +163,20 @@ class Model:
         return min(30.0, self.watch.limits.max_poll)
 
     def take(
-        self, turn: Turn, *, observed: ReadObservation | None = None, webhook: tuple[str, int] | None = None
+        self, decision: Decision, *, observed: ReadObservation | None = None, webhook: tuple[str, int] | None = None
     ) -> None:
         """Check a decision that was kept."""
         watch = self.watch
         if isinstance(observed, Features):
             self.count(observed)
-        for event in turn.events:
+        for event in decision.events:
             self.check(event, observed, webhook)
         if isinstance(observed, Features):
             self.read_at = watch.now
             self.doubt = None
         elif isinstance(observed, Refused) and (self.doubt is None or self.doubt[0] != observed.reason):
             self.doubt = (observed.reason, watch.now)
-        self.check_due(turn, observed)
+        self.check_due(decision, observed)
         share = unpack(watch.stored)
         assert pack(share) == watch.stored
         counted = tally(share)
@@ -311,14 +311,14 @@ class Model:
                 raise AssertionError(reason)
         self.over = True
 
-    def check_due(self, turn: Turn, observed: ReadObservation | None) -> None:
+    def check_due(self, decision: Decision, observed: ReadObservation | None) -> None:
         watch = self.watch
         if self.over:
-            assert turn.due is None
+            assert decision.due is None
             return
-        assert turn.due is not None
-        assert isfinite(turn.due)
-        ahead = turn.due - BEGINNING - watch.now
+        assert decision.due is not None
+        assert isfinite(decision.due)
+        ahead = decision.due - BEGINNING - watch.now
         upper = watch.upper or max(watch.limits.max_poll, watch.lower or 0.0)
         assert -1e-6 <= ahead <= max(LONGEST_SECONDS, 6 * upper) + 1e-6
         if not isinstance(observed, Features):
@@ -327,12 +327,12 @@ class Model:
         if self.last and self.sharing:
             assert ahead <= upper + 1e-6
         if watch.lower is not None and ahead < watch.lower - 1e-6:
-            later = Turn(
+            later = Decision(
                 unpack(watch.stored),
                 CHAT,
-                now=turn.due,
-                circumstances=Circumstances(ALONE, watch.limits),
-                chance=0.5,
+                now=decision.due,
+                context=Context(ALONE, watch.limits),
+                random_unit=0.5,
             )
             assert later.next_action() in ("prompt", "end")
 
@@ -385,11 +385,11 @@ def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
     outstanding = False
 
     def settle(outcome: PromptOutcome) -> None:
-        turn = watch.turn()
-        turn.settle_prompt(outcome)
-        watch.keep(turn)
+        decision = watch.decision()
+        decision.apply_prompt_outcome(outcome)
+        watch.keep(decision)
         model.settled(outcome)
-        model.take(turn)
+        model.take(decision)
 
     for step in story:
         if model.over:
@@ -398,28 +398,28 @@ def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
             case ("wait", seconds):
                 watch.wait(seconds)
             case ("lost", answer):
-                turn = watch.turn()
-                if turn.next_action() == "read":
-                    turn.observe(observation(answer, watch.now))
+                decision = watch.decision()
+                if decision.next_action() == "read":
+                    decision.observe(observation(answer, watch.now))
             case ("serve" | "early" as kind, answer, outcome):
                 if kind == "serve":
                     watch.wait_until_due()
-                turn = watch.turn()
-                action = turn.next_action()
+                decision = watch.decision()
+                action = decision.next_action()
                 if action == "end":
-                    turn.end_of_time()
-                    watch.keep(turn)
-                    model.take(turn)
+                    decision.expire()
+                    watch.keep(decision)
+                    model.take(decision)
                 elif action == "read":
                     seen_now = observation(answer, watch.now)
-                    turn.observe(seen_now)
-                    watch.keep(turn)
-                    model.take(turn, observed=seen_now)
+                    decision.observe(seen_now)
+                    watch.keep(decision)
+                    model.take(decision, observed=seen_now)
                 else:
                     model.called()
-                    turn.call_prompt()
-                    turn.due = turn.now + 30.0
-                    watch.keep(turn)
+                    decision.mark_prompt_sending()
+                    decision.due = decision.now + 30.0
+                    watch.keep(decision)
                     outstanding = outcome is None
                     if outcome is not None:
                         settle(outcome)
@@ -428,35 +428,35 @@ def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
                     outstanding = False
                     settle(outcome)
             case ("started", handle, began, ends, created):
-                turn = watch.turn()
+                decision = watch.decision()
                 began_at = None if began is None else ns(watch.now + began)
                 ends_at = None if ends is None else ns(watch.now + ends)
                 created_at = ns(watch.now + created)
-                if turn.hear_started(handle, began_at=began_at, ends_at=ends_at, created_at=created_at):
+                if decision.apply_started(handle, began_at=began_at, ends_at=ends_at, created_at=created_at):
                     if ends_at is not None:
                         model.ends[handle].add(ends_at)
-                    watch.keep(turn)
-                    model.take(turn, webhook=(handle, created_at if began_at is None else began_at))
+                    watch.keep(decision)
+                    model.take(decision, webhook=(handle, created_at if began_at is None else began_at))
                 else:
-                    assert not turn.events
+                    assert not decision.events
             case ("stopped", handle, began, ended, created):
-                turn = watch.turn()
+                decision = watch.decision()
                 began_at = None if began is None else ns(watch.now + began)
                 ended_at = None if ended is None else ns(watch.now + ended)
                 created_at = ns(watch.now + created)
-                if turn.hear_stopped(handle, began_at=began_at, ended_at=ended_at, created_at=created_at):
-                    watch.keep(turn)
-                    model.take(turn, webhook=(handle, began_at or 0))
+                if decision.apply_stopped(handle, began_at=began_at, ended_at=ended_at, created_at=created_at):
+                    watch.keep(decision)
+                    model.take(decision, webhook=(handle, began_at or 0))
                     model.stops.add(handle)
                 else:
-                    assert not turn.events
+                    assert not decision.events
             case ("forget", handle):
-                turn = watch.turn()
+                decision = watch.decision()
                 if not watch.asked:
-                    turn.forget(handle, ends_share=False)
-                    watch.keep(turn)
+                    decision.forget(handle, ends_share=False)
+                    watch.keep(decision)
                     model.sharing.discard(handle)
-                    model.take(turn)
+                    model.take(decision)
                     model.forgotten.add(handle)
     return model
 
@@ -468,7 +468,7 @@ def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
     settings=limits,
     follow_for=st.sampled_from([604_800.0, 5_000.0]),
     accept_within=st.sampled_from([86_400.0, 2_000.0, 50.0]),
-    chance=st.floats(0, 0.999),
+    random_unit=st.floats(0, 0.999),
     story=st.lists(steps, max_size=40),
 )
 def test_the_contract_holds_for_every_story(
@@ -479,7 +479,7 @@ def test_the_contract_holds_for_every_story(
     settings: Limits,
     follow_for: float,
     accept_within: float,
-    chance: float,
+    random_unit: float,
     story: list[tuple[Any, ...]],
 ) -> None:
     watch = Watch(
@@ -490,7 +490,7 @@ def test_the_contract_holds_for_every_story(
         limits=settings,
         follow_for=follow_for,
         accept_within=accept_within,
-        chance=chance,
+        random_unit=random_unit,
     )
     live(watch, story)
 
@@ -525,12 +525,12 @@ def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple
             continue
         told = []
         for _ in range(2):
-            turn = watch.turn()
-            turn.next_action()
-            turn.observe(observation(answer, watch.now))
-            told.append((turn.events, turn.views, turn.due, pack(turn.share)))
+            decision = watch.decision()
+            decision.next_action()
+            decision.observe(observation(answer, watch.now))
+            told.append((decision.events, decision.views, decision.due, pack(decision.share)))
         assert told[0] == told[1]
-        watch.keep(turn)
+        watch.keep(decision)
 
 
 @given(

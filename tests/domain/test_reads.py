@@ -13,7 +13,7 @@ from worker.domain.observation import (
     Suspended,
     Throttled,
 )
-from worker.domain.webhooks import Limits, Turn
+from worker.domain.webhooks import Decision, Limits
 
 FAULTS: list[ReadObservation] = [
     Fault("server_error", "HTTP 500"),
@@ -329,10 +329,10 @@ def test_a_share_that_never_ends_is_let_go_after_the_time_limit() -> None:
         watch.read(listing(position(at=watch.now)))
         watch.wait_until_due()
     assert watch.now == pytest.approx(310.0)
-    turn = watch.turn()
-    assert turn.next_action() == "end"
-    turn.end_of_time()
-    watch.keep(turn)
+    decision = watch.decision()
+    assert decision.next_action() == "end"
+    decision.expire()
+    watch.keep(decision)
     assert watch.data("tracking.ended")[0]["reason"] == "time_limit"
     assert watch.due is None
 
@@ -350,7 +350,7 @@ def test_the_time_limit_of_a_chat_that_is_tracked_counts_from_the_beginning() ->
 @pytest.mark.parametrize("fault", FAULTS[:5], ids=repr)
 def test_faults_back_off_up_to_two_minutes_or_the_largest_interval(fault: ReadObservation) -> None:
     for upper, longest in ((None, 120), (40.0, 40)):
-        watch = tracked(upper=upper, chance=1.0, follow_for=10_000_000.0)
+        watch = tracked(upper=upper, random_unit=1.0, follow_for=10_000_000.0)
         waited = []
         for _ in range(12):
             watch.read(fault)
@@ -407,9 +407,9 @@ def test_the_callers_bounds_hold_for_every_scheduled_read(asked: bool) -> None:
 def test_a_forgotten_handle_of_a_group_is_left_out_until_the_share_ends() -> None:
     watch = Watch(asked=False)
     watch.read(listing(position(at=0), position(BERT, at=0)))
-    turn = watch.turn()
-    assert turn.forget(ANNA, ends_share=False)
-    watch.keep(turn)
+    decision = watch.decision()
+    assert decision.forget(ANNA, ends_share=False)
+    watch.keep(decision)
     assert [person.handle for person in watch.share.people] == [BERT]
     assert ANNA.encode() not in watch.stored
     assert watch.views[-1][:2] == (ANNA, None)
@@ -420,9 +420,9 @@ def test_a_forgotten_handle_of_a_group_is_left_out_until_the_share_ends() -> Non
 
 def test_a_forgotten_contact_ends_the_share_of_a_chat_of_two() -> None:
     watch = tracked()
-    turn = watch.turn()
-    assert turn.forget(ANNA, ends_share=True)
-    watch.keep(turn)
+    decision = watch.decision()
+    assert decision.forget(ANNA, ends_share=True)
+    watch.keep(decision)
     assert watch.data("tracking.ended")[0]["reason"] == "forgotten"
     assert watch.due is None
     assert watch.views[-1][:2] == (ANNA, None)
@@ -431,9 +431,9 @@ def test_a_forgotten_contact_ends_the_share_of_a_chat_of_two() -> None:
 
 def test_after_the_end_nothing_more_happens() -> None:
     watch = tracked()
-    turn = watch.turn()
-    turn.end("untracked")
-    watch.keep(turn)
+    decision = watch.decision()
+    decision.end("untracked")
+    watch.keep(decision)
     assert watch.data("tracking.ended")[0]["reason"] == "untracked"
     told = len(watch.events)
     for fault in FAULTS:
@@ -442,26 +442,26 @@ def test_after_the_end_nothing_more_happens() -> None:
     watch.settle(Sent())
     assert not watch.started(began=200)
     assert not watch.stopped(ended=200)
-    changes: list[Callable[[Turn], object]] = [
-        lambda turn: turn.end("untracked"),
-        lambda turn: turn.end_of_time(),
-        lambda turn: turn.forget(ANNA, ends_share=True),
-        lambda turn: turn.forget(BERT, ends_share=False),
-        lambda turn: turn.report_unreadable(BERT, "share from Messages"),
+    changes: list[Callable[[Decision], object]] = [
+        lambda decision: decision.end("untracked"),
+        lambda decision: decision.expire(),
+        lambda decision: decision.forget(ANNA, ends_share=True),
+        lambda decision: decision.forget(BERT, ends_share=False),
+        lambda decision: decision.report_unreadable(BERT, "share from Messages"),
     ]
     for change in changes:
-        turn = watch.turn()
-        change(turn)
-        watch.keep(turn)
+        decision = watch.decision()
+        change(decision)
+        watch.keep(decision)
         assert watch.due is None
     assert len(watch.events) == told
 
 
 def test_a_share_under_another_handle_is_reported_with_its_remedy() -> None:
     watch = Watch(asked=False)
-    turn = watch.turn()
-    turn.report_unreadable(BERT, "share from Messages")
-    watch.keep(turn)
+    decision = watch.decision()
+    decision.report_unreadable(BERT, "share from Messages")
+    watch.keep(decision)
     assert watch.data("sharing.unreadable") == [
         {"chat_id": CHAT, "share_id": SHARE, "shared_by": BERT, "remedy": "share from Messages"}
     ]
@@ -504,8 +504,8 @@ def test_a_new_share_publishes_the_position_of_who_had_gone_and_is_back() -> Non
 
 def test_a_new_share_of_who_never_stopped_starts_with_the_position_as_it_is() -> None:
     old = tracked()
-    turn = old.turn()
-    turn.end("untracked")
-    old.keep(turn)
+    decision = old.decision()
+    decision.end("untracked")
+    old.keep(decision)
     watch = Watch(asked=False, previous=old.share, now=200)
     assert watch.read(listing(position(at=5))) == ["sharing.started", "updated"]

@@ -190,10 +190,10 @@ def test_a_webhook_brings_one_read_forward_where_the_caller_set_the_least_interv
 
 def test_the_end_of_a_share_that_cannot_be_read_here_starts_and_ends_nothing() -> None:
     watch = asked().wait(20)
-    turn = watch.turn()
-    assert turn.report_unreadable(BERT, "share from Messages", began_at=ns(10))
-    assert not turn.report_unreadable(BERT, "share from Messages", began_at=ns(10))
-    watch.keep(turn)
+    decision = watch.decision()
+    assert decision.report_unreadable(BERT, "share from Messages", began_at=ns(10))
+    assert not decision.report_unreadable(BERT, "share from Messages", began_at=ns(10))
+    watch.keep(decision)
     watch.wait(60).stopped(BERT, began=10, ended=70)
     assert watch.read(listing()) == []
     assert watch.types == ["requested", "sharing.unreadable"]
@@ -201,7 +201,7 @@ def test_the_end_of_a_share_that_cannot_be_read_here_starts_and_ends_nothing() -
 
 def test_a_forgotten_handle_is_not_reported_as_unreadable() -> None:
     watch = Watch(asked=False)
-    turn = watch.turn()
-    turn.forget(BERT, ends_share=False)
-    assert not turn.report_unreadable(BERT, "share from Messages")
-    assert turn.events == []
+    decision = watch.decision()
+    decision.forget(BERT, ends_share=False)
+    assert not decision.report_unreadable(BERT, "share from Messages")
+    assert decision.events == []

@@ -29,7 +29,7 @@ CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 async def poll(services: Services, chat_id: str) -> None:
     """Read a chat now, whenever it would be due."""
     await services.store.redis.zadd(services.store.keys.due, {chat_id: 1}, xx=True)
-    await services.need_engine().serve(chat_id)
+    await services.need_engine().poll_now(chat_id)
 
 
 async def follow(
@@ -179,7 +179,7 @@ async def test_only_linq_tells_a_group_of_which_one_was_seen(
     assert (await run_job("forget_handle", handle=ANNA)).result["shares"] == 1
     share = (await services.store.shares.load(group)).live
     assert share is not None
-    assert (share.group, len(share.left_out)) == (True, 1)
+    assert (share.group, len(share.excluded)) == (True, 1)
 
 
 async def test_an_unknown_handle_gives_zeros(run_job: RunJob, redis: Redis, prefix: str) -> None:

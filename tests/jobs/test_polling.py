@@ -57,5 +57,5 @@ async def test_serving_a_chat_that_is_being_read_waits_for_that_read(
     engine = services.need_engine()
     engine.wake()
     await asyncio.sleep(0)  # the poll that was woken begins its claim
-    await engine.serve(chat)
+    await engine.poll_now(chat)
     assert await services.store.shares.shown_in(simulator.handle_of(chat)) == [chat]

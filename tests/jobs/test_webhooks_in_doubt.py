@@ -33,7 +33,7 @@ async def shown(simulator: SimulatorServer, services: Services, run_job: RunJob)
     """A chat that is tracked and shows a position of Anna's."""
     chat_id = simulator.add_person(ANNA, sharing=True)
     await run_job("track_location", job_id=str(uuid.uuid4()), chat_id=chat_id)
-    await services.need_engine().serve(chat_id)
+    await services.need_engine().poll_now(chat_id)
     return chat_id
 
 

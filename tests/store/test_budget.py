@@ -124,8 +124,8 @@ async def test_the_recovery_of_the_rate_is_the_policys(
     store = open_store(redis, redis_url, prefix, linq_requests_per_second=20.0)
     await limited(store, rate=rate, limited_at=await now(redis) - calm)
     expected = pytest.approx(recovered_rate(rate, ceiling=20.0, calm=calm), abs=0.05)
-    assert (await store.shares.claim(1)).circumstances.fleet.rate == expected
-    assert (await store.shares.load(new_chat())).circumstances.fleet.rate == expected
+    assert (await store.shares.claim(1)).context.fleet.rate == expected
+    assert (await store.shares.load(new_chat())).context.fleet.rate == expected
     assert await store.budget.rate() == expected
 
 

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from tests.support.stored import (
     begin,
     claim_one,
+    decision_of,
     end,
     entries,
     latest,
@@ -16,7 +17,6 @@ from tests.support.stored import (
     observe,
     open_store,
     somewhere,
-    turn_of,
 )
 from tests.support.waiting import wait_until
 from worker.domain.observation import Features
@@ -64,7 +64,7 @@ async def test_a_claim_brings_the_state_the_fleet_and_the_next_due_time(store: S
     assert [(claimed.chat_id, claimed.share.share_id) for claimed in claim.chats] == [(first, share_id)]
     assert claim.next_due == 4_000_000_000.5
     assert claim.chats[0].lease == pytest.approx(claim.now + store.shares.lease)
-    assert claim.circumstances.fleet.ceiling == 10_000
+    assert claim.context.fleet.ceiling == 10_000
     assert not claim.paused
 
 
@@ -91,8 +91,8 @@ async def test_a_chat_whose_holder_died_is_claimed_again_after_its_lease(
         return (await store.shares.claim(1)).chats
 
     await wait_until(again, "the chat is claimed again")
-    turn = turn_of(await store.shares.claim(1), lost)
-    assert await store.shares.commit([store.shares.item(turn, lost.lease, lost.before)]) == [False]
+    decision = decision_of(await store.shares.claim(1), lost)
+    assert await store.shares.commit([store.shares.item(decision, lost.lease, lost.before)]) == [False]
 
 
 async def test_the_decision_of_a_superseded_claim_is_dropped_whole(store: Store) -> None:
@@ -100,7 +100,7 @@ async def test_the_decision_of_a_superseded_claim_is_dropped_whole(store: Store)
     await begin(store, chat)
     claim, stale = await claim_one(store, chat)
     newer_claim, newer = await claim_one(store, chat)
-    late, kept = turn_of(claim, stale), turn_of(newer_claim, newer)
+    late, kept = decision_of(claim, stale), decision_of(newer_claim, newer)
     late.observe(Features([somewhere("+12025550147", updated_at=5)], []))
     kept.observe(Features([somewhere("+12025550199", updated_at=9)], []))
     shares = store.shares
@@ -120,12 +120,12 @@ async def test_what_was_decided_on_another_state_is_dropped_even_at_the_same_due
     loaded = await store.shares.load(chat)
     assert loaded.live is not None
     loaded.live.prompt = Prompt.SENT
-    turn = turn_of(await store.shares.claim(0), (await claim_one(store, chat))[1])
+    decision = decision_of(await store.shares.claim(0), (await claim_one(store, chat))[1])
     await store.redis.zadd(store.keys.due, {chat: loaded.due or 0.0})
-    turn.share.prompt = Prompt.UNCERTAIN
-    assert await store.shares.commit([store.shares.item(turn, loaded.due, loaded.before)]) == [True]
+    decision.share.prompt = Prompt.UNCERTAIN
+    assert await store.shares.commit([store.shares.item(decision, loaded.due, loaded.before)]) == [True]
     await store.redis.zadd(store.keys.due, {chat: loaded.due or 0.0})
-    assert not await store.shares.change(loaded, turn)
+    assert not await store.shares.change(loaded, decision)
 
 
 async def test_of_many_that_begin_one_chat_one_wins(store: Store) -> None:
@@ -159,10 +159,10 @@ async def test_scripts_that_redis_has_lost_are_loaded_again(redis: Redis, redis_
         claim = await store.shares.claim(1)
         assert len(claim.chats) == 1
         await redis.script_flush()
-        turn = turn_of(claim, claim.chats[0])
-        turn.observe(Features([somewhere("+12025550147", updated_at=round_number + 1)], []))
-        turn.due = 1.0
-        item = store.shares.item(turn, claim.chats[0].lease, claim.chats[0].before)
+        decision = decision_of(claim, claim.chats[0])
+        decision.observe(Features([somewhere("+12025550147", updated_at=round_number + 1)], []))
+        decision.due = 1.0
+        item = store.shares.item(decision, claim.chats[0].lease, claim.chats[0].before)
         assert await store.shares.commit([item]) == [True]
         await redis.script_flush()
         assert await store.budget.take() is None

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from tests.support.stored import (
     begin,
     claim_one,
+    decision_of,
     end,
     entries,
     latest,
@@ -18,7 +19,6 @@ from tests.support.stored import (
     on_map,
     open_store,
     somewhere,
-    turn_of,
 )
 from worker.domain.observation import (
     Fault,
@@ -32,7 +32,7 @@ from worker.domain.observation import (
     Uncertain,
 )
 from worker.domain.share import tally, unpack
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 from worker.store.shares import Item
 from worker.store.store import Store
 
@@ -100,9 +100,9 @@ async def test_who_stops_is_shown_no_longer_while_others_are(store: Store) -> No
     await observe(store, chat, somewhere(ANNA, updated_at=1), somewhere(BERT, updated_at=1))
     loaded = await store.shares.load(chat)
     assert loaded.live is not None
-    turn = Turn(loaded.live, chat, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
-    assert turn.hear_stopped(ANNA, began_at=None, ended_at=None, created_at=int(loaded.now * 1e9))
-    assert await store.shares.change(loaded, turn)
+    decision = Decision(loaded.live, chat, now=loaded.now, context=loaded.context, random_unit=0.5)
+    assert decision.apply_stopped(ANNA, began_at=None, ended_at=None, created_at=int(loaded.now * 1e9))
+    assert await store.shares.change(loaded, decision)
     await observe(store, chat, somewhere(BERT, updated_at=1))
     assert set(await latest(store, chat)) == {BERT}
     assert await on_map(store) == {BERT}
@@ -115,14 +115,14 @@ async def test_whatever_ends_a_share_nobody_is_shown_any_more(store: Store, reas
     await begin(store, chat)
     await observe(store, chat, somewhere(ANNA, updated_at=1), somewhere(BERT, updated_at=1))
     claim, claimed = await claim_one(store, chat)
-    turn = turn_of(claim, claimed)
+    decision = decision_of(claim, claimed)
     if reason == "forgotten":
-        turn.forget(ANNA, ends_share=True)
+        decision.forget(ANNA, ends_share=True)
     elif reason == "time_limit":
-        turn.end_of_time()
+        decision.expire()
     else:
-        turn.end("untracked")
-    assert await store.shares.commit([store.shares.item(turn, claimed.lease, claimed.before)]) == [True]
+        decision.end("untracked")
+    assert await store.shares.commit([store.shares.item(decision, claimed.lease, claimed.before)]) == [True]
     assert await latest(store, chat) == {}
     assert await on_map(store) == set()
     assert await store.shares.shown_in(ANNA) == []
@@ -208,17 +208,17 @@ async def test_the_fleets_sums_are_those_of_the_stored_shares_whatever_happened(
             await end(store, chat)
             continue
         claim, claimed = await claim_one(store, chat)
-        turn = turn_of(claim, claimed)
-        turn.now += step * 40.0
-        action = turn.next_action()
+        decision = decision_of(claim, claimed)
+        decision.now += step * 40.0
+        action = decision.next_action()
         if action == "prompt":
-            turn.call_prompt()
-            turn.settle_prompt(chance.choice(outcomes))
+            decision.mark_prompt_sending()
+            decision.apply_prompt_outcome(chance.choice(outcomes))
         elif chance.random() < 0.5:
-            turn.observe(Features([somewhere(chance.choice([ANNA, BERT]), updated_at=step)], []))
+            decision.observe(Features([somewhere(chance.choice([ANNA, BERT]), updated_at=step)], []))
         else:
-            turn.observe(chance.choice(reads))
-        held.append(store.shares.item(turn, claimed.lease, claimed.before))
+            decision.observe(chance.choice(reads))
+        held.append(store.shares.item(decision, claimed.lease, claimed.before))
         if chance.random() < 0.5:
             # Some are superseded meanwhile, some sent twice: neither may count.
             await store.shares.commit(held)

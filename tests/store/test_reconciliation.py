@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.stored import begin, claim_one, end, new_chat, observe, open_store, somewhere, turn_of
+from tests.support.stored import begin, claim_one, decision_of, end, new_chat, observe, open_store, somewhere
 from worker.domain.observation import Features
 from worker.domain.share import Tally, tally
 from worker.store import reconciliation
@@ -159,10 +159,12 @@ async def busy(store: Store) -> AsyncIterator[list[str]]:
 
 async def _read(store: Store, chat: str) -> None:
     claim, claimed = await claim_one(store, chat)
-    turn = turn_of(claim, claimed)
+    decision = decision_of(claim, claimed)
     handle = f"+1202555{random.randrange(10_000):04d}"
-    turn.observe(Features([somewhere(handle, updated_at=int(claim.now * 1e9))] if random.random() < 0.7 else [], []))
-    await store.shares.commit([store.shares.item(turn, claimed.lease, claimed.before)])
+    decision.observe(
+        Features([somewhere(handle, updated_at=int(claim.now * 1e9))] if random.random() < 0.7 else [], [])
+    )
+    await store.shares.commit([store.shares.item(decision, claimed.lease, claimed.before)])
 
 
 async def _try(change: Any) -> None:

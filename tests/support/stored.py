@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from config.settings import Settings
 from worker.domain.observation import Features, Position
 from worker.domain.share import Share
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 from worker.store.shares import Claim, Claimed
 from worker.store.store import Store
 
@@ -36,9 +36,9 @@ async def begin(store: Store, chat_id: str, *, asked: bool = False) -> str:
         follow=True,
         follow_for=604_800.0,
     )
-    turn = Turn(share, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
-    turn.begin(accept_within=3600.0, previous=loaded.share)
-    assert await store.shares.change(loaded, turn)
+    decision = Decision(share, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)
+    decision.begin(accept_within=3600.0, previous=loaded.share)
+    assert await store.shares.change(loaded, decision)
     return share.share_id
 
 
@@ -50,27 +50,27 @@ async def claim_one(store: Store, chat_id: str) -> tuple[Claim, Claimed]:
     return claim, claimed
 
 
-def turn_of(claim: Claim, claimed: Claimed) -> Turn:
+def decision_of(claim: Claim, claimed: Claimed) -> Decision:
     """A decision about a claimed chat, at the time of the claim."""
-    return Turn(claimed.share, claimed.chat_id, now=claim.now, circumstances=claim.circumstances, chance=0.5)
+    return Decision(claimed.share, claimed.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
 
 
 async def end(store: Store, chat_id: str) -> bool:
     """Stop watching a chat, as `untrack_location` does."""
     loaded = await store.shares.load(chat_id)
     assert loaded.live is not None
-    turn = Turn(loaded.live, chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
-    turn.end("untracked")
-    return await store.shares.change(loaded, turn)
+    decision = Decision(loaded.live, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)
+    decision.end("untracked")
+    return await store.shares.change(loaded, decision)
 
 
-async def observe(store: Store, chat_id: str, *positions: Position) -> Turn:
+async def observe(store: Store, chat_id: str, *positions: Position) -> Decision:
     """Claim a chat, take in a reply that lists these positions, and commit."""
     claim, claimed = await claim_one(store, chat_id)
-    turn = turn_of(claim, claimed)
-    turn.observe(Features(list(positions), []))
-    assert await store.shares.commit([store.shares.item(turn, claimed.lease, claimed.before)]) == [True]
-    return turn
+    decision = decision_of(claim, claimed)
+    decision.observe(Features(list(positions), []))
+    assert await store.shares.commit([store.shares.item(decision, claimed.lease, claimed.before)]) == [True]
+    return decision
 
 
 def somewhere(

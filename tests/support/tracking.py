@@ -8,7 +8,7 @@ from worker.domain.events import Event
 from worker.domain.observation import Features, Position, PromptOutcome, ReadObservation
 from worker.domain.policy import Fleet
 from worker.domain.share import Share, pack, unpack
-from worker.domain.webhooks import Action, Circumstances, Limits, Turn, View
+from worker.domain.webhooks import Action, Context, Decision, Limits, View
 
 BEGINNING = 1_790_000_000.0  # seconds since 1970 (UTC)
 NANO = 1_000_000_000
@@ -57,7 +57,7 @@ class Watch:
     fleet: Fleet = ALONE
     share_id: str = SHARE
     reference: str = "order 7"
-    chance: float = 0.5
+    random_unit: float = 0.5
     now: float = 0.0
     stored: bytes = b""
     due: float | None = None
@@ -76,9 +76,9 @@ class Watch:
             upper=self.upper,
         )
         self.stored = pack(share)
-        turn = self.turn()
-        turn.begin(accept_within=self.accept_within, previous=self.previous)
-        self.keep(turn)
+        decision = self.decision()
+        decision.begin(accept_within=self.accept_within, previous=self.previous)
+        self.keep(decision)
 
     @property
     def share(self) -> Share:
@@ -100,17 +100,17 @@ class Watch:
         """The data of all events of a type, named without `location.`."""
         return [json.loads(event.data) for event in self.events if event.type == f"location.{event_type}"]
 
-    def turn(self) -> Turn:
+    def decision(self) -> Decision:
         """A decision on the stored state, not kept yet."""
-        circumstances = Circumstances(self.fleet, self.limits)
-        return Turn(self.share, CHAT, now=BEGINNING + self.now, circumstances=circumstances, chance=self.chance)
+        context = Context(self.fleet, self.limits)
+        return Decision(self.share, CHAT, now=BEGINNING + self.now, context=context, random_unit=self.random_unit)
 
-    def keep(self, turn: Turn) -> None:
+    def keep(self, decision: Decision) -> None:
         """Store what was decided."""
-        self.stored = pack(turn.share)
-        self.due = turn.due
-        self.events += turn.events
-        self.views += turn.views
+        self.stored = pack(decision.share)
+        self.due = decision.due
+        self.events += decision.events
+        self.views += decision.views
 
     def wait(self, seconds: float) -> "Watch":
         """Let time pass."""
@@ -123,29 +123,29 @@ class Watch:
 
     def next_action(self) -> Action:
         """What would be done now."""
-        return self.turn().next_action()
+        return self.decision().next_action()
 
     def read(self, observation: ReadObservation) -> list[str]:
         """Read now; give the types of the events that come of it."""
-        turn = self.turn()
-        turn.next_action()
-        turn.observe(observation)
-        self.keep(turn)
-        return [event.type.removeprefix("location.") for event in turn.events]
+        decision = self.decision()
+        decision.next_action()
+        decision.observe(observation)
+        self.keep(decision)
+        return [event.type.removeprefix("location.") for event in decision.events]
 
     def call(self) -> None:
         """Record that a prompt leaves."""
-        turn = self.turn()
-        assert turn.next_action() == "prompt"
-        turn.call_prompt()
-        self.keep(turn)
+        decision = self.decision()
+        assert decision.next_action() == "prompt"
+        decision.mark_prompt_sending()
+        self.keep(decision)
 
     def settle(self, outcome: PromptOutcome) -> list[str]:
         """The answer to the prompt comes in."""
-        turn = self.turn()
-        turn.settle_prompt(outcome)
-        self.keep(turn)
-        return [event.type.removeprefix("location.") for event in turn.events]
+        decision = self.decision()
+        decision.apply_prompt_outcome(outcome)
+        self.keep(decision)
+        return [event.type.removeprefix("location.") for event in decision.events]
 
     def prompt(self, outcome: PromptOutcome) -> list[str]:
         """Send a prompt and take in its answer."""
@@ -156,15 +156,15 @@ class Watch:
         self, handle: str = ANNA, *, began: float | None = None, ends: float | None = None, created: float | None = None
     ) -> bool:
         """A webhook says that sharing began; times in seconds after the beginning."""
-        turn = self.turn()
-        changed = turn.hear_started(
+        decision = self.decision()
+        changed = decision.apply_started(
             handle,
             began_at=None if began is None else ns(began),
             ends_at=None if ends is None else ns(ends),
             created_at=ns(self.now if created is None else created),
         )
         if changed:
-            self.keep(turn)
+            self.keep(decision)
         return changed
 
     def stopped(
@@ -176,13 +176,13 @@ class Watch:
         created: float | None = None,
     ) -> bool:
         """A webhook says that sharing stopped; times in seconds after the beginning."""
-        turn = self.turn()
-        changed = turn.hear_stopped(
+        decision = self.decision()
+        changed = decision.apply_stopped(
             handle,
             began_at=None if began is None else ns(began),
             ended_at=None if ended is None else ns(ended),
             created_at=ns(self.now if created is None else created),
         )
         if changed:
-            self.keep(turn)
+            self.keep(decision)
         return changed

@@ -9,7 +9,7 @@ from config.settings import Settings
 from simulator.embedded_redis import EmbeddedRedis
 from tests.support.web import OTHER_SECRET, WebProcess, WebProcesses, event, signed
 from worker.domain.share import Share
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 from worker.store.store import Store
 
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
@@ -37,9 +37,9 @@ async def watch_a_chat(store: Store) -> None:
     """One share, due at once."""
     loaded = await store.shares.load(CHAT)
     share = Share("11111111-1111-4111-8111-111111111111", "", loaded.now, asked=False, follow=True, follow_for=600)
-    turn = Turn(share, CHAT, now=loaded.now, circumstances=loaded.circumstances, chance=0.5)
-    turn.begin(accept_within=60, previous=None)
-    assert await store.shares.change(loaded, turn)
+    decision = Decision(share, CHAT, now=loaded.now, context=loaded.context, random_unit=0.5)
+    decision.begin(accept_within=60, previous=None)
+    assert await store.shares.change(loaded, decision)
 
 
 async def test_it_is_healthy_and_ready(web: WebProcess) -> None:

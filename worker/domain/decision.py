@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
         return min(CONFIRM_SECONDS, self.max_poll)
 
 
-class Circumstances(msgspec.Struct, frozen=True):
+class Context(msgspec.Struct, frozen=True):
     """What a decision depends on beside the share: the fleet's sums, the settings, and how well webhooks announce."""
 
     fleet: policy.Fleet
@@ -49,39 +49,39 @@ class View(NamedTuple):
     latitude: float
 
 
-class Decision:
+class DecisionBase:
     """A share as it was stored and the moment go in; what is to be stored comes out. `share` is changed in place.
 
-    `now` is in seconds since 1970 (UTC, Redis' clock), `chance` uniform in 0 to 1. Afterwards `events`, `views` and
-    `due` (None: the share has ended) say what is to be stored; `positions` are those published.
+    `now` is in seconds since 1970 (UTC, Redis' clock), `random_unit` uniform in 0 to 1. Afterwards `events`, `views`
+    and `due` (None: the share has ended) say what is to be stored; `positions` are those published.
     """
 
     __slots__ = (
         "accepted",
-        "chance",
         "chat_id",
-        "circumstances",
+        "context",
         "due",
         "events",
         "now",
         "positions",
+        "random_unit",
         "share",
         "views",
     )
 
-    def __init__(self, share: Share, chat_id: str, *, now: float, circumstances: Circumstances, chance: float) -> None:
+    def __init__(self, share: Share, chat_id: str, *, now: float, context: Context, random_unit: float) -> None:
         self.share = share
         self.chat_id = chat_id
         self.now = now
-        self.circumstances = circumstances
-        self.chance = chance
+        self.context = context
+        self.random_unit = random_unit
         self.events: list[events.Event] = []
         self.views: list[View] = []
         self.positions: list[Position] = []
         self.due: float | None = now
         self.accepted: tuple[int, int] | None = None  # a request was accepted: 1, and whether a webhook announced it
 
-    def end_of_time(self) -> None:
+    def expire(self) -> None:
         """Let a share go that has been followed for as long as was asked."""
         self._finish("time_limit")
 
@@ -190,7 +190,7 @@ class Decision:
         self._emit(events.TrackingEnded(self.chat_id, share.share_id, reason))
         share.ended = reason
         share.pace = None
-        share.wanted = None
+        share.wanted_rate = None
         share.rule = ""
 
     def _emit(self, data: msgspec.Struct, *, subject: str = "", at: float | None = None) -> events.Event:

@@ -67,7 +67,7 @@ class Fleet(msgspec.Struct, frozen=True):
 
     weights: float  # sum of the weights of all tracked chats, this one's present weight included
     tracked: int  # chats in that sum
-    waiting: float  # reads per second that all pending chats want together, each as `wanted` says
+    waiting: float  # reads per second that all pending chats want together, each as `wanted_rate` says
     rate: float  # requests per second allowed now
     ceiling: float  # requests per second configured
 
@@ -213,7 +213,7 @@ def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: flo
     return interval, "pending-stretched" if stretched else "pending"
 
 
-def wanted(age: float, *, announced: float, lower: float, upper: float) -> float:
+def wanted_rate(age: float, *, announced: float, lower: float, upper: float) -> float:
     """Reads per second that a chat asked `age` seconds ago wants where requests are plentiful; see `wait`."""
     return 1.0 / _wanted_interval(age, announced, lower, upper)
 
@@ -224,8 +224,8 @@ def _wanted_interval(age: float, announced: float, lower: float, upper: float) -
     return max(min(PENDING_LOWER, lower), min(PENDING_UPPER * upper, interval))
 
 
-def backoff(failures: int, *, lower: float, upper: float, chance: float) -> float:
-    """Seconds until the next read after so many faults in a row: full jitter, `chance` uniform in 0 to 1.
+def backoff(failures: int, *, lower: float, upper: float, random_unit: float) -> float:
+    """Seconds until the next read after so many faults in a row: full jitter, `random_unit` uniform in 0 to 1.
 
     Between `lower` and a bound that doubles with each fault; never above min(upper, 120).
     """
@@ -233,7 +233,7 @@ def backoff(failures: int, *, lower: float, upper: float, chance: float) -> floa
     shortest = min(lower, longest)
     doublings = min(max(failures - 1, 0), BACKOFF_DOUBLINGS)
     bound = min(longest, max(shortest * 2.0, BACKOFF_FIRST) * 2.0**doublings)
-    return shortest + chance * (bound - shortest)
+    return shortest + random_unit * (bound - shortest)
 
 
 def recovered_rate(rate: float, *, ceiling: float, calm: float) -> float:

@@ -39,12 +39,12 @@ class Asking(Schedule):
         share.expires_at = self.now + accept_within
         share.prompt = Prompt.WAITING
         share.prompt_after = self.now
-        if share.prompted_at is not None and self.now < share.prompted_at + self.circumstances.limits.cooldown:
-            share.prompt_after = share.prompted_at + self.circumstances.limits.cooldown
+        if share.prompted_at is not None and self.now < share.prompted_at + self.context.limits.cooldown:
+            share.prompt_after = share.prompted_at + self.context.limits.cooldown
             share.look_first = True
         self._emit(events.Requested(self.chat_id, share.share_id, format_milliseconds(share.expires_at)))
 
-    def call_prompt(self) -> None:
+    def mark_prompt_sending(self) -> None:
         """Record that a prompt is about to leave: this has to be stored before the call is made."""
         share = self.share
         share.prompt = Prompt.CALLING
@@ -52,8 +52,8 @@ class Asking(Schedule):
         share.prompted_before = share.prompted_at
         share.prompted_at = self.now
 
-    def settle_prompt(self, outcome: PromptOutcome) -> None:
-        """Take in what became of a prompt that `call_prompt` recorded.
+    def apply_prompt_outcome(self, outcome: PromptOutcome) -> None:
+        """Take in what became of a prompt that `mark_prompt_sending` recorded.
 
         It may come late: where the share has gone on meanwhile, only what is still of use is taken.
         """
@@ -67,7 +67,7 @@ class Asking(Schedule):
                 share.prompt = Prompt.SENT
                 share.prompt_after = None
             case Uncertain(possibly_sent=possibly_sent):
-                self._doubt_prompt()
+                self._mark_prompt_uncertain()
                 if not possibly_sent:
                     share.prompts -= 1
             case Later(reason=reason, retry_after=retry_after):
@@ -101,10 +101,10 @@ class Asking(Schedule):
         share.prompts -= 1
         share.prompted_at = share.prompted_before
 
-    def _doubt_prompt(self) -> None:
+    def _mark_prompt_uncertain(self) -> None:
         share = self.share
         share.prompt = Prompt.UNCERTAIN
-        cooldown = max(self.circumstances.limits.cooldown, UNSENT_SECONDS)
+        cooldown = max(self.context.limits.cooldown, UNSENT_SECONDS)
         share.prompt_after = (share.prompted_at or self.now) + cooldown
         share.look_first = True
 

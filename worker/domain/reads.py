@@ -35,7 +35,7 @@ class Reading(Asking):
             case Fault():
                 share.failures += 1
                 lower, upper = self._bounds()
-                seconds = policy.backoff(share.failures, lower=lower, upper=upper, chance=self.chance)
+                seconds = policy.backoff(share.failures, lower=lower, upper=upper, random_unit=self.random_unit)
                 share.rule = "backoff"
                 waiting = share.expires_at is not None and share.pace is None and not self._anybody_shares()
                 if waiting and self.now >= (share.expires_at or 0.0) + LAST_READ_GRACE_SECONDS:
@@ -51,13 +51,13 @@ class Reading(Asking):
                 seconds = 0.0
                 share.rule = "paused"
             case Refused(reason=reason):
-                confirm = self.circumstances.limits.confirm
+                confirm = self.context.limits.confirm
                 seconds = max(confirm, share.lower or 0.0)
                 share.rule = "confirm"
-                if share.doubt != reason or share.doubt_since is None:
-                    share.doubt = reason
-                    share.doubt_since = self.now
-                elif self.now - share.doubt_since >= confirm:
+                if share.pending_refusal != reason or share.pending_refusal_since is None:
+                    share.pending_refusal = reason
+                    share.pending_refusal_since = self.now
+                elif self.now - share.pending_refusal_since >= confirm:
                     self._finish(reason)
                     return
         self._due_in(seconds)
@@ -65,14 +65,14 @@ class Reading(Asking):
     def _observe_features(self, observation: Features) -> None:
         share = self.share
         share.failures = 0
-        share.doubt = share.doubt_since = None
+        share.pending_refusal = share.pending_refusal_since = None
         share.read_at = self.now
         newest: float | None = None
         moved = False
         listed: set[str] = set()
         for position in observation.positions:
             handle = position.handle
-            if share.left_out and handle_digest(handle) in share.left_out:
+            if share.excluded and handle_digest(handle) in share.excluded:
                 continue
             person = self._person(handle)
             listed.add(handle)
@@ -107,23 +107,23 @@ class Reading(Asking):
             return
         if share.pace is None:
             share.pace = policy.Pace()
-            share.wanted = None
+            share.wanted_rate = None
         lower, upper = self._bounds()
-        limits = self.circumstances.limits
+        limits = self.context.limits
         seconds, share.rule = policy.follow(
             share.pace,
-            self.circumstances.fleet,
+            self.context.fleet,
             now=self.now,
             updated_at=newest,
             moved=moved,
             lower=lower,
             upper=upper,
-            spread=0.98 + 0.04 * self.chance,
+            spread=0.98 + 0.04 * self.random_unit,
             price_floor=limits.price_floor,
             head_room=limits.head_room,
         )
         self.due = self.now + seconds
-        self._heed_timers(lower)
+        self._apply_deadlines(lower)
 
     def _observe_absences(self, listed: set[str], *, complete: bool) -> None:
         """Find those who are no longer listed, whose planned end has passed, or who have gone stale.
@@ -131,7 +131,7 @@ class Reading(Asking):
         Where the reply is not `complete`, whoever is missing may be the one whose feature could not be read.
         """
         share = self.share
-        limits = self.circumstances.limits
+        limits = self.context.limits
         stopped = False
         for person in share.people:
             present = person.handle in listed
@@ -173,7 +173,7 @@ class Reading(Asking):
             self._finish("sharing_stopped")
 
     def _is_gone(self, person: Person, missing_since: float) -> bool:
-        if self.now - missing_since < self.circumstances.limits.confirm:
+        if self.now - missing_since < self.context.limits.confirm:
             return False
         return person.listed or person.seen_at is None or self.now - person.seen_at >= FIRST_POSITION_SECONDS
 

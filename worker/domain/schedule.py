@@ -1,7 +1,7 @@
 """When a share is looked at next: the policy's interval, brought forward by what cannot wait for it."""
 
 from worker.domain import policy
-from worker.domain.decision import Decision
+from worker.domain.decision import DecisionBase
 from worker.domain.freshness import NANO
 from worker.domain.share import Prompt
 
@@ -12,7 +12,7 @@ HINT_OFFSETS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 MOST_PROMPTS = 2  # an uncertain prompt is repeated once (contract 3)
 
 
-class Schedule(Decision):
+class Schedule(DecisionBase):
     """Sets `due` and the name of the rule that chose it."""
 
     __slots__ = ()
@@ -25,7 +25,7 @@ class Schedule(Decision):
     def _bounds(self) -> tuple[float, float]:
         """Give the least and the largest interval of this share's scheduled reads while it is followed."""
         share = self.share
-        limits = self.circumstances.limits
+        limits = self.context.limits
         if share.lower is None and share.upper is None:
             return limits.min_poll, limits.max_poll
         lower = share.lower if share.lower is not None else min(limits.min_poll, share.upper or limits.min_poll)
@@ -47,12 +47,12 @@ class Schedule(Decision):
         else:
             seconds, share.rule = self._wait(lower, upper)
         self.due = self.now + seconds
-        self._heed_timers(lower)
+        self._apply_deadlines(lower)
 
     def _wait(self, lower: float, upper: float) -> tuple[float, str]:
         """Give the interval while nobody shares yet, within the bounds of contract 2 and the caller's own."""
         share = self.share
-        circumstances = self.circumstances
+        context = self.context
         since = share.begun_at
         if share.asked and share.prompted_at is not None and share.prompted_at > since:
             since = share.prompted_at
@@ -62,13 +62,13 @@ class Schedule(Decision):
         age = max(0.0, self.now - since)
         seconds, rule = policy.wait(
             age,
-            circumstances.fleet,
+            context.fleet,
             lower=lower,
             upper=upper,
-            announced=circumstances.announced,
-            spread=0.98 + 0.04 * self.chance,
+            announced=context.announced,
+            spread=0.98 + 0.04 * self.random_unit,
         )
-        share.wanted = policy.wanted(age, announced=circumstances.announced, lower=lower, upper=upper)
+        share.wanted_rate = policy.wanted_rate(age, announced=context.announced, lower=lower, upper=upper)
         if not share.asked:
             return max(lower, min(upper, seconds)), rule
         if share.lower is not None:
@@ -84,10 +84,10 @@ class Schedule(Decision):
         if until is not None and until < self.due:
             self.due = max(self.now, until)
 
-    def _heed_timers(self, lower: float) -> None:
+    def _apply_deadlines(self, lower: float) -> None:
         """Bring the next due time forward to what cannot wait for it."""
         share = self.share
-        limits = self.circumstances.limits
+        limits = self.context.limits
         now = self.now
         due = now if self.due is None else self.due
         for person in share.people:

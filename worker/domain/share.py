@@ -77,7 +77,7 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     prompts: int = 0  # that were or may have been sent
     prompted_at: float | None = None  # last prompt in this chat, of an earlier share too
     read_at: float | None = None  # last successful read
-    wanted: float | None = None  # reads per second wanted while it waits
+    wanted_rate: float | None = None  # reads per second wanted while it waits
     rule: str = ""  # that chose the next read
     pace: Pace | None = None  # from the first position on
     people: list[Person] = []
@@ -85,10 +85,10 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     look_first: bool = False  # read once more before the next prompt
     prompted_before: float | None = None  # what `prompted_at` returns to when a prompt turns out not to be sent
     failures: int = 0  # in a row
-    doubt: str | None = None  # reason of the refused read that the next one has to repeat
-    doubt_since: float | None = None
+    pending_refusal: str | None = None  # reason of the refused read that the next one has to repeat
+    pending_refusal_since: float | None = None
     hint_at: float | None = None  # a webhook said that a first position is near
-    left_out: list[str] = []  # digests of handles that were forgotten
+    excluded: list[str] = []  # digests of handles that were forgotten
     group: bool | None = None  # None: not known
     conflict: bool = False  # Linq answered the prompt with the 409 that may mean "shares already"
     refusal: tuple[str, int | None] | None = None  # reason and code, for a job that runs again
@@ -126,7 +126,7 @@ def tally(share: Share) -> Tally:
         return NOTHING
     if pace is not None:
         return Tally(int(pace.weight * 1e6), 0, 1, 0, 0)
-    wanted = int((share.wanted or 0.0) * 1e6)
+    wanted = int((share.wanted_rate or 0.0) * 1e6)
     if share.phase == "requested":
         return Tally(0, wanted, 0, 0, 1)
     return Tally(0, wanted, 0, 1, 0)

@@ -1,6 +1,6 @@
 """The life of a share: what each observation means for it, what is published, and when it is looked at next.
 
-One `Turn` is one decision: a share as it was stored, the moment, and what is known of the fleet go in; the changed
+One `Decision`: a share as it was stored, the moment, and what is known of the fleet go in; the changed
 share, its events, the changes of the latest view and the next due time come out. The engine, the jobs and the webhook
 receiver all decide here and nowhere else, so that the contract's guarantees (section 4) are kept in one place. It is
 written in floors: decision.py (publishing, starting, ending), schedule.py (when next), asking.py (prompts),
@@ -10,13 +10,13 @@ reading.py (reads), and here what comes from outside: webhooks and the wish to b
 from typing import Literal
 
 from worker.domain import events
-from worker.domain.decision import Circumstances, Limits, View
+from worker.domain.decision import Context, Limits, View
 from worker.domain.freshness import NANO, known_end
 from worker.domain.handle import handle_digest
 from worker.domain.reads import Reading
 from worker.domain.share import Prompt
 
-__all__ = ["Action", "Circumstances", "Limits", "Turn", "View"]
+__all__ = ["Action", "Context", "Decision", "Limits", "View"]
 
 FIRST_LOOK_SECONDS = 2.0  # where a webhook may bring one read forward only, a position should be there by then
 CALL_SECONDS = 12.0  # a prompt's answer comes within 10 s or never; a webhook may have a read made meanwhile
@@ -25,8 +25,8 @@ HINT_EVERY_SECONDS = 10.0  # polling-policy.md: duplicates of a webhook cost not
 Action = Literal["read", "prompt", "end"]
 
 
-class Turn(Reading):
-    """One decision about one share; Decision says what goes in and what comes out."""
+class Decision(Reading):
+    """One decision about one share; DecisionBase says what goes in and what comes out."""
 
     __slots__ = ()
 
@@ -34,18 +34,18 @@ class Turn(Reading):
         """Say what the share needs now; a prompt whose worker did not live to see the answer becomes uncertain."""
         share = self.share
         if share.prompt is Prompt.CALLING and self.now >= (share.prompted_at or 0.0) + CALL_SECONDS:
-            self._doubt_prompt()
+            self._mark_prompt_uncertain()
         if share.follow_until is not None and self.now >= share.follow_until:
             return "end"
         return "prompt" if self._prompt_is_due() else "read"
 
-    def hear_started(self, handle: str, *, began_at: int | None, ends_at: int | None, created_at: int) -> bool:
+    def apply_started(self, handle: str, *, began_at: int | None, ends_at: int | None, created_at: int) -> bool:
         """Take in that sharing began (times: ns since 1970 UTC); give whether it changed anything.
 
         It may come before the prompt's own answer, twice, late, or after the end (linq-api.md 13).
         """
         share = self.share
-        if share.ended is not None or handle_digest(handle) in share.left_out:
+        if share.ended is not None or handle_digest(handle) in share.excluded:
             return False
         person = self._person(handle)
         began = created_at if began_at is None else began_at
@@ -69,10 +69,10 @@ class Turn(Reading):
             self.due = self.now + FIRST_LOOK_SECONDS  # the one read that a webhook may bring forward (contract 3)
         return True
 
-    def hear_stopped(self, handle: str, *, began_at: int | None, ended_at: int | None, created_at: int) -> bool:
+    def apply_stopped(self, handle: str, *, began_at: int | None, ended_at: int | None, created_at: int) -> bool:
         """Take in that sharing stopped; give whether it changed anything. The end follows after one last read."""
         share = self.share
-        if share.ended is not None or handle_digest(handle) in share.left_out:
+        if share.ended is not None or handle_digest(handle) in share.excluded:
             return False
         person = self._person(handle)
         end = created_at if ended_at is None else ended_at
@@ -110,7 +110,7 @@ class Turn(Reading):
         if self.share.ended is not None:
             self.due = None
             return False
-        if handle_digest(shared_by) in self.share.left_out:
+        if handle_digest(shared_by) in self.share.excluded:
             return False
         person = self._person(shared_by)
         if began_at is not None and person.began_at == began_at:
@@ -133,8 +133,8 @@ class Turn(Reading):
             self._finish("forgotten")
             return True
         digest = handle_digest(handle)
-        if digest not in share.left_out:
-            share.left_out.append(digest)
+        if digest not in share.excluded:
+            share.excluded.append(digest)
         self.views.append(View(handle, None, 0.0, 0.0))
         self._read_now()
         return bool(known)

@@ -105,7 +105,7 @@ class _Worker(Worker):
                 await _mend_times(self.pool, self.queue_name)
         usable = [job_id for job_id in job_ids if _is_usable(job_id)]
         for job_id in set(job_ids).difference(usable):
-            await _bury(services, self.pool, self.queue_name, job_id, "the id is not printable ASCII without spaces")
+            await _drop(services, self.pool, self.queue_name, job_id, "the id is not printable ASCII without spaces")
         # arq takes four round trips to start a job, one job after the other, and then lets slots stand empty until its
         # next tick.
         ids = [job_id.decode() for job_id in usable]
@@ -154,7 +154,7 @@ class _Worker(Worker):
             log.exception("job_unreadable", job_id=job_id)
             services: Services = self.ctx["services"]
             reason = f"{type(error).__name__}: {error}"
-            await _bury(services, self.pool, self.queue_name, job_id.encode(), reason)
+            await _drop(services, self.pool, self.queue_name, job_id.encode(), reason)
 
 
 def _is_usable(job_id: bytes) -> bool:
@@ -176,10 +176,10 @@ async def bury_timeless(context: dict[str, Any]) -> None:
     services: Services = context["services"]
     queue_name = services.settings.queue_name
     for job_id in await pool.zrangebyscore(queue_name, "+inf", "+inf"):
-        await _bury(services, pool, queue_name, job_id, "its time is infinite")
+        await _drop(services, pool, queue_name, job_id, "its time is infinite")
 
 
-async def _bury(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
+async def _drop(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
     """Take out of the queue what arq cannot run: a dead letter, and a failed result where the id allows one."""
     await services.store.dead_letters.add("job", "unusable_entry", payload=job_id, detail={"fault": reason})
     metrics.DEAD_LETTERS.labels("job").inc()

@@ -17,7 +17,7 @@ from worker.domain.share import Share
 from worker.jobs.arguments import ForgetHandle
 from worker.jobs.linq_calls import NotNowError, call_linq, know_chat
 from worker.jobs.services import Services
-from worker.jobs.tracking import CHANGE_TRIES, BusyError, turn_of
+from worker.jobs.tracking import CHANGE_TRIES, BusyError, decision_of
 from worker.linq.client import LinqError
 from worker.store.erasure import ERASED, Erasure, Progress, Stage
 from worker.store.shares import Loaded, Shares
@@ -28,11 +28,11 @@ AGAIN_SECONDS = 0.1
 
 log = structlog.get_logger("forgetting")
 
-Context = dict[str, Any]
+JobContext = dict[str, Any]
 Result = dict[str, Any]
 
 
-async def forget_handle(context: Context, arguments: ForgetHandle) -> Result:
+async def forget_handle(context: JobContext, arguments: ForgetHandle) -> Result:
     """Erase what is kept about a handle; give the counts, or have the job go on in a moment."""
     forgetting = _Forgetting(context, arguments.handle)
     return await forgetting.run()
@@ -41,7 +41,7 @@ async def forget_handle(context: Context, arguments: ForgetHandle) -> Result:
 class _Forgetting:
     """One run of one job."""
 
-    def __init__(self, context: Context, handle: str) -> None:
+    def __init__(self, context: JobContext, handle: str) -> None:
         self._services: Services = context["services"]
         self._shares: Shares = self._services.store.shares
         self._erasure: Erasure = self._services.store.erasure
@@ -137,15 +137,15 @@ class _Forgetting:
                 if await self._clean_up_after(loaded):
                     return False
                 continue
-            if self._digest in share.left_out or not (certain or self._knows(share)):
+            if self._digest in share.excluded or not (certain or self._knows(share)):
                 return False
             if share.group is None:
                 share.group = group if group is not None else await self._ask_kind(chat_id, share)
                 group = share.group
-            turn = turn_of(loaded, share)
-            turn.forget(self._handle, ends_share=not share.group)
+            decision = decision_of(loaded, share)
+            decision.forget(self._handle, ends_share=not share.group)
             await self._erasure.touch(self._job_id, share.share_id)
-            if await self._shares.change(loaded, turn):
+            if await self._shares.change(loaded, decision):
                 return True
             if not await self._is_live(chat_id, share.share_id):
                 await self._erasure.untouch(self._job_id, share.share_id)
@@ -171,7 +171,7 @@ class _Forgetting:
 
     async def _ask_kind(self, chat_id: str, share: Share) -> bool | None:
         """Find out whether a chat is a group: who was seen in it tells, else Linq, else (None) nobody does now."""
-        if len(share.people) + len(share.left_out) > 1:
+        if len(share.people) + len(share.excluded) > 1:
             return True
         if self._services.linq is None:
             return None

@@ -26,7 +26,7 @@ from worker.jobs.linq_calls import NotNowError, call_linq, find_direct_chat
 from worker.jobs.pins import SendPin, send_pin
 from worker.jobs.services import Services
 from worker.jobs.tracking import Result, already_tracked, poll_soon, settle_request, unwatch, watch
-from worker.jobs.webhooks import hear_started, hear_stopped
+from worker.jobs.webhooks import apply_started, apply_stopped
 from worker.linq.classification import rejection
 from worker.linq.client import LinqClient, LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
@@ -40,7 +40,7 @@ LONGEST_WAIT_SECONDS = 900.0
 CENSUS_SECONDS = 2.0  # of each minute: a million shares are counted in some ten minutes
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
 
-Context = dict[str, Any]
+JobContext = dict[str, Any]
 Job = Callable[..., Awaitable[Any]]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -55,13 +55,13 @@ class RefusedJobError(ValueError):
         self.detail = reason
 
 
-async def refuse(context: Context, /, *, payload: bytes, reason: str) -> None:
+async def refuse(context: JobContext, /, *, payload: bytes, reason: str) -> None:
     """Stand in for whatever was queued and is no job: keep it as a dead letter and fail."""
     await _keep(context, payload, "not_a_job", reason, "")
     raise RefusedJobError(reason)
 
 
-async def request_location(context: Context, arguments: RequestLocation) -> Result:
+async def request_location(context: JobContext, arguments: RequestLocation) -> Result:
     """Ask a contact to share and publish positions until the share ends."""
     services: Services = context["services"]
     services.need_engine()
@@ -84,7 +84,7 @@ async def request_location(context: Context, arguments: RequestLocation) -> Resu
     return result
 
 
-async def track_location(context: Context, arguments: TrackLocation) -> Result:
+async def track_location(context: JobContext, arguments: TrackLocation) -> Result:
     """Publish the positions of a chat without asking anybody."""
     services: Services = context["services"]
     engine = services.need_engine()
@@ -98,20 +98,20 @@ async def track_location(context: Context, arguments: TrackLocation) -> Result:
     return {"status": "tracking", "chat_id": chat_id, "share_id": share.share_id}
 
 
-async def untrack_location(context: Context, arguments: UntrackLocation) -> Result:
+async def untrack_location(context: JobContext, arguments: UntrackLocation) -> Result:
     """Stop polling a chat; nothing changes upstream."""
     services: Services = context["services"]
     services.need_engine()
     return {"status": "untracked" if await unwatch(services, arguments.chat_id) else "not_tracked"}
 
 
-async def trim(context: Context) -> None:
+async def trim(context: JobContext) -> None:
     """Tick: drop what is older than the retention."""
     services: Services = context["services"]
     await services.store.trim()
 
 
-async def reconcile(context: Context) -> None:
+async def reconcile(context: JobContext) -> None:
     """Tick: go on counting what all shares add to the fleet's sums, and put those right where they are wrong."""
     services: Services = context["services"]
     repair = await services.store.census.go_on(CENSUS_SECONDS)
@@ -121,7 +121,7 @@ async def reconcile(context: Context) -> None:
         log.warning("sums_repaired", **repair.drift)
 
 
-async def stop_sharing(context: Context, arguments: StopSharing) -> Result:
+async def stop_sharing(context: JobContext, arguments: StopSharing) -> Result:
     """Ask Linq to end the contact's share; its end is on the stream when it has really come."""
     services: Services = context["services"]
 
@@ -134,16 +134,16 @@ async def stop_sharing(context: Context, arguments: StopSharing) -> Result:
     return {"status": "stopping" if await call_linq(services, stop) else "not_sharing"}
 
 
-async def hear_webhook(context: Context, arguments: HearWebhook) -> Result:
+async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
     """Take in a webhook that the web process has stored."""
     services: Services = context["services"]
     last_try = context["job_try"] >= WEBHOOK_TRIES
     try:
         if arguments.kind == "started":
             started = msgspec.convert(arguments.event, SharingStarted)
-            outcome = await hear_started(services, started, job_id=context["job_id"], last_try=last_try)
+            outcome = await apply_started(services, started, job_id=context["job_id"], last_try=last_try)
         else:
-            outcome = await hear_stopped(services, msgspec.convert(arguments.event, SharingStopped), last_try=last_try)
+            outcome = await apply_stopped(services, msgspec.convert(arguments.event, SharingStopped), last_try=last_try)
     except msgspec.ValidationError as error:
         raise InvalidJobError([{"field": "event", "message": str(error)}]) from None
     log.info("webhook_heard", kind=arguments.kind, outcome=outcome)
@@ -152,7 +152,9 @@ async def hear_webhook(context: Context, arguments: HearWebhook) -> Result:
     return {"status": outcome}
 
 
-async def _find_chat(context: Context, arguments: RequestLocation | TrackLocation, message: str | None) -> str | Result:
+async def _find_chat(
+    context: JobContext, arguments: RequestLocation | TrackLocation, message: str | None
+) -> str | Result:
     """Give the chat that a job is about; the job's result where there is none."""
     services: Services = context["services"]
     if arguments.chat_id is not None:
@@ -184,10 +186,10 @@ def _wishes(arguments: RequestLocation | TrackLocation) -> dict[str, Any]:
     }
 
 
-def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[Model]) -> Job:
+def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: type[Model]) -> Job:
     """Make the function that arq calls: validate, bind the job to the log, and let Redis' outages pass."""
 
-    async def run(context: Context, /, **given: Any) -> Result:
+    async def run(context: JobContext, /, **given: Any) -> Result:
         name = job.__name__
         with structlog.contextvars.bound_contextvars(job_id=context["job_id"], job=name):
             try:
@@ -216,7 +218,7 @@ def _validated(job: Callable[[Context, Model], Awaitable[Result]], model: type[M
     return run
 
 
-async def _keep(context: Context, payload: bytes, reason: str, detail: Any, reference: str) -> None:
+async def _keep(context: JobContext, payload: bytes, reason: str, detail: Any, reference: str) -> None:
     services: Services = context["services"]
     try:
         await services.store.dead_letters.add(

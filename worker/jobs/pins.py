@@ -30,7 +30,7 @@ SPREAD_SECONDS = 5.0  # so that not all pins go at once when a pause ends
 
 log = structlog.get_logger("pins")
 
-Context = dict[str, Any]
+JobContext = dict[str, Any]
 Result = dict[str, Any]
 
 
@@ -54,7 +54,7 @@ class SendPin(Pin):
         return Pin(**fields, idempotency_key=key)
 
 
-async def send_pin(context: Context, arguments: SendPin) -> Result:
+async def send_pin(context: JobContext, arguments: SendPin) -> Result:
     """Send a one-time pin through Chert; give its result, or have the job run again later."""
     sending = _Sending(context, arguments)
     return await sending.run()
@@ -63,7 +63,7 @@ async def send_pin(context: Context, arguments: SendPin) -> Result:
 class _Sending:
     """One run of one job."""
 
-    def __init__(self, context: Context, arguments: SendPin) -> None:
+    def __init__(self, context: JobContext, arguments: SendPin) -> None:
         self._services: Services = context["services"]
         self._store: Store = self._services.store
         self._job_id: str = context["job_id"]

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from worker.domain.share import PROMPT_IN_RESULTS, Prompt, Share
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 from worker.jobs.services import Services
 from worker.polling.engine import Engine
 from worker.store.shares import Loaded
@@ -63,9 +63,9 @@ async def watch(
             lower=min_interval,
             upper=max_interval,
         )
-        turn = turn_of(loaded, share)
-        turn.begin(accept_within=accept_within or settings.accept_within_seconds, previous=loaded.share)
-        if await shares.change(loaded, turn):
+        decision = decision_of(loaded, share)
+        decision.begin(accept_within=accept_within or settings.accept_within_seconds, previous=loaded.share)
+        if await shares.change(loaded, decision):
             return share, True
     raise BusyError("the chat changes too often to begin a share")
 
@@ -75,7 +75,7 @@ async def settle_request(services: Services, chat_id: str, share_id: str) -> Res
     engine = services.need_engine()
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
-        claim = await engine.serve(chat_id)
+        claim = await engine.poll_now(chat_id)
         loaded = await services.store.shares.load(chat_id)
         share = loaded.share
         if share is None or share.share_id != share_id:
@@ -114,16 +114,16 @@ async def unwatch(services: Services, chat_id: str) -> bool:
         loaded = await shares.load(chat_id)
         if loaded.live is None:
             return False
-        turn = turn_of(loaded, loaded.live)
-        turn.end("untracked")
-        if await shares.change(loaded, turn):
+        decision = decision_of(loaded, loaded.live)
+        decision.end("untracked")
+        if await shares.change(loaded, decision):
             return True
     raise BusyError("the chat changes too often to be untracked")
 
 
-def turn_of(loaded: Loaded, share: Share) -> Turn:
+def decision_of(loaded: Loaded, share: Share) -> Decision:
     """Begin a decision about a share of a chat that was loaded, not claimed; `Shares.change` writes it."""
-    return Turn(share, loaded.chat_id, now=loaded.now, circumstances=loaded.circumstances, chance=random.random())
+    return Decision(share, loaded.chat_id, now=loaded.now, context=loaded.context, random_unit=random.random())
 
 
 def poll_soon(engine: Engine | None) -> None:

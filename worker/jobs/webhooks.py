@@ -6,7 +6,7 @@ from worker.domain.handle import handle_digest
 from worker.domain.share import Share
 from worker.jobs.linq_calls import NotNowError, find_direct_chat, know_chat
 from worker.jobs.services import Services
-from worker.jobs.tracking import CHANGE_TRIES, BusyError, turn_of, watch
+from worker.jobs.tracking import CHANGE_TRIES, BusyError, decision_of, watch
 from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.store.chats import KnownChat
@@ -19,7 +19,7 @@ REMEDY = (
 log = structlog.get_logger("webhooks")
 
 
-async def hear_started(services: Services, event: SharingStarted, *, job_id: str, last_try: bool) -> str:
+async def apply_started(services: Services, event: SharingStarted, *, job_id: str, last_try: bool) -> str:
     """Begin or update sharing wherever the event belongs; give what came of it, in a word.
 
     Raises NotNowError while Linq has to be asked and cannot be; on the last try it makes do without.
@@ -50,7 +50,7 @@ async def hear_started(services: Services, event: SharingStarted, *, job_id: str
     return await _apply(services, chat_id, event)
 
 
-async def hear_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
+async def apply_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
     """End the handle's sharing in every chat watched with it; give what came of it, in a word."""
     found = await _watched_by_pair(services, event, last_try=last_try)
     if services.settings.follow_unrequested:
@@ -71,18 +71,18 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
         loaded = await shares.load(chat_id)
         if loaded.live is None:
             return "not_watched"
-        turn = turn_of(loaded, loaded.live)
+        decision = decision_of(loaded, loaded.live)
         if isinstance(event, SharingStarted):
-            changed = turn.hear_started(
+            changed = decision.apply_started(
                 event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
             )
         else:
-            changed = turn.hear_stopped(
+            changed = decision.apply_stopped(
                 event.shared_by, began_at=event.began_at, ended_at=event.ended_at, created_at=event.created_at
             )
         if not changed:
             return "unchanged"
-        if await shares.change(loaded, turn):
+        if await shares.change(loaded, decision):
             return "updated"
     raise BusyError("the chat changes too often to take in a webhook")
 
@@ -169,10 +169,10 @@ async def _follow_elsewhere(
             return "not_watched"
         if other is not None:
             return await _follow_in(services, event, other, share, job_id=job_id)
-        turn = turn_of(loaded, share)
-        if not turn.report_unreadable(event.shared_by, REMEDY, began_at=event.began_at or event.created_at):
+        decision = decision_of(loaded, share)
+        if not decision.report_unreadable(event.shared_by, REMEDY, began_at=event.began_at or event.created_at):
             return "unchanged"
-        if await shares.change(loaded, turn):
+        if await shares.change(loaded, decision):
             return "unreadable"
     raise BusyError("the chat changes too often to take in a webhook")
 

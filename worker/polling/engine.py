@@ -34,7 +34,7 @@ from worker.domain.observation import (
     Uncertain,
 )
 from worker.domain.share import Prompt, Share
-from worker.domain.webhooks import Circumstances, Turn
+from worker.domain.webhooks import Context, Decision
 from worker.linq.classification import prompt_outcome, read_observation
 from worker.linq.client import LinqClient
 from worker.linq.poller import Poller
@@ -85,7 +85,7 @@ class EngineStoppedError(RuntimeError):
 
 class _Work(NamedTuple):
     claimed: Claimed
-    circumstances: Circumstances
+    context: Context
     now: float
     probe: bool
 
@@ -100,14 +100,14 @@ class Engine:
         linq: LinqClient,
         *,
         poll_log: PollLog | None = None,
-        chance: Callable[[], float] = random.random,
+        random_unit: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._shares = store.shares
         self._poller = poller
         self._linq = linq
         self._poll_log = poll_log
-        self._chance = chance
+        self._random_unit = random_unit
         self._rate = 0.0  # requests per second, at the last claim
         self._latency = 0.0  # seconds a reply takes, running mean
         self._replied_at = 0.0  # monotonic
@@ -209,7 +209,7 @@ class Engine:
             if claim.paused and not claim.probe:
                 return
             if claim.tokens < 1:
-                missing = (1 - claim.tokens) / claim.circumstances.fleet.rate
+                missing = (1 - claim.tokens) / claim.context.fleet.rate
                 await asyncio.sleep(max(BREATH_SECONDS, min(IDLE_SECONDS, missing)))
             elif claim.chats:
                 await asyncio.sleep(BREATH_SECONDS)
@@ -240,28 +240,28 @@ class Engine:
             await asyncio.wait_for(self._progress.wait(), seconds)
 
     async def _claim(self, most: int, *, only: str = "") -> Claim:
-        # One after the other: `serve` has to know what a claim that is under way holds.
+        # One after the other: `poll_now` has to know what a claim that is under way holds.
         async with self._claiming:
             return await self._claim_alone(most, only)
 
     async def _claim_alone(self, most: int, only: str) -> Claim:
         claim = await self._shares.claim(most, only=only)
         self._clock_offset = claim.now - time.monotonic()
-        self._rate = claim.circumstances.fleet.rate
+        self._rate = claim.context.fleet.rate
         if self._stopping:
             # The claim overlapped the order to stop: nobody would see these chats through.
             await self._shares.release(claim.chats)
             return claim._replace(chats=[])
         for chat_id, stored in claim.unreadable:
-            await self._bury(chat_id, stored)
+            await self._drop_unreadable(chat_id, stored)
         for claimed in claim.chats:
             self._held[claimed.chat_id] = claimed
-            self._queue.put_nowait(_Work(claimed, claim.circumstances, claim.now, claim.probe))
+            self._queue.put_nowait(_Work(claimed, claim.context, claim.now, claim.probe))
         if claim.chats:
             self._replace_the_dead()
         return claim
 
-    async def serve(self, chat_id: str) -> Claim:
+    async def poll_now(self, chat_id: str) -> Claim:
         """Claim this chat if it is due, or find it claimed here already, and see it through until that is committed.
 
         Raises EngineStoppedError once `stop` has been called.
@@ -284,7 +284,7 @@ class Engine:
             log.error("committer_replaced")
             self._committer = asyncio.create_task(self._commit_batches())
 
-    async def _bury(self, chat_id: str, stored: bytes) -> None:
+    async def _drop_unreadable(self, chat_id: str, stored: bytes) -> None:
         """A state that is lost or not ours cannot be followed: say so and let it go."""
         log.error("share_state_unreadable", chat_id=chat_id, bytes=len(stored))
         await self._store.shares.drop(chat_id)
@@ -301,16 +301,16 @@ class Engine:
             # Without a coroutine where something waits already, which is always so while much is due.
             work = queue.get_nowait() if queue.qsize() else await queue.get()
             try:
-                await self._serve(work)
+                await self._process(work)
             except Exception:
                 # The lease runs out and the chat is read again; the fetcher lives on.
                 log.exception("poll_failed", chat_id=work.claimed.chat_id)
                 self._let_go(work.claimed)
 
-    async def _serve(self, work: _Work) -> None:
+    async def _process(self, work: _Work) -> None:
         claimed = work.claimed
-        turn = self._turn(claimed, work)
-        action = "read" if work.probe else turn.next_action()
+        decision = self._decision(claimed, work)
+        action = "read" if work.probe else decision.next_action()
         if action == "read":
             started = time.monotonic()
             reply = await self._poller.fetch(claimed.chat_id)
@@ -318,29 +318,29 @@ class Engine:
             seconds = self._replied_at - started
             self._latency += LATENCY_WEIGHT * (seconds - self._latency)
             metrics.POLL_SECONDS.observe(seconds)
-            turn.now = max(self.now(), work.now)
-            observation = read_observation(reply, now=turn.now)
+            decision.now = max(self.now(), work.now)
+            observation = read_observation(reply, now=decision.now)
             usual = isinstance(observation, Features) and not observation.invalid
             if work.probe or not usual:
                 await self._account(observation, probe=work.probe)
-            turn.observe(observation)
-            self._record(turn, observation, reply)
+            decision.observe(observation)
+            self._record(decision, observation, reply)
             if not usual:
-                await self._keep_bad_reply(turn, observation, reply)
+                await self._keep_bad_reply(decision, observation, reply)
         elif action == "prompt":
-            await self._prompt(work, turn)
+            await self._prompt(work, decision)
             return
         else:
-            turn.end_of_time()
-        self._decide(self._shares.item(turn, claimed.lease, claimed.before))
+            decision.expire()
+        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
 
-    def _turn(self, claimed: Claimed, work: _Work) -> Turn:
-        return Turn(
+    def _decision(self, claimed: Claimed, work: _Work) -> Decision:
+        return Decision(
             claimed.share,
             claimed.chat_id,
             now=max(self.now(), work.now),
-            circumstances=work.circumstances,
-            chance=self._chance(),
+            context=work.context,
+            random_unit=self._random_unit(),
         )
 
     async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
@@ -353,27 +353,27 @@ class Engine:
         elif probe and isinstance(observation, Features | Refused):
             await resume_account(self._store.budget)
 
-    def _record(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
-        outcome = _outcome(observation, turn)
+    def _record(self, decision: Decision, observation: ReadObservation, reply: Reply) -> None:
+        outcome = _outcome(observation, decision)
         metrics.POLLS.inc(outcome)
-        for position in turn.positions:
+        for position in decision.positions:
             metrics.POSITIONS.inc()
             if position.updated_at is not None:
-                metrics.STALENESS_SECONDS.observe(max(0.0, turn.now - position.updated_at / 1e9))
+                metrics.STALENESS_SECONDS.observe(max(0.0, decision.now - position.updated_at / 1e9))
         if self._logs_polls:
             log.debug(
                 "poll",
-                chat_id=turn.chat_id,
+                chat_id=decision.chat_id,
                 outcome=outcome,
                 status=reply.status,
                 trace_id=reply.trace_id,
-                rule=turn.share.rule,
-                next_in=None if turn.due is None else round(turn.due - turn.now, 3),
+                rule=decision.share.rule,
+                next_in=None if decision.due is None else round(decision.due - decision.now, 3),
             )
         if self._poll_log is not None:
-            self._poll_log.write(turn)
+            self._poll_log.write(decision)
 
-    async def _keep_bad_reply(self, turn: Turn, observation: ReadObservation, reply: Reply) -> None:
+    async def _keep_bad_reply(self, decision: Decision, observation: ReadObservation, reply: Reply) -> None:
         """Keep a reply that holds what cannot be used; the others need no dead letter."""
         reason: str
         detail: object
@@ -383,20 +383,20 @@ class Engine:
             reason, detail = observation.kind, observation.detail
         else:
             return
-        log.warning("bad_reply", chat_id=turn.chat_id, reason=reason, trace_id=reply.trace_id)
+        log.warning("bad_reply", chat_id=decision.chat_id, reason=reason, trace_id=reply.trace_id)
         try:
             kept = await self._store.dead_letters.add(
                 "api_reply",
                 reason,
                 payload=reply.body,
                 detail={
-                    "chat_id": turn.chat_id,
+                    "chat_id": decision.chat_id,
                     "status": reply.status,
                     "trace_id": reply.trace_id,
                     "found": detail,
                 },
-                reference=turn.share.reference,
-                chat_id=turn.chat_id,
+                reference=decision.share.reference,
+                chat_id=decision.chat_id,
             )
         except RedisError:
             log.warning("dead_letter_lost", reason=reason)
@@ -406,13 +406,13 @@ class Engine:
 
     # Prompting
 
-    async def _prompt(self, work: _Work, turn: Turn) -> None:
+    async def _prompt(self, work: _Work, decision: Decision) -> None:
         """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
         claimed = work.claimed
-        turn.call_prompt()
-        fence = turn.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
-        turn.due = fence
-        fenced = await self._commit([self._shares.item(turn, claimed.lease, claimed.before)])
+        decision.mark_prompt_sending()
+        fence = decision.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
+        decision.due = fence
+        fenced = await self._commit([self._shares.item(decision, claimed.lease, claimed.before)])
         if not fenced[0] or self.now() >= fence:
             # Something newer happened, or so much time passed that others have taken this prompt for sent.
             self._let_go(claimed)
@@ -425,7 +425,7 @@ class Engine:
         log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
         # What is known of a prompt must not be lost to a Redis that is away for a moment.
         await _persist(lambda: self._account(outcome))
-        await _persist(lambda: self._settle(claimed.chat_id, outcome, turn.share))
+        await _persist(lambda: self._settle(claimed.chat_id, outcome, decision.share))
         self._let_go(claimed)
 
     async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
@@ -440,20 +440,20 @@ class Engine:
                 return
             if share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
                 return
-            turn = Turn(
+            decision = Decision(
                 share,
                 chat_id,
                 now=loaded.now,
-                circumstances=loaded.circumstances,
-                chance=self._chance(),
+                context=loaded.context,
+                random_unit=self._random_unit(),
             )
-            turn.settle_prompt(outcome)
-            if await self._shares.change(loaded, turn):
+            decision.apply_prompt_outcome(outcome)
+            if await self._shares.change(loaded, decision):
                 return
 
     # Committing
 
-    def _decide(self, item: Item) -> None:
+    def _add_decision(self, item: Item) -> None:
         self._decided.append(item)
         if len(self._decided) >= COMMIT_COUNT:
             self._flush.set()
@@ -525,10 +525,10 @@ _PROMPT_OUTCOMES: dict[type, str] = {
 }
 
 
-def _outcome(observation: ReadObservation, turn: Turn) -> str:
+def _outcome(observation: ReadObservation, decision: Decision) -> str:
     """Name what came of a read, as the label of location_polls_total."""
     if isinstance(observation, Features):
-        if turn.positions:
+        if decision.positions:
             return "new"
         return "unchanged" if observation.positions else "empty"
     if isinstance(observation, Fault):

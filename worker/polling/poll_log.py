@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from worker.domain.webhooks import Turn
+from worker.domain.webhooks import Decision
 
 log = structlog.get_logger("poll_log")
 
@@ -26,17 +26,17 @@ class PollLog:
         self._file = path.open("ab", buffering=0)
         self._lines: list[bytes] = []
 
-    def write(self, turn: Turn) -> None:
-        """Record the read that `turn` decided on."""
+    def write(self, decision: Decision) -> None:
+        """Record the read that `decision` decided on."""
         if self._file.closed:
             return
-        share = turn.share
+        share = decision.share
         newest = max((person.updated_at or 0 for person in share.people), default=0)
         line = {
-            "time": round(turn.now, 3),
+            "time": round(decision.now, 3),
             "share": share.share_id,
             "updated_at": newest / 1e9 or None,
-            "changed": bool(turn.positions),
+            "changed": bool(decision.positions),
             "rule": share.rule,
         }
         self._lines.append(_encode(line) + b"\n")

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from worker.domain.handle import handle_digest
 from worker.domain.policy import MOST_ANNOUNCED, Fleet, recovered_rate
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
-from worker.domain.webhooks import Circumstances, Limits, Turn
+from worker.domain.webhooks import Context, Decision, Limits
 from worker.store.batcher import Gathered
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -41,7 +41,7 @@ class Claim(NamedTuple):
     now: float
     chats: list[Claimed]
     unreadable: list[tuple[str, bytes]]
-    circumstances: Circumstances
+    context: Context
     tokens: float
     next_due: float | None
     paused: bool
@@ -59,7 +59,7 @@ class Loaded(NamedTuple):
     stored: bytes
     due: float | None
     now: float
-    circumstances: Circumstances
+    context: Context
     live: Share | None
     before: Tally
 
@@ -128,7 +128,7 @@ class Shares:
             now=now,
             chats=chats,
             unreadable=unreadable,
-            circumstances=self._circumstances(float(answer[1]), answer[5:10]),
+            context=self._context(float(answer[1]), answer[5:10]),
             tokens=float(answer[2]),
             next_due=float(answer[4]) if answer[4] else None,
             paused=answer[3] != 0,
@@ -145,11 +145,11 @@ class Shares:
             keys=[keys.due, keys.budget, keys.fleet], args=[keys.share, *chat_ids]
         )
         now = int(answer[0]) + int(answer[1]) / 1e6
-        circumstances = self._circumstances(
+        context = self._context(
             rate_at(now, self._ceiling, answer[7], answer[8]), [value or 0 for value in answer[2:7]]
         )
         return [
-            _loaded(chat_id, stored, due, now, circumstances)
+            _loaded(chat_id, stored, due, now, context)
             for chat_id, stored, due in zip(chat_ids, answer[9::2], answer[10::2], strict=True)
         ]
 
@@ -162,32 +162,32 @@ class Shares:
         )
         return [bool(accepted) for accepted in answer]
 
-    def item(self, turn: Turn, expected: float | None, before: Tally, *, stored: bytes | None = None) -> "Item":
+    def item(self, decision: Decision, expected: float | None, before: Tally, *, stored: bytes | None = None) -> "Item":
         """Make of a decision what a commit takes. `expected` is the due time it was made on (None: not watched).
 
         With `stored`, the decision holds only while the chat's state is still exactly that.
         """
-        share = turn.share
+        share = decision.share
         after = tally(share)
         changes: list[int] = []
-        if after != before or turn.accepted:
+        if after != before or decision.accepted:
             changes = [new - old for new, old in zip(after, before, strict=True)]
-            changes.extend(turn.accepted or ())
+            changes.extend(decision.accepted or ())
         return (
-            turn.chat_id,
+            decision.chat_id,
             False if expected is None else expected,
             False if stored is None else _text(stored),
             _text(pack(share)),
-            False if turn.due is None else turn.due,
+            False if decision.due is None else decision.due,
             self._kept,
             changes,
-            turn.events,
-            _views(turn) if turn.views else [],
+            decision.events,
+            _views(decision) if decision.views else [],
         )
 
-    async def change(self, loaded: Loaded, turn: Turn) -> bool:
+    async def change(self, loaded: Loaded, decision: Decision) -> bool:
         """Write a decision about a chat that this worker has loaded, not claimed; False: it has changed meanwhile."""
-        item = self.item(turn, loaded.due, loaded.before, stored=loaded.stored)
+        item = self.item(decision, loaded.due, loaded.before, stored=loaded.stored)
         return await self._changes.ask(item)
 
     async def release(self, held: Sequence[Claimed]) -> None:
@@ -221,7 +221,7 @@ class Shares:
             states = await self._redis.mget([self._keys.share.encode() + chat for chat, _ in rows])
             readable: list[tuple[str, Share, float]] = []
             for (chat, due), state in zip(rows, states, strict=True):
-                with contextlib.suppress(msgspec.MsgspecError):  # whoever claims it buries it
+                with contextlib.suppress(msgspec.MsgspecError):  # whoever claims it drops it
                     readable.append((chat.decode(), unpack(state or b""), due))
             yield readable
             start += page
@@ -238,11 +238,11 @@ class Shares:
         phases = {phase: int(count or 0) for phase, count in zip(PHASES, counts, strict=True)}
         return Overview(phases, max(0.0, now - first[0][1]) if first else 0.0, watched, now)
 
-    def _circumstances(self, rate: float, sums: Iterable[Any]) -> Circumstances:
+    def _context(self, rate: float, sums: Iterable[Any]) -> Context:
         weights, tracking, wanted, accepted, announced = (float(value) for value in sums)
         trust = min(MOST_ANNOUNCED, announced / (accepted + ACCEPTS_BEFORE_TRUST))
         fleet = Fleet(weights / 1e6, int(tracking), wanted / 1e6, rate, self._ceiling)
-        return Circumstances(fleet, self._limits, trust)
+        return Context(fleet, self._limits, trust)
 
 
 Item = tuple[Any, ...]
@@ -255,7 +255,7 @@ def rate_at(now: float, ceiling: float, rate: bytes | None, limited_at: bytes | 
     return recovered_rate(float(rate), ceiling=ceiling, calm=now - float(limited_at))
 
 
-def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, circumstances: Circumstances) -> Loaded:
+def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, context: Context) -> Loaded:
     try:
         share = None if stored is None else unpack(stored)
     except msgspec.MsgspecError:
@@ -267,18 +267,18 @@ def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, c
         stored or b"",
         None if due is None else float(due),
         now,
-        circumstances,
+        context,
         live,
         NOTHING if live is None else tally(live),
     )
 
 
-def _views(turn: Turn) -> list[tuple[str, str, int | bool, float, float]]:
+def _views(decision: Decision) -> list[tuple[str, str, int | bool, float, float]]:
     """Make of the changes of the latest view what a commit takes: what is shown is an event's data, named by number."""
-    numbers = {event.data: number for number, event in enumerate(turn.events, start=1)}
+    numbers = {event.data: number for number, event in enumerate(decision.events, start=1)}
     return [
         (handle, handle_digest(handle), False if data is None else numbers[data], longitude, latitude)
-        for handle, data, longitude, latitude in turn.views
+        for handle, data, longitude, latitude in decision.views
     ]
 
 

@@ -20,7 +20,7 @@ CHAT, HANDLE = "00000000-0000-4000-8000-000000000000", "+12025550100"
 FURTHER = 0.01  # degrees of longitude, over 100 m
 # The scenarios' rates are for polling alone, and their bounds are for these parameters.
 SCENARIO_LIMITS = Limits(min_poll=10.0, max_poll=math.inf, price_floor=0.0, head_room=0.97)
-BACKOFF_MOST = 16.0  # times the base interval
+MAX_BACKOFF_FACTOR = 16.0  # times the base interval
 BACKOFF_SPENDS = 0.99  # of the budget: all that can be spent without queueing for tokens
 BACKOFF_BASES = tuple(0.05 * 1.3**step for step in range(13))  # to try, in mean intervals: 0.05 to 1.16
 
@@ -90,7 +90,7 @@ class Doubling(Scheduled):
     def interval(self, chat: int, now: float, answer: Answer, rate: float) -> float:  # noqa: ARG002
         last = self._intervals.get(chat, self._base)
         changed = answer.updated_at is not None
-        interval = self._base if changed else min(2.0 * last, BACKOFF_MOST * self._base)
+        interval = self._base if changed else min(2.0 * last, MAX_BACKOFF_FACTOR * self._base)
         self._intervals[chat] = interval
         return interval
 

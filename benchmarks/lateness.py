@@ -38,7 +38,7 @@ from worker.domain.webhooks import Limits
 SEEDS = 5
 TAIL = 60.0  # seconds before the end from which on a position's delay is not counted
 LINGER = 3.0  # seconds for what is under way at the end
-LONGEST_WAIT = 240.0  # seconds for what should have been seen long before
+MAX_WAIT_SECONDS = 240.0  # seconds for what should have been seen long before
 ACCEPT_LATEST = 150.0  # seconds after the prompt; of the scenarios' requests those that fit the time
 # (from, to): seconds between two updates of one phone, and metres between two positions
 WALKING = ((20.0, 90.0), 150.0)
@@ -182,7 +182,7 @@ async def _vary_first_position(simulator: SimulatorServer) -> None:
 
 async def _first_positions(part: Part, chats: list[str]) -> tuple[list[float], list[Seen]]:
     """Wait until each chat has shown its first position; give how late each was, and the positions."""
-    deadline = time.monotonic() + LONGEST_WAIT
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while len(seen := part.seen()) < len(chats):
         if time.monotonic() > deadline:
             raise TimeoutError(part.complaint(f"{len(chats) - len(seen)} first positions never came"))

@@ -17,7 +17,7 @@ from benchmarks.simulated import Chat, Fleet, Result, Scenario
 # Between 2001 and 2100: milliseconds, or a clock that was never set, would replay for centuries.
 Time = Annotated[float, msgspec.Meta(ge=1e9, le=4.1e9)]
 INSTANT = 0.001  # seconds; tells "just after" from "at", and is more than rounding
-KEPT_PROBLEMS = 5
+MAX_PROBLEMS = 5
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def load(lines: Iterable[bytes]) -> Recording:
             read = decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             bad += 1
-            if len(problems) < KEPT_PROBLEMS:
+            if len(problems) < MAX_PROBLEMS:
                 problems.append(f"line {count}: {error}")
             continue
         shares[read.share].append(read)

@@ -21,7 +21,7 @@ from worker.domain.policy import PRICE_FLOOR
 from worker.domain.webhooks import Limits
 
 SEEDS = 3
-SHORTEST_PAUSE = 3600.0  # seconds without a read after which nobody was recording
+MIN_PAUSE_SECONDS = 3600.0  # seconds without a read after which nobody was recording
 ROWS = {
     "requests": "requests",
     "mean": "mean delay, s",
@@ -51,7 +51,7 @@ def main(*, file: BinaryIO, price_floor: float, min_poll: float, max_poll: float
     if min_poll > max_poll:
         raise click.BadParameter(f"{min_poll:g} is above --max-poll {max_poll:g}", param_hint="--min-poll")
     log = recording.load(file)
-    parts = recording.stretches(log, pause=max(SHORTEST_PAUSE, 4.0 * max_poll))
+    parts = recording.stretches(log, pause=max(MIN_PAUSE_SECONDS, 4.0 * max_poll))
     report: dict[str, Any] = {
         "lines": log.lines,
         "bad_lines": log.bad,

@@ -22,8 +22,8 @@ from config.settings import Settings
 
 _HIDDEN = "•••"
 # Below this a "secret" is part of ordinary words, and masking it would only make logs unreadable.
-_SHORTEST_SECRET = 4
-_LONGEST_NAME = 100
+_MIN_SECRET_LENGTH = 4
+_MAX_NAME_LENGTH = 100
 
 # One list for ever: loggers made before a second `configure_logging` look at it, too.
 _processors: list[Processor] = []
@@ -49,7 +49,7 @@ def mask_text(secrets: Iterable[str]) -> Callable[[str], str]:
     """A function that masks these secrets and every handle in a text."""
     forms = set()
     for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
+        if len(secret) >= _MIN_SECRET_LENGTH:
             # As it is, in JSON, in the repr of a text, in a URL.
             forms |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
             forms |= {repr(secret)[1:-1], quote(secret, safe="")}
@@ -211,9 +211,9 @@ def _tame_arq(event: EventDict, template: str, arguments: Any) -> None:
         event["event"], names = _ARQ_LINES.get(template, (template, ()))
         for name, value in zip(names, arguments, strict=False):
             if name == "job":
-                event["job_id"], _, event["function"] = str(value)[:_LONGEST_NAME].rpartition(":")
+                event["job_id"], _, event["function"] = str(value)[:_MAX_NAME_LENGTH].rpartition(":")
             elif name:
-                event[name] = round(value, 3) if isinstance(value, float) else str(value)[:_LONGEST_NAME]
+                event[name] = round(value, 3) if isinstance(value, float) else str(value)[:_MAX_NAME_LENGTH]
     error = event.pop("exc_info", None)
     if error and error[1]:
         event["exception"] = _traceback_without_messages(error[1])

@@ -34,7 +34,7 @@ _NAMES = {
 _SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret"}
 _URLS = {"redis_url", "linq_base_url", "chert_base_url"}
 _FILE = Path(".env")
-_LONGEST_SHOWN = 80
+_MAX_SHOWN_LENGTH = 80
 # A hundred years: beyond it milliseconds overflow what Redis takes as an expiry.
 _LARGEST = 3_155_760_000
 
@@ -277,7 +277,7 @@ def _explain(field: str, message: str, given: dict[str, _Given]) -> str:
         shown = "•••"
     else:
         text = address.show_url(text) if field in _URLS else text
-        shown = repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…")
+        shown = repr(text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…")
     # The texts of our own checks add to the description; pydantic's repeat it.
     own = message.removeprefix("Value error, ")
     reason = f" ({own})" if own != message else ""

@@ -23,7 +23,7 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 UNREACHABLE: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
 """What a Redis that is away, starts, or has just lost its place as master answers: all of it passes."""
 
-_LONGEST_BLOCK_SECONDS = 2.0
+_MAX_BLOCK_SECONDS = 2.0
 _NO_NAME = b""
 
 
@@ -262,7 +262,7 @@ def longest_block(redis: Redis) -> float:
     broken.
     """
     timeout = redis.connection_pool.connection_kwargs.get("socket_timeout")
-    return min(_LONGEST_BLOCK_SECONDS, timeout / 2) if timeout else _LONGEST_BLOCK_SECONDS
+    return min(_MAX_BLOCK_SECONDS, timeout / 2) if timeout else _MAX_BLOCK_SECONDS
 
 
 class _Wait:

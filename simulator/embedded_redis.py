@@ -23,7 +23,7 @@ HOW_TO_GET_ONE = (
 _START_WITHIN = 10.0
 _STOP_WITHIN = 5.0
 # macOS takes 104 bytes, Linux 108, with a zero at the end.
-_LONGEST_SOCKET_PATH = 100
+_MAX_SOCKET_PATH_LENGTH = 100
 
 # Waits for the end of its input, which comes when the owner is gone, however it went; then clears up after it.
 _WATCHDOG = 'read -r _; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
@@ -46,7 +46,7 @@ class EmbeddedRedis:
         self._persistence = persistence
         self._port = 0
         self._directory = Path(tempfile.mkdtemp(prefix="redis-"))
-        if len(os.fsencode(self._directory / "socket")) > _LONGEST_SOCKET_PATH:
+        if len(os.fsencode(self._directory / "socket")) > _MAX_SOCKET_PATH_LENGTH:
             self._directory.rmdir()
             self._directory = Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp"))
         self._server: subprocess.Popen[bytes] | None = None

@@ -22,11 +22,11 @@ USER_AGENT = "location-worker"
 Failure = Literal["timeout", "connect", "broken", "too_large", "redirect"]
 
 # A wait of more than a month is nobody's intention, and would be too large a number further on.
-_LONGEST_WAIT = 30 * 86400.0
+_MAX_WAIT_SECONDS = 30 * 86400.0
 _SECONDS = re.compile(r"\d{1,20}(\.\d{0,20})?", re.ASCII)
 # Control characters and the line separators of Unicode.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_LONGEST_DETAIL = 500
+_MAX_DETAIL_LENGTH = 500
 _GZIP = b"\x1f\x8b"
 
 
@@ -121,7 +121,7 @@ def parse_retry_after(text: str | None, *, now: float | None = None) -> float | 
 
 
 def _wait(seconds: float) -> float | None:
-    return float(seconds) if 0 <= seconds <= _LONGEST_WAIT else None
+    return float(seconds) if 0 <= seconds <= _MAX_WAIT_SECONDS else None
 
 
 def decode_object(body: bytes) -> dict[str, Any] | None:
@@ -161,7 +161,7 @@ def read_error(error: dict[str, Any]) -> ErrorEnvelope:
 
 def error_detail(message: str | None, status: int) -> str:
     """The vendor's message for people, at most 500 characters on one line; the status where there is none."""
-    text = _CONTROL.sub(" ", message or "").strip()[:_LONGEST_DETAIL]
+    text = _CONTROL.sub(" ", message or "").strip()[:_MAX_DETAIL_LENGTH]
     return text or f"HTTP {status}"
 
 

@@ -9,7 +9,7 @@ from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from worker.jobs.arq_worker import MOST_JOBS, POLL_DELAY, QUEUE_READ_LIMIT, RESULT_SECONDS
+from worker.jobs.arq_worker import MAX_JOBS, POLL_DELAY, QUEUE_READ_LIMIT, RESULT_SECONDS
 
 
 async def noop(_context: dict[str, Any], *, chat_id: str) -> dict[str, str]:
@@ -31,7 +31,7 @@ async def main() -> None:
         queue_name=os.environ["QUEUE_NAME"],
         redis_pool=pool,
         handle_signals=False,
-        max_jobs=MOST_JOBS,
+        max_jobs=MAX_JOBS,
         queue_read_limit=QUEUE_READ_LIMIT,
         keep_result=RESULT_SECONDS,
         poll_delay=POLL_DELAY,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from worker.chert.pin import Pin
 
-LEAST: dict[str, Any] = {
+MINIMAL: dict[str, Any] = {
     "phone": "+12025550147",
     "latitude": 51.5033,
     "longitude": -0.1196,
@@ -19,7 +19,7 @@ LEAST: dict[str, Any] = {
 
 
 def pin(**fields: object) -> Pin:
-    return Pin.model_validate({**LEAST, **fields})
+    return Pin.model_validate({**MINIMAL, **fields})
 
 
 def test_the_least_pin_says_auto_and_leaves_out_what_is_absent() -> None:
@@ -42,7 +42,7 @@ def test_a_full_pin_has_every_field() -> None:
         ).body()
     )
     assert body == {
-        **LEAST,
+        **MINIMAL,
         "label": "Café 東京 🗼",
         "address": "Riverside Building",
         "url": "https://maps.example.org/?q=1",
@@ -54,7 +54,7 @@ def test_a_full_pin_has_every_field() -> None:
 
 
 def test_the_order_of_arguments_does_not_change_the_bytes() -> None:
-    assert Pin.model_validate(dict(reversed(LEAST.items()))).body() == pin().body()
+    assert Pin.model_validate(dict(reversed(MINIMAL.items()))).body() == pin().body()
 
 
 def test_a_chat_of_chert_stands_in_for_the_phone() -> None:
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_named_without_the_values(fields: dict[str, object], to
 
 def test_a_missing_coordinate_is_named() -> None:
     with pytest.raises(ValidationError, match="latitude"):
-        Pin.model_validate({name: LEAST[name] for name in LEAST if name != "latitude"})
+        Pin.model_validate({name: MINIMAL[name] for name in MINIMAL if name != "latitude"})
 
 
 anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("+12025550147")
@@ -129,7 +129,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
 @given(st.dictionaries(st.sampled_from([*Pin.model_fields, "other"]), anything))
 def test_arbitrary_fields_give_a_pin_or_a_validation_error(fields: dict[str, object]) -> None:
     try:
-        made = Pin.model_validate({**LEAST, **fields})
+        made = Pin.model_validate({**MINIMAL, **fields})
     except ValidationError:
         return
     body = json.loads(made.body())

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from worker.domain import policy
 from worker.domain.policy import Fleet, Pace
 
-LEAST, MOST = math.sqrt(policy.SLOWEST_UPDATES), math.sqrt(policy.FASTEST_UPDATES)
+MIN_WEIGHT, MAX_WEIGHT = math.sqrt(policy.MIN_UPDATES), math.sqrt(policy.MAX_UPDATES)
 
 times = st.one_of(st.just(0.0), st.floats(-1e10, 1e10), st.floats(1.7e9, 1.8e9))
 amounts = st.floats(0.0, 1e9)
 rates = st.one_of(st.floats(0.0, 1e6), st.floats(0.0, 1e-300))
-weights = st.one_of(st.just(0.0), st.floats(LEAST, MOST))
+weights = st.one_of(st.just(0.0), st.floats(MIN_WEIGHT, MAX_WEIGHT))
 paces = st.builds(
     Pace,
     polled_at=times,
@@ -81,7 +81,7 @@ def test_an_interval_is_always_finite_and_within_the_bounds(
     assert lower <= interval <= upper
     assert rule in {"square-root", "quiet-time", "fleet-cap", "minimum", "maximum"}
     assert all(math.isfinite(value) for value in msgspec.structs.astuple(pace))
-    assert LEAST <= pace.weight <= MOST
+    assert MIN_WEIGHT <= pace.weight <= MAX_WEIGHT
     assert min(pace.count, pace.observed, pace.outside) >= 0.0
 
 
@@ -177,8 +177,8 @@ def test_only_the_others_weights_and_the_new_one_set_the_price(
     pace: Pace, fleet: Fleet, weight: float, others: float
 ) -> None:
     # A chat that is counted already, and the same chat with another old weight in the sum.
-    counted = copy(pace, weight=max(pace.weight, LEAST))
-    other = copy(pace, weight=max(weight, LEAST))
+    counted = copy(pace, weight=max(pace.weight, MIN_WEIGHT))
+    other = copy(pace, weight=max(weight, MIN_WEIGHT))
 
     intervals = [
         policy.follow(

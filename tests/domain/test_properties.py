@@ -39,7 +39,7 @@ VALIDATORS = {
     name: jsonschema.Draft202012Validator(schema(name), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
     for name in EVENT_TYPES
 }
-LONGEST_SECONDS = 86_400.0  # a Retry-After is obeyed up to here
+MAX_SECONDS = 86_400.0  # a Retry-After is obeyed up to here
 LAST_READ_GRACE = 300.0
 PLACES = ((13.4, 52.5), (13.401, 52.5), (0.0, 0.0), (-180.0, -90.0), (179.99, 89.9))
 
@@ -320,7 +320,7 @@ class Model:
         assert isfinite(decision.due)
         ahead = decision.due - BEGINNING - watch.now
         upper = watch.upper or max(watch.limits.max_poll, watch.lower or 0.0)
-        assert -1e-6 <= ahead <= max(LONGEST_SECONDS, 6 * upper) + 1e-6
+        assert -1e-6 <= ahead <= max(MAX_SECONDS, 6 * upper) + 1e-6
         if not isinstance(observed, Features):
             return
         assert ahead <= 6 * upper + 1e-6

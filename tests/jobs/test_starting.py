@@ -50,7 +50,7 @@ async def marks(pool: ArqRedis, names: list[bytes]) -> int:
 
 
 async def test_more_jobs_than_slots_are_run_one_batch_after_the_other(services: Services, pool: ArqRedis) -> None:
-    names = await put(services, pool, 3 * arq_worker.MOST_JOBS)
+    names = await put(services, pool, 3 * arq_worker.MAX_JOBS)
     worker = worker_of(services, pool)
     left = names
     while left:
@@ -60,7 +60,7 @@ async def test_more_jobs_than_slots_are_run_one_batch_after_the_other(services: 
     await wait_until(lambda: not arq_worker.running(worker), "the end of all jobs")
     assert await pool.zcard(services.settings.queue_name) == 0
     assert (worker.job_counter, await marks(pool, names)) == (0, 0)
-    assert len(worker.tasks) == 3 * arq_worker.MOST_JOBS
+    assert len(worker.tasks) == 3 * arq_worker.MAX_JOBS
 
 
 async def test_jobs_of_others_of_later_and_of_the_past_are_left_out(services: Services, pool: ArqRedis) -> None:

@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from tests.support.stored import begin, end, new_chat, open_store
-from worker.store.batcher import MOST_AT_ONCE, Gathered
+from worker.store.batcher import MAX_BATCH, Gathered
 
 
 class Doubling:
@@ -46,9 +46,9 @@ async def test_no_call_is_for_more_than_redis_does_in_a_moment() -> None:
     doubling = Doubling()
     doubling.gate.set()
     doubles = Gathered(doubling)
-    numbers = list(range(100, 100 + 3 * MOST_AT_ONCE))
+    numbers = list(range(100, 100 + 3 * MAX_BATCH))
     assert await asyncio.gather(*(doubles.ask(number) for number in numbers)) == [2 * number for number in numbers]
-    assert [len(call) for call in doubling.calls] == [MOST_AT_ONCE] * 3
+    assert [len(call) for call in doubling.calls] == [MAX_BATCH] * 3
 
 
 async def test_one_that_redis_refuses_fails_alone() -> None:

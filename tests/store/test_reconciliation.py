@@ -124,7 +124,7 @@ async def test_a_census_that_nobody_went_on_with_is_given_up(store: Store, monke
     chats = await fleet_of(store, 40)
     await store.census.go_on(0.0)
     await store.redis.hset(store.keys.census, "weights", "777")  # type: ignore[misc]  # redis-py's two clients
-    monkeypatch.setattr(reconciliation, "LONGEST_SECONDS", 0)
+    monkeypatch.setattr(reconciliation, "MAX_SECONDS", 0)
     assert await store.census.go_on(WHOLE) == (0, {})
     monkeypatch.undo()
     await end(store, chats[0])

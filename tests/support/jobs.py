@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from worker.jobs.handlers import JOBS
 from worker.jobs.services import Services
 
-MOST_RUNS = 50
+MAX_RUNS = 50
 
 
 class Done(NamedTuple):
@@ -30,7 +30,7 @@ class RunJob(Protocol):
 def run_in(services: Services, default_id: str) -> RunJob:
     """Make the function that runs jobs in these services; without `job_id` it is always the same job."""
 
-    async def run(function: str, /, *, job_id: str | None = None, runs: int = MOST_RUNS, **arguments: Any) -> Done:
+    async def run(function: str, /, *, job_id: str | None = None, runs: int = MAX_RUNS, **arguments: Any) -> Done:
         waits: list[float] = []
         for number in range(runs):
             context = {

@@ -26,7 +26,7 @@ QUICK = {
 }
 START_WITHIN = 30.0
 STOP_WITHIN = 30.0
-_LEAST_DECIMALS = 5  # fewer, and a part of a time could be taken for a coordinate
+_MIN_DECIMALS = 5  # fewer, and a part of a time could be taken for a coordinate
 
 
 class WorkerProcess:
@@ -148,7 +148,7 @@ def private_texts(simulator: SimulatorServer) -> Iterator[str]:
             if isinstance(text, str) and text:
                 yield text
         for number in (feature.get("geometry") or {}).get("coordinates") or ():
-            if re.search(rf"\.\d{{{_LEAST_DECIMALS},}}$", repr(number)):
+            if re.search(rf"\.\d{{{_MIN_DECIMALS},}}$", repr(number)):
                 yield repr(abs(number))
 
 

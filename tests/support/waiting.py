@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 Seen = TypeVar("Seen")
 
 _FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.1
+_MAX_PAUSE_SECONDS = 0.1
 
 
 @overload
@@ -39,4 +39,4 @@ async def wait_until(predicate: Callable[[], Any], description: str, *, deadline
         if time.monotonic() >= end:
             raise AssertionError(f"not within {deadline:g} s: {description}; seen last: {seen}") from error
         await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(2 * pause, _MAX_PAUSE_SECONDS)

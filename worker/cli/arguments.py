@@ -9,10 +9,10 @@ import click
 ValueT = TypeVar("ValueT")
 
 EXAMPLE_CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
-LONGEST_REFERENCE = 128
+MAX_REFERENCE_LENGTH = 128
 # A hundred years: beyond it milliseconds overflow what Redis takes as an expiry.
 _LARGEST_SECONDS = 3_155_760_000
-_LONGEST_SHOWN = 60
+_MAX_SHOWN_LENGTH = 60
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _STREAM_ID = re.compile(r"\d{1,18}(-\d{1,18})?", re.ASCII)
@@ -21,7 +21,7 @@ _STREAM_ID = re.compile(r"\d{1,18}(-\d{1,18})?", re.ASCII)
 def shown(value: object) -> str:
     """A value as a message shows it: quoted, on one line, not endless."""
     text = str(value)
-    return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…")
+    return repr(text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…")
 
 
 def chat_id(text: str) -> str:
@@ -37,9 +37,9 @@ def chat_id(text: str) -> str:
 
 def reference(text: str) -> str:
     """A reference as it stands. Raises ValueError with the message for the person."""
-    if not (1 <= len(text) <= LONGEST_REFERENCE and text.isprintable()):
+    if not (1 <= len(text) <= MAX_REFERENCE_LENGTH and text.isprintable()):
         raise ValueError(
-            f"{shown(text)} is not a reference: expected 1 to {LONGEST_REFERENCE} printable characters; shorten it, "
+            f"{shown(text)} is not a reference: expected 1 to {MAX_REFERENCE_LENGTH} printable characters; shorten it, "
             "or remove tabs, line ends and other control characters"
         )
     return text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 # More lines than this nobody reads; --json gives them all.
-_LONGEST_TABLE = 50
+_MAX_TABLE_ROWS = 50
 _UNSUCCESSFUL = {"rejected", "failed"}
 
 
@@ -201,7 +201,7 @@ def _report_queued(jobs: "Sequence[Job[dict[str, Any]]]", *, as_json: bool) -> N
     if as_json:
         for job in jobs:
             print_json({"job_id": job.id, **_about(job)})
-    elif len(jobs) <= _LONGEST_TABLE:
+    elif len(jobs) <= _MAX_TABLE_ROWS:
         rows = [(job.id, job.arguments.get("chat_id"), job.arguments.get("reference")) for job in jobs]
         print_table(f"queued: {jobs[0].function}", ("job", "chat", "reference"), rows)
     else:
@@ -236,7 +236,7 @@ async def _report_results(
             print_json({"job_id": job.id, **_about(job), "result": result})
     else:
         # Of very many results the bad ones are what one wants to read.
-        rows = results if len(results) <= _LONGEST_TABLE else [row for row in results if row[1] in bad]
+        rows = results if len(results) <= _MAX_TABLE_ROWS else [row for row in results if row[1] in bad]
         print_table(
             f"results: {jobs[0].function}",
             ("chat", "reference", "status", "more"),
@@ -247,7 +247,7 @@ async def _report_results(
                     result.get("status"),
                     _more(result),
                 )
-                for job, result in rows[:_LONGEST_TABLE]
+                for job, result in rows[:_MAX_TABLE_ROWS]
             ],
         )
     if bad:

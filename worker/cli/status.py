@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.store.store import Store
 
 DEFAULT_LIMIT = 20
-MOST_SHOWN = 1000  # in one table; more are for `--all`
+MAX_SHOWN = 1000  # in one table; more are for `--all`
 
 _COLUMNS = ("chat", "phase", "next", "rule", "position", "people", "reference")
 _LINE = "{:<36}  {:<12}  {:>6}  {:<16}  {:>8}  {:>6}  {}"
@@ -26,7 +26,7 @@ _LINE = "{:<36}  {:<12}  {:>6}  {:<16}  {:>8}  {:>6}  {}"
 @click.argument("chat_id", required=False, type=CHAT_ID)
 @click.option(
     "--limit",
-    type=click.IntRange(1, MOST_SHOWN),
+    type=click.IntRange(1, MAX_SHOWN),
     default=DEFAULT_LIMIT,
     show_default=True,
     help="Show so many chats, most overdue first.",

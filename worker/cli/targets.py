@@ -10,7 +10,7 @@ import click
 
 from worker.cli import arguments
 
-_MOST_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 class Target(NamedTuple):
@@ -76,8 +76,8 @@ def _read_lines(lines: TextIO, name: str) -> list[Target]:
     except csv.Error as error:
         wrong.append(f"{name}, line {rows.line_num}: not CSV ({error})")
     if wrong:
-        more = [f"… and {len(wrong) - _MOST_SHOWN} more"] if len(wrong) > _MOST_SHOWN else []
-        raise click.UsageError("\n".join(["nothing was queued:", *wrong[:_MOST_SHOWN], *more]))
+        more = [f"… and {len(wrong) - _MAX_SHOWN} more"] if len(wrong) > _MAX_SHOWN else []
+        raise click.UsageError("\n".join(["nothing was queued:", *wrong[:_MAX_SHOWN], *more]))
     if not targets:
         raise click.UsageError(f"{name} names no chat: expected one chat id (or `chat_id,reference`) a line")
     return targets

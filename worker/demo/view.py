@@ -15,8 +15,8 @@ from location_client import Event
 from worker.text import clean, describe_event, in_words, seconds_between
 
 # More than any terminal shows; fewer than three would not tell a story.
-_MOST_EVENTS = 100
-_FEWEST_EVENTS = 3
+_MAX_EVENTS = 100
+_MIN_EVENTS = 3
 # Lines of the picture that are neither contacts nor events: table head, space between, the line of the cursor.
 _OTHER_LINES = 5
 # Columns that a terminal needs for the table's last one, too.
@@ -60,7 +60,7 @@ class Scene:
     contacts: dict[str, Contact]
     counts: Counter[str] = field(default_factory=Counter)
     ages: list[float] = field(default_factory=list)
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
 
     def take(self, event: Event) -> str:
         """Learn from an event; give the line that tells it."""
@@ -113,7 +113,7 @@ class Scene:
                 contact.last_event,
             )
             table.add_row(*cells[: 7 + wide])
-        fitting = max(_FEWEST_EVENTS, height - len(self.contacts) - _OTHER_LINES)
+        fitting = max(_MIN_EVENTS, height - len(self.contacts) - _OTHER_LINES)
         last = list(self.last)[-fitting:]
         return Group("", table, "", *(Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in last))
 

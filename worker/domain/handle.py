@@ -9,9 +9,9 @@ from functools import lru_cache
 # leaves behind.
 _DECORATION = re.compile("[\\s().\u2010-\u2015/\u2212\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff-]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_LONGEST_EMAIL = 254
+_MAX_EMAIL_LENGTH = 254
 # Longer texts cannot become a handle; this keeps hostile ones cheap.
-_LONGEST_TEXT = 400
+_MAX_TEXT_LENGTH = 400
 
 
 def normalize_handle(text: str, *, lenient: bool = False) -> str:
@@ -23,7 +23,7 @@ def normalize_handle(text: str, *, lenient: bool = False) -> str:
     """
     if _PHONE.fullmatch(text):
         return text
-    if len(text) <= _LONGEST_TEXT:
+    if len(text) <= _MAX_TEXT_LENGTH:
         if "@" in text:
             email = text.strip().lower()
             local, _, domain = email.partition("@")
@@ -31,7 +31,7 @@ def normalize_handle(text: str, *, lenient: bool = False) -> str:
                 local
                 and domain
                 and "@" not in domain
-                and len(email) <= _LONGEST_EMAIL
+                and len(email) <= _MAX_EMAIL_LENGTH
                 and email.isprintable()
                 and " " not in email
             ):

@@ -14,9 +14,9 @@ import math
 import msgspec
 
 PRIOR_SECONDS = 300.0  # one update in this time is the first guess, and what a chat's first minutes follow
-SLOWEST_UPDATES = 1 / 7200  # per second: someone who has slept for hours is still looked at
-FASTEST_UPDATES = 1 / 10
-FASTEST_HAZARD = 0.2  # of an update per second, once the quiet time is over
+MIN_UPDATES = 1 / 7200  # per second: someone who has slept for hours is still looked at
+MAX_UPDATES = 1 / 10
+MAX_HAZARD = 0.2  # of an update per second, once the quiet time is over
 MEMORY = 0.8  # what a poll leaves of the past: about five polls are remembered
 MEMORY_MOVING = 0.6  # somebody who has moved is about to publish at another pace than before
 QUIET_CREEP = 1.1  # the quiet time is the least gap seen, and forgets a freak one by rising slowly
@@ -31,11 +31,11 @@ ACCEPT_OFFSET = 30.0  # seconds
 PENDING_LOWER = 5.0  # seconds: people who accept mostly do so at once
 PENDING_UPPER = 6.0  # times the largest interval
 PENDING_SHARE = 0.25  # of the rate: those who wait never starve those who share
-MOST_ANNOUNCED = 0.9  # webhooks are never trusted further
+MAX_ANNOUNCED = 0.9  # webhooks are never trusted further
 
-BACKOFF_FIRST = 2.0  # seconds
-BACKOFF_MOST = 120.0
-BACKOFF_DOUBLINGS = 6  # 2 s doubled this often is over BACKOFF_MOST; more would overflow one day
+FIRST_BACKOFF_SECONDS = 2.0  # seconds
+MAX_BACKOFF_SECONDS = 120.0
+MAX_BACKOFF_DOUBLINGS = 6  # 2 s doubled this often is over MAX_BACKOFF_SECONDS; more would overflow one day
 
 RATE_CUT = 0.8
 RATE_FLOOR = 0.05  # of the ceiling
@@ -139,10 +139,10 @@ def follow(
     pace.polled_at = now
 
     updates = (count + 1.0) / (observed + PRIOR_SECONDS)
-    if not updates > SLOWEST_UPDATES:
-        updates = SLOWEST_UPDATES
-    elif updates > FASTEST_UPDATES:
-        updates = FASTEST_UPDATES
+    if not updates > MIN_UPDATES:
+        updates = MIN_UPDATES
+    elif updates > MAX_UPDATES:
+        updates = MAX_UPDATES
     weight = math.sqrt(updates)
     before = pace.weight
     pace.weight = weight
@@ -169,8 +169,8 @@ def follow(
         hazard = (count + 1.0) / (outside + prior)
         if hazard < updates:
             hazard = updates
-        elif hazard > FASTEST_HAZARD:
-            hazard = FASTEST_HAZARD
+        elif hazard > MAX_HAZARD:
+            hazard = MAX_HAZARD
         square = price * price
         accrued = QUIET_SHARE * updates * left * left
         if square <= accrued:
@@ -219,7 +219,7 @@ def wanted_rate(age: float, *, announced: float, lower: float, upper: float) -> 
 
 
 def _wanted_interval(age: float, announced: float, lower: float, upper: float) -> float:
-    rarely = 1.0 / math.sqrt(1.0 - min(MOST_ANNOUNCED, max(0.0, announced)))
+    rarely = 1.0 / math.sqrt(1.0 - min(MAX_ANNOUNCED, max(0.0, announced)))
     interval = rarely * math.pow(max(0.0, age) + ACCEPT_OFFSET, ACCEPT_SHAPE)
     return max(min(PENDING_LOWER, lower), min(PENDING_UPPER * upper, interval))
 
@@ -229,10 +229,10 @@ def backoff(failures: int, *, lower: float, upper: float, random_unit: float) ->
 
     Between `lower` and a bound that doubles with each fault; never above min(upper, 120).
     """
-    longest = min(upper, BACKOFF_MOST)
+    longest = min(upper, MAX_BACKOFF_SECONDS)
     shortest = min(lower, longest)
-    doublings = min(max(failures - 1, 0), BACKOFF_DOUBLINGS)
-    bound = min(longest, max(shortest * 2.0, BACKOFF_FIRST) * 2.0**doublings)
+    doublings = min(max(failures - 1, 0), MAX_BACKOFF_DOUBLINGS)
+    bound = min(longest, max(shortest * 2.0, FIRST_BACKOFF_SECONDS) * 2.0**doublings)
     return shortest + random_unit * (bound - shortest)
 
 

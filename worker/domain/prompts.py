@@ -8,7 +8,7 @@ from worker.domain.timestamp import format_milliseconds
 
 THROTTLED_SECONDS = 60.0  # 429 without Retry-After: Linq's example waits are of this size
 CREATING_SECONDS = 3.0  # 409/2009: "a few seconds" (linq-api.md 3.3)
-LONGEST_WAIT_SECONDS = 86_400.0  # what a Retry-After is obeyed up to
+MAX_WAIT_SECONDS = 86_400.0  # what a Retry-After is obeyed up to
 UNSENT_SECONDS = 5.0  # least time between two prompts that may not have reached Linq, if there is no cool-down
 
 
@@ -74,7 +74,7 @@ class Asking(Schedule):
                 self._withdraw_prompt()
                 usual = THROTTLED_SECONDS if reason == "throttled" else CREATING_SECONDS
                 seconds = usual if retry_after is None else retry_after
-                share.prompt_after = self.now + max(CREATING_SECONDS, min(seconds, LONGEST_WAIT_SECONDS))
+                share.prompt_after = self.now + max(CREATING_SECONDS, min(seconds, MAX_WAIT_SECONDS))
                 share.look_first = reason == "throttled"
             case Suspended():
                 self._withdraw_prompt()

@@ -4,7 +4,7 @@ from worker.domain import events, policy
 from worker.domain.freshness import NANO, has_moved, is_news, may_start, newest_at
 from worker.domain.handle import handle_digest
 from worker.domain.observation import Fault, Features, ReadObservation, Refused, Suspended, Throttled
-from worker.domain.prompts import LONGEST_WAIT_SECONDS, THROTTLED_SECONDS, Asking
+from worker.domain.prompts import MAX_WAIT_SECONDS, THROTTLED_SECONDS, Asking
 from worker.domain.schedule import EXPIRY_GRACE_SECONDS
 from worker.domain.share import Person
 from worker.domain.timestamp import format_time
@@ -44,7 +44,7 @@ class Reading(Asking):
             case Throttled(retry_after=retry_after):
                 lower, upper = self._bounds()
                 usual = min(THROTTLED_SECONDS, upper) if retry_after is None else retry_after
-                seconds = max(lower, min(usual, LONGEST_WAIT_SECONDS))
+                seconds = max(lower, min(usual, MAX_WAIT_SECONDS))
                 share.rule = "throttled"
             case Suspended():
                 # Everything is paused: the chat is due again as soon as it goes on.

@@ -9,7 +9,7 @@ EXPIRY_GRACE_SECONDS = 60.0  # contract 4: after `ends_at`, a newer position may
 BEFORE_END_SECONDS = 2.0  # polling-policy.md: one read just before a planned end
 # A first position takes a second or two (linq-api.md 5.2).
 HINT_OFFSETS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
-MOST_PROMPTS = 2  # an uncertain prompt is repeated once (contract 3)
+MAX_PROMPTS = 2  # an uncertain prompt is repeated once (contract 3)
 
 
 class Schedule(DecisionBase):
@@ -135,7 +135,7 @@ class Schedule(DecisionBase):
         share = self.share
         return (
             share.prompt in (Prompt.WAITING, Prompt.UNCERTAIN)
-            and share.prompts < MOST_PROMPTS
+            and share.prompts < MAX_PROMPTS
             and share.prompt_after is not None
             and not self._anybody_shares()
         )

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from worker.domain.handle import normalize_handle
 
-MOST_FAULTS = 20  # named in one refusal
-LONGEST_SECONDS = 10 * 366 * 86_400.0  # ten years: more is a mistake, and would not fit a date any more
+MAX_FAULTS = 20  # named in one refusal
+MAX_SECONDS = 10 * 366 * 86_400.0  # ten years: more is a mistake, and would not fit a date any more
 PERSONAL = frozenset(
     {"event", "to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url"}
 )
@@ -49,8 +49,8 @@ def _handle(value: str) -> str:
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number of seconds is accepted")  # noqa: TRY004 (as above)
-    if not 0 < value <= LONGEST_SECONDS:  # not a number is neither
-        raise ValueError(f"a number of seconds above 0, at most {LONGEST_SECONDS:.0f}, is accepted")
+    if not 0 < value <= MAX_SECONDS:  # not a number is neither
+        raise ValueError(f"a number of seconds above 0, at most {MAX_SECONDS:.0f}, is accepted")
     return float(value)
 
 
@@ -138,7 +138,7 @@ def read_arguments(model: type[Model], given: dict[str, Any]) -> Model:
         return model.model_validate(given)
     except ValidationError as error:
         shown = not model.model_config.get("hide_input_in_errors", False)
-        faults = error.errors(include_input=shown)[:MOST_FAULTS]
+        faults = error.errors(include_input=shown)[:MAX_FAULTS]
         raise InvalidJobError([_explain(dict(entry)) for entry in faults]) from None
 
 

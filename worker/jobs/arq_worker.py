@@ -24,12 +24,12 @@ from worker.jobs.serialization import REFUSE, make_reader, write_job
 from worker.jobs.services import Services
 from worker.store.scripts import Scripts
 
-MOST_JOBS = 100  # run at once
-QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MOST_JOBS: running jobs are read first (arq-notes.md, 7)
+MAX_JOBS = 100  # run at once
+QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MAX_JOBS: running jobs are read first (arq-notes.md, 7)
 POLL_DELAY = 0.1  # slots are refilled only this often
 JOB_SECONDS = 30.0  # after a crash a job waits for this and 10 s more
 RESULT_SECONDS = 3600.0  # contract.md section 3
-MOST_TRIES = 100  # outages of Redis and stopped workers use up a try each
+MAX_TRIES = 100  # outages of Redis and stopped workers use up a try each
 # These come back by themselves: while Chert refuses the account, and with one slice of work after another.
 TRIES_OF_THE_PATIENT = 10_000
 PATIENT = frozenset({"send_pin", "forget_handle"})
@@ -73,12 +73,12 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
         cron_jobs=ticks,
         redis_pool=pool,
         handle_signals=False,
-        max_jobs=MOST_JOBS,
+        max_jobs=MAX_JOBS,
         queue_read_limit=QUEUE_READ_LIMIT,
         job_timeout=JOB_SECONDS,
         keep_result=RESULT_SECONDS,
         poll_delay=POLL_DELAY,
-        max_tries=MOST_TRIES,
+        max_tries=MAX_TRIES,
         health_check_interval=HEALTH_SECONDS,
         ctx={"services": services},
         job_serializer=write_job,

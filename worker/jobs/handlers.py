@@ -36,8 +36,8 @@ WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without a
 CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
 # Waits for Linq grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
 WAIT_GROWTH = 1.1
-LONGEST_WAIT_SECONDS = 900.0
-CENSUS_SECONDS = 2.0  # of each minute: a million shares are counted in some ten minutes
+MAX_WAIT_SECONDS = 900.0
+RECONCILIATION_SECONDS = 2.0  # of each minute: a million shares are counted in some ten minutes
 RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
 
 JobContext = dict[str, Any]
@@ -114,7 +114,7 @@ async def trim(context: JobContext) -> None:
 async def reconcile(context: JobContext) -> None:
     """Tick: go on counting what all shares add to the fleet's sums, and put those right where they are wrong."""
     services: Services = context["services"]
-    repair = await services.store.census.go_on(CENSUS_SECONDS)
+    repair = await services.store.census.go_on(RECONCILIATION_SECONDS)
     if repair.rescued:
         log.warning("shares_rescued", chats=repair.rescued, cause="they were not in the schedule any more")
     if repair.drift:
@@ -207,7 +207,7 @@ def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: typ
             except EngineStoppedError:
                 raise Retry from None  # another worker goes on
             except NotNowError as error:
-                grown = min(error.seconds * WAIT_GROWTH ** (context["job_try"] - 1), LONGEST_WAIT_SECONDS)
+                grown = min(error.seconds * WAIT_GROWTH ** (context["job_try"] - 1), MAX_WAIT_SECONDS)
                 seconds = max(error.seconds, grown)
                 log.info("job_delayed", seconds=round(seconds, 3))
                 raise Retry(defer=seconds) from None

@@ -14,7 +14,7 @@ from worker.store.chats import KnownChat
 PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued again
 PAUSED_SECONDS = 60.0  # contract.md 4: one probe a minute
 TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
-LONGEST_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
+MAX_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
 
 Answer = TypeVar("Answer")
 
@@ -51,7 +51,7 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
             await pause_account(budget, Suspended(error.status, error.code))
             raise NotNowError(PAUSED_SECONDS) from None
         if error.transient:
-            raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, LONGEST_WAIT_SECONDS)) from None
+            raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, MAX_WAIT_SECONDS)) from None
         if probe:
             await resume_account(budget)
         raise

@@ -23,9 +23,9 @@ from worker.jobs.services import Services
 from worker.store.shares import PROBE_SECONDS
 from worker.store.store import Store
 
-LONGEST_KEY = 64  # of an idempotency key (chert-api.md 3.3)
+MAX_KEY_LENGTH = 64  # of an idempotency key (chert-api.md 3.3)
 WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up (chert-api.md 3.1)
-MOST_RETRIES = 9  # ten attempts in all
+MAX_RETRIES = 9  # ten attempts in all
 SPREAD_SECONDS = 5.0  # so that not all pins go at once when a pause ends
 
 log = structlog.get_logger("pins")
@@ -37,7 +37,7 @@ Result = dict[str, Any]
 class SendPin(Pin):
     """Arguments of `send_pin`: a pin, and what the caller calls it. Without a key, the job's id is the key."""
 
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=LONGEST_KEY, pattern="^[ -~]+$")] = ""
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] = ""
     reference: Reference | None = None
 
     @model_validator(mode="before")
@@ -48,7 +48,7 @@ class SendPin(Pin):
     def pin(self, job_id: str) -> Pin:
         """Give the pin itself: the same one in every run of the job."""
         key = self.idempotency_key or job_id
-        if len(key) > LONGEST_KEY:
+        if len(key) > MAX_KEY_LENGTH:
             key = hashlib.sha256(key.encode()).hexdigest()
         fields = self.model_dump(exclude={"reference", "idempotency_key"}, exclude_none=True)
         return Pin(**fields, idempotency_key=key)
@@ -119,9 +119,9 @@ class _Sending:
         tries = await self._store.pins.count_retry(self._job_id, advised=after is not None)
         if after is not None:
             seconds = after
-            given_up = tries.all > MOST_RETRIES
+            given_up = tries.all > MAX_RETRIES
         else:
-            given_up = tries.all > MOST_RETRIES or tries.unadvised > len(WAITS_SECONDS)
+            given_up = tries.all > MAX_RETRIES or tries.unadvised > len(WAITS_SECONDS)
             seconds = 0.0 if given_up else WAITS_SECONDS[tries.unadvised - 1]
         if given_up or seconds > self._patience:
             doubt = "; the last attempt may have been sent" if outcome == "uncertain" else ""

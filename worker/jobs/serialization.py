@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 REFUSE = "refuse"
-MOST_BYTES = 1_048_576  # no job of ours comes near; more is kept out of memory and logs
+MAX_BYTES = 1_048_576  # no job of ours comes near; more is kept out of memory and logs
 LATEST_ENQUEUE_TIME = 4_102_444_800_000  # the year 2100 in milliseconds: arq makes a datetime of it
-MOST_TRIES = 1_000
-MOST_LEVELS = 8  # of lists and objects in each other, the arguments' own object included
+MAX_TRIES = 1_000
+MAX_LEVELS = 8  # of lists and objects in each other, the arguments' own object included
 
 
 class _Job(msgspec.Struct):
@@ -33,8 +33,8 @@ def make_reader(functions: Collection[str]) -> Callable[[bytes], dict[str, Any]]
     def read_job(data: bytes) -> dict[str, Any]:
         reason = None
         try:
-            if len(data) > MOST_BYTES:
-                reason = f"the job has {len(data)} bytes, at most {MOST_BYTES} are accepted"
+            if len(data) > MAX_BYTES:
+                reason = f"the job has {len(data)} bytes, at most {MAX_BYTES} are accepted"
             else:
                 job = _decode(data)
                 reason = _fault(job, functions)
@@ -53,12 +53,12 @@ def _fault(job: _Job, functions: Collection[str]) -> str | None:
         return f"no function {job.f[:100]!r}; there are {known}"
     if job.a:
         return "jobs take keyword arguments only; `a` must be empty"
-    if _is_deeper(job.k, MOST_LEVELS):
-        return f"its arguments are nested more than {MOST_LEVELS} levels deep"
+    if _is_deeper(job.k, MAX_LEVELS):
+        return f"its arguments are nested more than {MAX_LEVELS} levels deep"
     if not 0 <= job.et <= LATEST_ENQUEUE_TIME:
         return "`et` is not a time in milliseconds since 1970"
-    if job.t is not None and not 0 <= job.t <= MOST_TRIES:
-        return f"`t` is neither null nor a number of tries up to {MOST_TRIES}"
+    if job.t is not None and not 0 <= job.t <= MAX_TRIES:
+        return f"`t` is neither null nor a number of tries up to {MAX_TRIES}"
     return None
 
 

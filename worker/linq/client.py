@@ -21,7 +21,7 @@ _TIMEOUT_SECONDS = 10.0
 _CONNECTIONS = 20
 _PAGE = 100
 # Ten thousand chats of one contact do not exist: a list that goes on after them has no end.
-_MOST_PAGES = 100
+_MAX_PAGES = 100
 
 
 class LinqError(Exception):
@@ -134,7 +134,7 @@ class LinqClient:
             if cursor is None or cursor == "":
                 return chats
             cursor = str(cursor)
-            if cursor in cursors or len(cursors) >= _MOST_PAGES:
+            if cursor in cursors or len(cursors) >= _MAX_PAGES:
                 raise LinqError(reply, problem="the list of chats has no end")
             cursors.add(cursor)
             query["cursor"] = cursor

@@ -44,20 +44,20 @@ from worker.polling.poll_log import PollLog
 from worker.store.shares import Claim, Claimed, Item
 from worker.store.store import Store
 
-FEWEST_FETCHERS = 64  # reads under way at once; more cost the client a fifth more CPU a read where replies are quick
-MOST_FETCHERS = 512  # with replies of 90 ms enough for 5,600 polls a second
+MIN_FETCHERS = 64  # reads under way at once; more cost the client a fifth more CPU a read where replies are quick
+MAX_FETCHERS = 512  # with replies of 90 ms enough for 5,600 polls a second
 READS_PER_SECOND = 10_000  # more than one process can do: what the number of fetchers is made for
 QUICK_REPLY = 0.05  # of a lease: replies up to this are quick enough to claim ahead of them
 LATENCY_WEIGHT = 0.05  # of the newest reply in the running mean
 BUDGET_AHEAD_SECONDS = 0.25
-MOST_AHEAD = 192  # chats claimed beyond those being read: read next, or decided and not yet committed
-MOST_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (design.md)
-LEAST_CLAIMED = 64  # below, it is cheaper to wait for the next commit
+MAX_AHEAD = 192  # chats claimed beyond those being read: read next, or decided and not yet committed
+MAX_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms (design.md)
+MIN_CLAIMED = 64  # below, it is cheaper to wait for the next commit
 COMMIT_COUNT = 128
 COMMIT_SECONDS = 0.02
 IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
 WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
-BREATH_SECONDS = 0.02  # between two claims that found less than they asked for
+CLAIM_PAUSE_SECONDS = 0.02  # between two claims that found less than they asked for
 COMMIT_TRIES = 5
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
 PROMPT_SETTLE_TRIES = 5
@@ -128,7 +128,7 @@ class Engine:
         self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
 
     async def __aenter__(self) -> Self:
-        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(FEWEST_FETCHERS)]
+        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(MIN_FETCHERS)]
         self._committer = asyncio.create_task(self._commit_batches())
         return self
 
@@ -167,8 +167,8 @@ class Engine:
         held = [
             claimed._replace(lease=self._fences.get(claimed.chat_id, claimed.lease)) for claimed in self._held.values()
         ]
-        for start in range(0, len(held), MOST_CLAIMED):
-            await self._shares.release(held[start : start + MOST_CLAIMED])
+        for start in range(0, len(held), MAX_CLAIMED):
+            await self._shares.release(held[start : start + MAX_CLAIMED])
         self._held.clear()
 
     # Claiming
@@ -198,10 +198,10 @@ class Engine:
         while not self._stopping and time.monotonic() < deadline:
             ahead = self._ahead()
             free = len(self._fetchers) + ahead - len(self._held)
-            if free < (LEAST_CLAIMED if ahead == MOST_AHEAD else 1):
+            if free < (MIN_CLAIMED if ahead == MAX_AHEAD else 1):
                 await self._sleep(IDLE_SECONDS)
                 continue
-            most = min(free, MOST_CLAIMED)
+            most = min(free, MAX_CLAIMED)
             held = bool(self._held)
             claim = await self._claim(most)
             if len(claim.chats) == most:
@@ -210,9 +210,9 @@ class Engine:
                 return
             if claim.tokens < 1:
                 missing = (1 - claim.tokens) / claim.context.fleet.rate
-                await asyncio.sleep(max(BREATH_SECONDS, min(IDLE_SECONDS, missing)))
+                await asyncio.sleep(max(CLAIM_PAUSE_SECONDS, min(IDLE_SECONDS, missing)))
             elif claim.chats:
-                await asyncio.sleep(BREATH_SECONDS)
+                await asyncio.sleep(CLAIM_PAUSE_SECONDS)
             elif claim.next_due is not None and claim.next_due - claim.now < IDLE_SECONDS:
                 await self._sleep(max(0.001, claim.next_due - claim.now))
             elif self._held:
@@ -223,15 +223,15 @@ class Engine:
     def _ahead(self) -> int:
         """Give how many chats may be claimed beyond the fetchers, which are as many as slow replies ask for."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
-        # Before they are all taken: below LEAST_CLAIMED nothing is claimed, and a reply that never comes held up all.
-        if len(self._held) + LEAST_CLAIMED > len(self._fetchers):
-            wanted = min(MOST_FETCHERS, int(latency * READS_PER_SECOND))
+        # Before they are all taken: below MIN_CLAIMED nothing is claimed, and a reply that never comes held up all.
+        if len(self._held) + MIN_CLAIMED > len(self._fetchers):
+            wanted = min(MAX_FETCHERS, int(latency * READS_PER_SECOND))
             self._fetchers += [asyncio.create_task(self._fetch()) for _ in range(wanted - len(self._fetchers))]
         # A chat that waits for slow reads here would outlive its lease: another worker may have room.
         if latency >= QUICK_REPLY * self._shares.lease:
             return 0
         # What was claimed has its tokens: were it held up and sent at once, it must not be over the budget of a second.
-        return min(MOST_AHEAD, int(self._rate * BUDGET_AHEAD_SECONDS))
+        return min(MAX_AHEAD, int(self._rate * BUDGET_AHEAD_SECONDS))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until something is committed or somebody calls `wake`, at most so long."""
@@ -480,8 +480,8 @@ class Engine:
                 self._flush_timer = None
             batch, self._decided = self._decided, []
             try:
-                for start in range(0, len(batch), MOST_CLAIMED):
-                    await self._commit(batch[start : start + MOST_CLAIMED])
+                for start in range(0, len(batch), MAX_CLAIMED):
+                    await self._commit(batch[start : start + MAX_CLAIMED])
             except asyncio.CancelledError:
                 self._decided = [*batch, *self._decided]
                 raise

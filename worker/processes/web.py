@@ -33,7 +33,7 @@ from worker.domain.share import PHASES, Phase
 from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
 from worker.store.store import Store
 
-MOST_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is found out well before
 ANSWER_SECONDS = 1.5
 LINGER_SECONDS = 2.0
@@ -179,12 +179,12 @@ def make_app(settings: Settings, store: Store) -> Starlette:
 async def _read_body(request: Request) -> bytes | None:
     """Read the body; None when it is over the limit, of which no more is read."""
     with contextlib.suppress(ValueError):
-        if int(request.headers.get("content-length", "0")) > MOST_BODY_BYTES:
+        if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
             return None
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY_BYTES:
+        if len(body) > MAX_BODY_BYTES:
             return None
     return bytes(body)
 

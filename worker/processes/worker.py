@@ -25,17 +25,17 @@ from worker.jobs import arq_worker
 from worker.jobs.services import Services
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
-from worker.polling.engine import MOST_FETCHERS, Engine, end_tasks
+from worker.polling.engine import MAX_FETCHERS, Engine, end_tasks
 from worker.polling.placement import stay_on_one_cpu
 from worker.polling.poll_log import PollLog
 from worker.store.store import Store
 
-LONGEST_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+MAX_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
 READ_SHARE_OF_LEASE = 0.8
 POLL_SECONDS = 20.0  # one round of polling, at most
 TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoever makes something due wakes the engine
 FIRST_RETRY_SECONDS = 0.2
-LONGEST_RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 5.0
 LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
 STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
 
@@ -105,8 +105,8 @@ async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitSt
         settings.poll_client,
         base_url=settings.linq_base_url,
         api_key=key,
-        timeout=min(LONGEST_READ_SECONDS, READ_SHARE_OF_LEASE * settings.lease_seconds),
-        window=MOST_FETCHERS,
+        timeout=min(MAX_READ_SECONDS, READ_SHARE_OF_LEASE * settings.lease_seconds),
+        window=MAX_FETCHERS,
     )
     stack.push_async_callback(poller.close)
     linq = await stack.enter_async_context(LinqClient(base_url=settings.linq_base_url, api_key=key))
@@ -181,7 +181,7 @@ async def _supervise(settings: Settings, services: Services, stop: asyncio.Event
         if not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), retry * random.uniform(0.5, 1.0))
-            retry = min(LONGEST_RETRY_SECONDS, 2 * retry)
+            retry = min(MAX_RETRY_SECONDS, 2 * retry)
     stopping.cancel()
 
 

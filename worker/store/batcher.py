@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from redis.exceptions import ResponseError
 
-MOST_AT_ONCE = 128  # a script on more holds Redis for over 5 ms
+MAX_BATCH = 128  # a script on more holds Redis for over 5 ms
 
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
@@ -30,7 +30,7 @@ class Gathered(Generic[Given, Answer]):
 
     async def _call(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
                 await self._answer(batch)
             except ResponseError:

@@ -9,7 +9,7 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 from worker.store.shares import PROBE_SECONDS, rate_at
 
-LONGEST_BLOCK_SECONDS = 60.0  # one reply never silences everybody for longer; its own chat waits as long as it says
+MAX_BLOCK_SECONDS = 60.0  # one reply never silences everybody for longer; its own chat waits as long as it says
 
 
 class Pause(NamedTuple):
@@ -52,7 +52,7 @@ class Budget:
 
     async def throttle(self, retry_after: float | None) -> None:
         """Slow everybody down after a 429 on a read, which tells of no limit of the chat's own (linq-api.md 4)."""
-        seconds = min(LONGEST_BLOCK_SECONDS, retry_after or 0.0)
+        seconds = min(MAX_BLOCK_SECONDS, retry_after or 0.0)
         await self._scripts.throttle(keys=[self._keys.budget], args=[repr(self._ceiling), repr(seconds)])
 
     async def pause(self, reason: str) -> bool:

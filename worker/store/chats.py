@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 from worker.domain.handle import handle_digest
 from worker.store.keys import Keys
 
-REMEMBERED_SECONDS = 86_400  # lines and members of a chat change seldom
-LATE_SECONDS = 3600  # how late a webhook may still come, and more (linq-api.md 12.4)
+CHAT_TTL_SECONDS = 86_400  # lines and members of a chat change seldom
+STOP_TTL_SECONDS = 3600  # how late a webhook may still come, and more (linq-api.md 12.4)
 
 
 class KnownChat(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Chats:
     async def put(self, chat_id: str, *, is_group: bool | None, line: str | None, contacts: list[str]) -> KnownChat:
         """Remember a chat; handles in normal form."""
         known = KnownChat(is_group, line and handle_digest(line), [handle_digest(contact) for contact in contacts])
-        await self._redis.set(self._keys.chat(chat_id), msgspec.json.encode(known), ex=REMEMBERED_SECONDS)
+        await self._redis.set(self._keys.chat(chat_id), msgspec.json.encode(known), ex=CHAT_TTL_SECONDS)
         return known
 
     async def between(self, contact: str, line: str) -> str | None:
@@ -50,7 +50,7 @@ class Chats:
     async def put_between(self, contact: str, line: str, chat_id: str) -> None:
         """Remember the 1:1 chat of a contact and a line."""
         key = self._keys.pair(handle_digest(contact), handle_digest(line))
-        await self._redis.set(key, chat_id, ex=REMEMBERED_SECONDS)
+        await self._redis.set(key, chat_id, ex=CHAT_TTL_SECONDS)
 
     async def end_of(self, contact: str, line: str) -> int | None:
         """Give when a contact was last heard to stop sharing with a line: ns since 1970 (UTC)."""
@@ -62,4 +62,4 @@ class Chats:
         known = await self.end_of(contact, line)
         if known is None or known < ended_at:
             key = self._keys.stopped(handle_digest(contact), handle_digest(line))
-            await self._redis.set(key, ended_at, ex=LATE_SECONDS)
+            await self._redis.set(key, ended_at, ex=STOP_TTL_SECONDS)

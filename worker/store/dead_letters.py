@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from worker.store.keys import Keys
 
-MOST_ENTRIES = 10_000
-MOST_PAYLOAD_BYTES = 65_536
-MUTED_SECONDS = 60
+MAX_ENTRIES = 10_000
+MAX_PAYLOAD_BYTES = 65_536
+MUTE_TTL_SECONDS = 60
 MASK = "•••"
 
 Kind = Literal["job", "api_reply", "webhook"]
@@ -40,12 +40,12 @@ class DeadLetters:
         With `chat_id`, at most one letter per chat and minute is.
         """
         if chat_id:
-            fresh = await self._redis.set(self._keys.muted(chat_id), b"", nx=True, ex=MUTED_SECONDS)
+            fresh = await self._redis.set(self._keys.muted(chat_id), b"", nx=True, ex=MUTE_TTL_SECONDS)
             if not fresh:
                 return False
         # A secret may be cut in two by the limit: mask first.
         text = payload if isinstance(payload, str) else payload.decode("utf-8", "replace")
-        kept = self._clean(text).encode()[:MOST_PAYLOAD_BYTES].decode("utf-8", "ignore")
+        kept = self._clean(text).encode()[:MAX_PAYLOAD_BYTES].decode("utf-8", "ignore")
         fields: dict[Any, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "kind": kind,
@@ -54,7 +54,7 @@ class DeadLetters:
             "payload": kept,
             "reference": self._clean(reference),
         }
-        await self._redis.xadd(self._keys.dead_letters, fields, maxlen=MOST_ENTRIES, approximate=True)
+        await self._redis.xadd(self._keys.dead_letters, fields, maxlen=MAX_ENTRIES, approximate=True)
         return True
 
     def _clean(self, text: str) -> str:

@@ -20,7 +20,7 @@ from worker.store.keys import Keys
 
 PAGE = 500
 LETTERS_PAGE = 25  # of up to 64 KiB and more each: what is looked through holds up the worker's other jobs
-KEPT_SECONDS = 86_400
+PROGRESS_TTL_SECONDS = 86_400
 ERASED = "erased"
 
 _CHAT_ID_LENGTH = 36
@@ -76,7 +76,7 @@ class Erasure:
             pipeline.delete(key, self._keys.touched(job_id))
             pipeline.hset(key, mapping={"handle": digest, "stage": fresh.stage, "cursor": "", "until": ""})
             pipeline.hset(key, mapping={"events": 0, "letters": 0})
-            pipeline.expire(key, KEPT_SECONDS)
+            pipeline.expire(key, PROGRESS_TTL_SECONDS)
             await pipeline.execute()
         return fresh
 
@@ -85,7 +85,7 @@ class Erasure:
         key = self._keys.touched(job_id)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.sadd(key, share_id)
-            pipeline.expire(key, KEPT_SECONDS)
+            pipeline.expire(key, PROGRESS_TTL_SECONDS)
             await pipeline.execute()
 
     async def untouch(self, job_id: str, share_id: str) -> None:
@@ -106,7 +106,7 @@ class Erasure:
     def _note(self, pipeline: Pipeline, job_id: str, fields: dict[Any, Any]) -> None:
         key = self._keys.forgetting(job_id)
         pipeline.hset(key, mapping=fields)
-        pipeline.expire(key, KEPT_SECONDS)
+        pipeline.expire(key, PROGRESS_TTL_SECONDS)
 
     # Keys
 

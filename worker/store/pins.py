@@ -13,7 +13,7 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 from worker.store.shares import PROBE_SECONDS
 
-KEPT_SECONDS = 86_400  # as long as arq keeps a job
+PIN_TTL_SECONDS = 86_400  # as long as arq keeps a job
 # arq drops a job's data 24 h after it was to run; what is to be said about a job is said in time before that.
 SPARE_SECONDS = 3600.0
 
@@ -57,7 +57,7 @@ class Pins:
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hincrby(key, "retries", 1)
             pipeline.hincrby(key, "unadvised", 0 if advised else 1)
-            pipeline.expire(key, KEPT_SECONDS)
+            pipeline.expire(key, PIN_TTL_SECONDS)
             retries, unadvised, _ = await pipeline.execute()
         return Tries(retries, unadvised)
 
@@ -68,7 +68,7 @@ class Pins:
         """
         kept: bytes = await self._scripts.pin(
             keys=[self._keys.pin + job_id, self._keys.events],
-            args=[msgspec.msgpack.encode(event), self._maxlen, msgspec.json.encode(result), KEPT_SECONDS],
+            args=[msgspec.msgpack.encode(event), self._maxlen, msgspec.json.encode(result), PIN_TTL_SECONDS],
         )
         return cast("dict[str, Any]", msgspec.json.decode(kept))
 
@@ -91,7 +91,7 @@ class Pins:
         key = self._keys.pins_pause
         begun: int = await self._scripts.pause(keys=[key], args=[reason, repr(PROBE_SECONDS)])
         # Each failed probe prolongs it; when no pin is left to try, the pause is forgotten.
-        await self._redis.expire(key, KEPT_SECONDS)
+        await self._redis.expire(key, PIN_TTL_SECONDS)
         return begun == 1
 
     async def resume(self) -> bool:

@@ -18,8 +18,8 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 PAGE = 500  # keys looked at in one step
-KEPT_SECONDS = 7200  # as CENSUS_KEPT in lua/census.lua
-LONGEST_SECONDS = 3600  # a census that could not end within this begins anew: what it remembers expires
+TTL_SECONDS = 7200  # as RECONCILIATION_TTL_SECONDS in lua/census.lua
+MAX_SECONDS = 3600  # a census that could not end within this begins anew: what it remembers expires
 REST_SECONDS = 600  # between two of them
 CHANGE_TRIES = 20  # a chat changes at most a few times a second
 
@@ -64,7 +64,7 @@ class Census:
             pipeline.exists(keys.census_rests)
             pipeline.time()
             (began_at, cursor), rests, (now, _) = await pipeline.execute()
-        if began_at is not None and now - int(began_at) < LONGEST_SECONDS:
+        if began_at is not None and now - int(began_at) < MAX_SECONDS:
             return int(cursor)
         if began_at is not None:
             await self._finish(1, whole=False)
@@ -73,7 +73,7 @@ class Census:
             return None
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hset(keys.census, mapping={"began_at": now, "cursor": 0})
-            pipeline.expire(keys.census, KEPT_SECONDS)
+            pipeline.expire(keys.census, TTL_SECONDS)
             await pipeline.execute()
         return 0
 

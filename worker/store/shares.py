@@ -12,7 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from worker.domain.handle import handle_digest
-from worker.domain.policy import MOST_ANNOUNCED, Fleet, recovered_rate
+from worker.domain.policy import MAX_ANNOUNCED, Fleet, recovered_rate
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
 from worker.domain.webhooks import Context, Decision, Limits
 from worker.store.batcher import Gathered
@@ -20,7 +20,7 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 PROBE_SECONDS = 60.0  # contract.md 4: one probe a minute while everything is paused
-KEPT_SECONDS = 86_400  # design.md: the state of an ended share expires after 24 h
+ENDED_TTL_SECONDS = 86_400  # design.md: the state of an ended share expires after 24 h
 ACCEPTS_BEFORE_TRUST = 5  # accepts it takes before webhooks are believed to announce most of them
 
 _pack_items = msgspec.msgpack.Encoder().encode
@@ -96,7 +96,7 @@ class Shares:
         self._lease = lease
         self._ceiling = ceiling
         self._maxlen = events_maxlen
-        self._kept = int(max(KEPT_SECONDS, limits.cooldown)) + 1
+        self._kept = int(max(ENDED_TTL_SECONDS, limits.cooldown)) + 1
         self._loads = Gathered(self._load_all)
         self._changes = Gathered(self.commit)
 
@@ -240,7 +240,7 @@ class Shares:
 
     def _context(self, rate: float, sums: Iterable[Any]) -> Context:
         weights, tracking, wanted, accepted, announced = (float(value) for value in sums)
-        trust = min(MOST_ANNOUNCED, announced / (accepted + ACCEPTS_BEFORE_TRUST))
+        trust = min(MAX_ANNOUNCED, announced / (accepted + ACCEPTS_BEFORE_TRUST))
         fleet = Fleet(weights / 1e6, int(tracking), wanted / 1e6, rate, self._ceiling)
         return Context(fleet, self._limits, trust)
 

@@ -12,8 +12,8 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 JOB = "hear_webhook"
-REMEMBERED_SECONDS = 3600  # as long as Linq has ever been said to send an event again, and more (linq-api.md 12.4)
-JOB_MILLISECONDS = 86_400_000  # contract.md section 6
+MARK_TTL_SECONDS = 3600  # as long as Linq has ever been said to send an event again, and more (linq-api.md 12.4)
+JOB_TTL_MILLISECONDS = 86_400_000  # contract.md section 6
 
 
 class Inbox:
@@ -38,6 +38,6 @@ class Inbox:
         job_id = str(uuid.uuid4())
         answer: int = await self._hear(
             keys=[self._keys.heard(digest), f"arq:job:{job_id}", self._queue_name],
-            args=[REMEMBERED_SECONDS, msgspec.json.encode(job), JOB_MILLISECONDS, job_id],
+            args=[MARK_TTL_SECONDS, msgspec.json.encode(job), JOB_TTL_MILLISECONDS, job_id],
         )
         return answer == 1

@@ -1,6 +1,6 @@
 -- Which chats a census (worker/store/reconciliation.py) has counted: sets of 52 bits of each chat's digest, small enough that Redis
 -- keeps them as plain integers. Put in front of the scripts that count. `census` is its key with the time it began.
-local CENSUS_KEPT = 7200 -- seconds; a census that takes longer is given up
+local RECONCILIATION_TTL_SECONDS = 7200 -- seconds; a census that takes longer is given up
 
 local function counted_key(census, chat)
   local digest = redis.sha1hex(chat)
@@ -17,6 +17,6 @@ local function count(census, chat)
   if redis.call('SADD', key, number) == 0 then
     return false
   end
-  redis.call('EXPIRE', key, CENSUS_KEPT)
+  redis.call('EXPIRE', key, RECONCILIATION_TTL_SECONDS)
   return true
 end

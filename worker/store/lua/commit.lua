@@ -6,7 +6,7 @@
 --   next due time (false: ended), seconds the state is kept after the end, changes of the fleet's sums, events, views
 -- Gives: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
-local MOST_LATITUDE = 85.05112878 -- beyond, a geo set has no place
+local MAX_LATITUDE = 85.05112878 -- beyond, a geo set has no place
 
 -- A view: handle, its digest, number of the event whose data is shown (false: remove), longitude, latitude
 local function show(chat, view, events)
@@ -19,7 +19,7 @@ local function show(chat, view, events)
     elseif not string.find(' ' .. shown .. ' ', ' ' .. chat .. ' ', 1, true) then
       redis.call('HSET', ARGV[3], digest, shown .. ' ' .. chat)
     end
-    if math.abs(view[5]) <= MOST_LATITUDE then
+    if math.abs(view[5]) <= MAX_LATITUDE then
       redis.call('GEOADD', KEYS[3], view[4], view[5], view[1])
       return
     end

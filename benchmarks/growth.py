@@ -1,4 +1,4 @@
-"""Cost as it grows: claim and commit, memory, start of a worker and `status` with ever more watched chats."""
+"""Cost as it grows: claim and commit, memory, start of a worker and `status` with ever more tracked chats."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ _COMMANDS_SHOWN = 9
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Figures at one number of watched chats: microseconds per poll (Redis' by command, too), bytes, seconds."""
+    """Figures at one number of tracked chats: microseconds per poll (Redis' by command, too), bytes, seconds."""
 
     chats: int
     claim: float
@@ -53,9 +53,9 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
     with running_stub() as stub:
         for count in _QUICK_COUNTS if quick else _COUNTS:
             # A Redis of its own for each: the memory of one size is not the garbage of another.
-            with running_redis() as redis, console.status(f"{count:,} watched chats"):
+            with running_redis() as redis, console.status(f"{count:,} tracked chats"):
                 found.append(asyncio.run(_measure(count, stub, redis)))
-    table = Table(title="by number of watched chats", title_justify="left")
+    table = Table(title="by number of tracked chats", title_justify="left")
     for heading in (
         "chats",
         "claim, µs a poll",

@@ -1,4 +1,4 @@
-"""Instructions that Redis executes for a poll, by number of watched chats: what grows by itself, caches left out.
+"""Instructions that Redis executes for a poll, by number of tracked chats: what grows by itself, caches left out.
 
 Time depends on caches, and a thousand chats fit into them; instructions do not. valgrind counts them.
 """
@@ -30,7 +30,7 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
         return {"skipped": "valgrind is not installed"}
     found: dict[int, float] = {}
     for count in _QUICK_COUNTS if quick else _COUNTS:
-        with console.status(f"{count:,} watched chats"):
+        with console.status(f"{count:,} tracked chats"):
             found[count] = asyncio.run(_count(count))
     first = next(iter(found.values()))
     table = Table(title="Redis' instructions a poll (claim and commit, each new)", title_justify="left")

@@ -1,4 +1,4 @@
-"""Watched chats in bulk, written by the store itself as `track_location` would begin them, only without a job each."""
+"""Tracked chats in bulk, written by the store itself as `track_location` would begin them, only without a job each."""
 
 import random
 from collections.abc import Iterator

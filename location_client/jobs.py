@@ -101,7 +101,7 @@ class TrackResult(TypedDict):
 
 
 class UntrackResult(TypedDict):
-    """Whether the chat was watched."""
+    """Whether the chat was tracked."""
 
     status: Literal["untracked", "not_tracked"]
 
@@ -123,7 +123,7 @@ class PinResult(TypedDict):
 
 
 class ForgetResult(TypedDict):
-    """How many watched shares were touched, and how many stream entries erased."""
+    """How many tracked shares were touched, and how many stream entries erased."""
 
     status: Literal["forgotten"]
     shares: int

@@ -88,7 +88,7 @@ WEBHOOKS = Counter(
 DUE_LAG_SECONDS = Gauge(
     "location_due_lag_seconds", "How late the most overdue share is, in seconds; 0 when none is.", registry=WEB
 )
-SHARES = Gauge("location_shares", "Watched shares, by phase.", ["phase"], registry=WEB)
+SHARES = Gauge("location_shares", "Tracked shares, by phase.", ["phase"], registry=WEB)
 RATE_LIMIT = Gauge("location_rate_limit_per_second", "Requests to Linq allowed per second now.", registry=WEB)
 PAUSED = Gauge("location_paused", "1 while everything is paused because Linq refuses the account.", registry=WEB)
 

@@ -335,7 +335,7 @@ def test_schema_without_a_type_lists_the_types(run: Run) -> None:
 def test_status_of_nothing_is_an_empty_table(run: Run) -> None:
     result = run("status")
     assert result.exit_code == 0
-    assert "0 chats watched" in result.stdout
+    assert "0 chats tracked" in result.stdout
     nothing = {"requested": 0, "pending": 0, "tracking": 0}
     empty = {"watched": 0, "phases": nothing, "late_seconds": 0.0, "chats": [], "more": 0}
     assert json.loads(run("status", "--json").stdout) == empty
@@ -345,12 +345,12 @@ def test_status_of_nothing_is_an_empty_table(run: Run) -> None:
 def test_status_of_an_unknown_chat_is_told(run: Run) -> None:
     result = run("status", CHAT)
     assert result.exit_code == 1
-    assert f"chat {CHAT} is not watched" in result.stderr
+    assert f"chat {CHAT} is not tracked" in result.stderr
 
 
 @pytest.fixture
-def watched(server: Any, prefix: str) -> None:
-    """Two watched chats, as the worker keeps them: one asked, one followed."""
+def tracked(server: Any, prefix: str) -> None:
+    """Two tracked chats, as the worker keeps them: one asked, one followed."""
     seconds, _ = server.time()
     asked = Share(SHARE, "order-7", seconds - 60, asked=True, follow=True, follow_for=60, rule="pending")
     person = Person("+12025550147", sharing=True, updated_at=(seconds - 12) * 10**9)
@@ -361,11 +361,11 @@ def watched(server: Any, prefix: str) -> None:
     server.hset(f"{prefix}:fleet", mapping={"pending": 2})
 
 
-@pytest.mark.usefixtures("watched")
-def test_status_tells_what_is_watched_and_when_it_is_read_next(run: Run) -> None:
+@pytest.mark.usefixtures("tracked")
+def test_status_tells_what_is_tracked_and_when_it_is_read_next(run: Run) -> None:
     result = run("status")
     assert result.exit_code == 0
-    assert "2 chats watched" in result.stdout
+    assert "2 chats tracked" in result.stdout
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.split()}
     assert "10 min" in rows[CHAT]
     assert "pending" in rows[CHAT]
@@ -377,17 +377,17 @@ def test_status_tells_what_is_watched_and_when_it_is_read_next(run: Run) -> None
     assert 5 <= told["late_seconds"] < 60
 
 
-@pytest.mark.usefixtures("watched")
+@pytest.mark.usefixtures("tracked")
 def test_status_shows_the_most_overdue_chats_and_says_how_many_more_there_are(run: Run) -> None:
     result = run("status", "--limit", "1")
-    assert "2 chats watched: 2 pending; the most overdue one is" in result.stdout
+    assert "2 chats tracked: 2 pending; the most overdue one is" in result.stdout
     assert SECOND_CHAT in result.stdout
     assert CHAT not in result.stdout
     assert "1 more" in result.stdout
     assert json.loads(run("status", "--limit", "1", "--json").stdout)["more"] == 1
 
 
-@pytest.mark.usefixtures("watched")
+@pytest.mark.usefixtures("tracked")
 def test_status_shows_every_chat_where_that_is_asked(run: Run) -> None:
     result = run("status", "--limit", "1", "--all")
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [SECOND_CHAT, CHAT]
@@ -400,11 +400,11 @@ def test_status_does_not_read_what_it_does_not_show(run: Run, server: Any, prefi
     seconds, _ = server.time()
     server.zadd(f"{prefix}:due", {str(UUID(int=number)): seconds + number for number in range(5000)})
     before = server.info("commandstats").get("cmdstat_zrange", {"calls": 0})
-    assert "5,000 chats watched" in run("status").stdout
+    assert "5,000 chats tracked" in run("status").stdout
     assert server.info("commandstats")["cmdstat_zrange"]["calls"] - before["calls"] <= 2
 
 
-@pytest.mark.usefixtures("watched")
+@pytest.mark.usefixtures("tracked")
 def test_status_of_one_chat_shows_its_people(run: Run) -> None:
     result = run("status", SECOND_CHAT.upper())
     assert result.exit_code == 0

@@ -31,7 +31,7 @@ async def test_done_is_0(start: Start, redis: Redis, prefix: str) -> None:
 async def test_a_failed_operation_is_1_with_its_message_on_standard_error(start: Start) -> None:
     status, output, errors = await finish(start("status", CHAT))
     assert (status, output) == (1, "")
-    assert "is not watched" in errors
+    assert "is not tracked" in errors
 
 
 async def test_a_redis_that_does_not_answer_is_1_and_named_without_a_traceback(start: Start) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.support.schemas import FOLDER, schema_files
-from tests.support.tracking import ANNA, BERT, CHAT, SHARE, Watch, listing, position
+from tests.support.tracking import ANNA, BERT, CHAT, SHARE, TrackedChat, listing, position
 from worker.domain import events
 from worker.domain.events import EVENT_TYPES, Event, make_event, schema
 from worker.domain.observation import Rejected, Sent
@@ -61,21 +61,21 @@ def test_there_is_no_schema_of_another_type() -> None:
 
 
 def test_every_event_of_a_shares_life_fits_its_schema() -> None:
-    watch = Watch(asked=False, follow_for=9000.0)
-    watch.read(listing(position(at=0, address="Riverside Building", locality="London"), position(BERT, at=None)))
-    watch.started(began=-10, ends=4000)
-    watch.wait(1900).read(listing(position(at=0), position(BERT, at=None)))
-    watch.stopped(BERT, ended=1890)
-    watch.read(listing(position(at=0)))
-    decision = watch.decision()
+    chat = TrackedChat(asked=False, follow_for=9000.0)
+    chat.read(listing(position(at=0, address="Riverside Building", locality="London"), position(BERT, at=None)))
+    chat.started(began=-10, ends=4000)
+    chat.wait(1900).read(listing(position(at=0), position(BERT, at=None)))
+    chat.stopped(BERT, ended=1890)
+    chat.read(listing(position(at=0)))
+    decision = chat.decision()
     decision.report_unreadable(BERT, "share from Messages")
-    watch.keep(decision)
-    watch.wait(9000).read(listing())
-    refused, expired = Watch(), Watch(accept_within=10)
+    chat.keep(decision)
+    chat.wait(9000).read(listing())
+    refused, expired = TrackedChat(), TrackedChat(accept_within=10)
     refused.prompt(Rejected("blocked", 403, 2026, "no"))
     expired.prompt(Sent())
     expired.wait(10).read(listing())
-    told = [*watch.events, *refused.events, *expired.events]
+    told = [*chat.events, *refused.events, *expired.events]
     for event in told:
         validator(event.type).validate(json.loads(event.data))
     assert {event.type for event in told} == {name for name in EVENT_TYPES if not name.startswith("location.pin")}
@@ -128,8 +128,8 @@ def test_the_schema_of_a_position_takes_altitudes_and_fields_to_come() -> None:
 
 
 def test_an_altitude_is_the_third_coordinate() -> None:
-    watch = Watch(asked=False)
-    watch.read(listing(msgspec.structs.replace(position(), altitude=30.5)))
-    [data] = watch.data("updated")
+    chat = TrackedChat(asked=False)
+    chat.read(listing(msgspec.structs.replace(position(), altitude=30.5)))
+    [data] = chat.data("updated")
     assert data["geometry"]["coordinates"] == [13.4, 52.5, 30.5]
     assert data["properties"]["altitude"] == 30.5

@@ -14,7 +14,7 @@ import jsonschema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.tracking import ALONE, ANNA, BEGINNING, BERT, CHAT, NANO, Watch, ns
+from tests.support.tracking import ALONE, ANNA, BEGINNING, BERT, CHAT, NANO, TrackedChat, ns
 from worker.domain.events import EVENT_TYPES, Event, schema
 from worker.domain.observation import (
     AlreadySharing,
@@ -139,7 +139,7 @@ limits = st.sampled_from(
 class Model:
     """What the contract allows, given what went in."""
 
-    watch: Watch
+    chat: TrackedChat
     told: int = 0
     over: bool = False
     sharing: set[str] = field(default_factory=set)
@@ -160,25 +160,25 @@ class Model:
 
     @property
     def confirm(self) -> float:
-        return min(30.0, self.watch.limits.max_poll)
+        return min(30.0, self.chat.limits.max_poll)
 
     def take(
         self, decision: Decision, *, observed: ReadObservation | None = None, webhook: tuple[str, int] | None = None
     ) -> None:
         """Check a decision that was kept."""
-        watch = self.watch
+        chat = self.chat
         if isinstance(observed, Features):
             self.count(observed)
         for event in decision.events:
             self.check(event, observed, webhook)
         if isinstance(observed, Features):
-            self.read_at = watch.now
+            self.read_at = chat.now
             self.doubt = None
         elif isinstance(observed, Refused) and (self.doubt is None or self.doubt[0] != observed.reason):
-            self.doubt = (observed.reason, watch.now)
+            self.doubt = (observed.reason, chat.now)
         self.check_due(decision, observed)
-        share = unpack(watch.stored)
-        assert pack(share) == watch.stored
+        share = unpack(chat.stored)
+        assert pack(share) == chat.stored
         counted = tally(share)
         assert min(counted) >= 0
         assert (counted == NOTHING) is self.over
@@ -191,7 +191,7 @@ class Model:
                 self.absent_since.pop(handle, None)
                 self.absent_reads[handle] = 0
             elif not observed.invalid:
-                self.absent_since.setdefault(handle, self.watch.now)
+                self.absent_since.setdefault(handle, self.chat.now)
                 self.absent_reads[handle] += 1
                 if handle not in self.sharing:
                     self.unlisted.add(handle)
@@ -199,9 +199,9 @@ class Model:
     def check(self, event: Event, observed: ReadObservation | None, webhook: tuple[str, int] | None) -> None:
         assert not self.over, "an event after tracking.ended"
         self.told += 1
-        share_id = self.watch.share_id
+        share_id = self.chat.share_id
         assert (event.sequence, event.id) == (self.told, f"{share_id}:{self.told}")
-        assert (event.source, event.reference) == (f"/linq/chats/{CHAT}", self.watch.reference)
+        assert (event.source, event.reference) == (f"/linq/chats/{CHAT}", self.chat.reference)
         data = json.loads(event.data)
         VALIDATORS[event.type].validate(data)
         handle = event.subject
@@ -209,7 +209,7 @@ class Model:
         match event.type.removeprefix("location."):
             case "requested":
                 assert self.told == 1
-                assert self.watch.asked
+                assert self.chat.asked
             case "sharing.started":
                 self.check_started(handle, data, observed, webhook)
             case "updated":
@@ -222,9 +222,9 @@ class Model:
             case "sharing.stopped":
                 self.check_stopped(handle, data, observed)
             case "request.expired":
-                assert self.watch.asked
+                assert self.chat.asked
                 assert not self.sharing
-                late = self.watch.now - self.watch.accept_within
+                late = self.chat.now - self.chat.accept_within
                 assert late >= (0 if isinstance(observed, Features) else LAST_READ_GRACE)
             case "request.rejected":
                 assert not self.sharing
@@ -275,11 +275,11 @@ class Model:
                 self.stops.discard(handle)
             case "expired":
                 assert isinstance(observed, Features)
-                assert any(self.watch.now >= at / NANO - BEGINNING for at in self.ends[handle])
+                assert any(self.chat.now >= at / NANO - BEGINNING for at in self.ends[handle])
             case "disappeared":
                 assert isinstance(observed, Features)
                 assert self.absent_reads[handle] >= 2
-                assert self.watch.now - self.absent_since[handle] >= self.confirm - 1e-6
+                assert self.chat.now - self.absent_since[handle] >= self.confirm - 1e-6
         self.sharing.discard(handle)
         if self.absent_reads[handle]:
             self.unlisted.add(handle)
@@ -293,63 +293,63 @@ class Model:
                 assert self.ever
                 assert not self.sharing
             case "first_position":
-                assert not self.watch.follow
+                assert not self.chat.follow
                 assert self.last
             case "chat_not_found" | "chat_unavailable" | "forbidden":
                 assert isinstance(observed, Refused)
                 assert observed.reason == reason
                 assert self.doubt is not None
                 assert self.doubt[0] == reason
-                assert self.watch.now - self.doubt[1] >= self.confirm - 1e-6
+                assert self.chat.now - self.doubt[1] >= self.confirm - 1e-6
             case "request_rejected":
                 assert not self.sharing
             case "request_expired":
                 assert not self.sharing
             case "time_limit":
-                assert self.watch.now >= self.watch.follow_for - 1e-6
+                assert self.chat.now >= self.chat.follow_for - 1e-6
             case _:
                 raise AssertionError(reason)
         self.over = True
 
     def check_due(self, decision: Decision, observed: ReadObservation | None) -> None:
-        watch = self.watch
+        chat = self.chat
         if self.over:
             assert decision.due is None
             return
         assert decision.due is not None
         assert isfinite(decision.due)
-        ahead = decision.due - BEGINNING - watch.now
-        upper = watch.upper or max(watch.limits.max_poll, watch.lower or 0.0)
+        ahead = decision.due - BEGINNING - chat.now
+        upper = chat.upper or max(chat.limits.max_poll, chat.lower or 0.0)
         assert -1e-6 <= ahead <= max(MAX_SECONDS, 6 * upper) + 1e-6
         if not isinstance(observed, Features):
             return
         assert ahead <= 6 * upper + 1e-6
         if self.last and self.sharing:
             assert ahead <= upper + 1e-6
-        if watch.lower is not None and ahead < watch.lower - 1e-6:
+        if chat.lower is not None and ahead < chat.lower - 1e-6:
             later = Decision(
-                unpack(watch.stored),
+                unpack(chat.stored),
                 CHAT,
                 now=decision.due,
-                context=Context(ALONE, watch.limits),
+                context=Context(ALONE, chat.limits),
                 random_unit=0.5,
             )
             assert later.next_action() in ("prompt", "end")
 
     def called(self) -> None:
         """A prompt leaves."""
-        now = self.watch.now
-        assert self.watch.asked
+        now = self.chat.now
+        assert self.chat.asked
         assert not self.sharing
-        assert now < self.watch.accept_within
+        assert now < self.chat.accept_within
         counted = [(at, fate) for at, fate in self.prompts if fate != "withdrawn"]
         assert all(fate != "sent" for _, fate in counted), "prompted again after one was sent"
         assert sum(fate == "uncertain" for _, fate in counted) < 2
         for at, _fate in counted:
-            assert now - at >= self.watch.limits.cooldown - 1e-6
+            assert now - at >= self.chat.limits.cooldown - 1e-6
             assert self.read_at is not None
             assert self.read_at > at
-            assert self.read_at - at >= self.watch.limits.cooldown - 1e-6
+            assert self.read_at - at >= self.chat.limits.cooldown - 1e-6
         self.prompts.append((now, "uncertain"))
 
     def settled(self, outcome: PromptOutcome) -> None:
@@ -377,17 +377,17 @@ def observation(answer: object, now: float) -> ReadObservation:
     return answer
 
 
-def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
+def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
     """Play a story of steps, and check every decision."""
-    model = Model(watch)
-    for event in watch.events:
+    model = Model(chat)
+    for event in chat.events:
         model.check(event, None, None)
     outstanding = False
 
     def settle(outcome: PromptOutcome) -> None:
-        decision = watch.decision()
+        decision = chat.decision()
         decision.apply_prompt_outcome(outcome)
-        watch.keep(decision)
+        chat.keep(decision)
         model.settled(outcome)
         model.take(decision)
 
@@ -396,30 +396,30 @@ def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
             break
         match step:
             case ("wait", seconds):
-                watch.wait(seconds)
+                chat.wait(seconds)
             case ("lost", answer):
-                decision = watch.decision()
+                decision = chat.decision()
                 if decision.next_action() == "read":
-                    decision.observe(observation(answer, watch.now))
+                    decision.observe(observation(answer, chat.now))
             case ("serve" | "early" as kind, answer, outcome):
                 if kind == "serve":
-                    watch.wait_until_due()
-                decision = watch.decision()
+                    chat.wait_until_due()
+                decision = chat.decision()
                 action = decision.next_action()
                 if action == "end":
                     decision.expire()
-                    watch.keep(decision)
+                    chat.keep(decision)
                     model.take(decision)
                 elif action == "read":
-                    seen_now = observation(answer, watch.now)
+                    seen_now = observation(answer, chat.now)
                     decision.observe(seen_now)
-                    watch.keep(decision)
+                    chat.keep(decision)
                     model.take(decision, observed=seen_now)
                 else:
                     model.called()
                     decision.mark_prompt_sending()
                     decision.due = decision.now + 30.0
-                    watch.keep(decision)
+                    chat.keep(decision)
                     outstanding = outcome is None
                     if outcome is not None:
                         settle(outcome)
@@ -428,33 +428,33 @@ def live(watch: Watch, story: list[tuple[Any, ...]]) -> Model:
                     outstanding = False
                     settle(outcome)
             case ("started", handle, began, ends, created):
-                decision = watch.decision()
-                began_at = None if began is None else ns(watch.now + began)
-                ends_at = None if ends is None else ns(watch.now + ends)
-                created_at = ns(watch.now + created)
+                decision = chat.decision()
+                began_at = None if began is None else ns(chat.now + began)
+                ends_at = None if ends is None else ns(chat.now + ends)
+                created_at = ns(chat.now + created)
                 if decision.apply_started(handle, began_at=began_at, ends_at=ends_at, created_at=created_at):
                     if ends_at is not None:
                         model.ends[handle].add(ends_at)
-                    watch.keep(decision)
+                    chat.keep(decision)
                     model.take(decision, webhook=(handle, created_at if began_at is None else began_at))
                 else:
                     assert not decision.events
             case ("stopped", handle, began, ended, created):
-                decision = watch.decision()
-                began_at = None if began is None else ns(watch.now + began)
-                ended_at = None if ended is None else ns(watch.now + ended)
-                created_at = ns(watch.now + created)
+                decision = chat.decision()
+                began_at = None if began is None else ns(chat.now + began)
+                ended_at = None if ended is None else ns(chat.now + ended)
+                created_at = ns(chat.now + created)
                 if decision.apply_stopped(handle, began_at=began_at, ended_at=ended_at, created_at=created_at):
-                    watch.keep(decision)
+                    chat.keep(decision)
                     model.take(decision, webhook=(handle, began_at or 0))
                     model.stops.add(handle)
                 else:
                     assert not decision.events
             case ("forget", handle):
-                decision = watch.decision()
-                if not watch.asked:
+                decision = chat.decision()
+                if not chat.asked:
                     decision.forget(handle, ends_share=False)
-                    watch.keep(decision)
+                    chat.keep(decision)
                     model.sharing.discard(handle)
                     model.take(decision)
                     model.forgotten.add(handle)
@@ -482,7 +482,7 @@ def test_the_contract_holds_for_every_story(
     random_unit: float,
     story: list[tuple[Any, ...]],
 ) -> None:
-    watch = Watch(
+    chat = TrackedChat(
         asked=asked,
         follow=follow,
         lower=own[0],
@@ -492,7 +492,7 @@ def test_the_contract_holds_for_every_story(
         accept_within=accept_within,
         random_unit=random_unit,
     )
-    live(watch, story)
+    live(chat, story)
 
 
 @given(
@@ -510,27 +510,27 @@ def test_the_contract_holds_for_every_story(
     ),
 )
 def test_nobody_is_asked_too_often(settings: Limits, story: list[tuple[Any, ...]]) -> None:
-    live(Watch(limits=settings), story)
+    live(TrackedChat(limits=settings), story)
 
 
 @given(story=st.lists(st.tuples(st.just("serve"), st.one_of(features, faults), st.just(Sent())), max_size=30))
 def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple[Any, ...]]) -> None:
-    watch = Watch()
+    chat = TrackedChat()
     for _, answer, outcome in story:
-        if watch.share.ended is not None:
+        if chat.share.ended is not None:
             return
-        watch.wait_until_due()
-        if watch.next_action() == "prompt":
-            watch.prompt(outcome)
+        chat.wait_until_due()
+        if chat.next_action() == "prompt":
+            chat.prompt(outcome)
             continue
         told = []
         for _ in range(2):
-            decision = watch.decision()
+            decision = chat.decision()
             decision.next_action()
-            decision.observe(observation(answer, watch.now))
+            decision.observe(observation(answer, chat.now))
             told.append((decision.events, decision.views, decision.due, pack(decision.share)))
         assert told[0] == told[1]
-        watch.keep(decision)
+        chat.keep(decision)
 
 
 @given(
@@ -541,14 +541,14 @@ def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple
 )
 def test_exactly_the_distinct_positions_are_published(shown: list[tuple[str, int | None, tuple[float, float]]]) -> None:
     """Everybody is listed in every reply; what is news is what contract 4 calls distinct."""
-    watch = Watch(asked=False, limits=Limits(stale_after=0))
+    chat = TrackedChat(asked=False, limits=Limits(stale_after=0))
     current = {handle: (handle, 0, PLACES[0]) for handle in HANDLES}
     expected: list[tuple[str, int | None, tuple[float, float]]] = []
     newest: dict[str, int] = {}
     last: dict[str, tuple[float, float]] = {}
     for handle, at, place in [*current.values(), *shown]:
         current[handle] = (handle, at or 0, place)
-        watch.wait(10).read(
+        chat.wait(10).read(
             Features([Position(handle, *place, None, None, None, None if at is None else ns(at))], ["unreadable"])
         )
         if (at is None and last.get(handle) != place) or (at is not None and ns(at) > newest.get(handle, 0)):
@@ -564,6 +564,6 @@ def test_exactly_the_distinct_positions_are_published(shown: list[tuple[str, int
             else round(parse(data["properties"]["updated_at"]) / NANO - BEGINNING),
             tuple(data["geometry"]["coordinates"]),
         )
-        for data in watch.data("updated")
+        for data in chat.data("updated")
     ]
     assert published == expected

@@ -35,7 +35,7 @@ async def poll(services: Services, chat_id: str) -> None:
 async def follow(
     services: Services, run_job: RunJob, chat_id: str, *, asked: bool = False, positions: int = 1, **wishes: Any
 ) -> str:
-    """Watch a chat and read it until so many positions are there; the share's id."""
+    """Track a chat and read it until so many positions are there; the share's id."""
     job = "request_location" if asked else "track_location"
     result, _ = await run_job(job, job_id=str(uuid.uuid4()), chat_id=chat_id, **wishes)
     share_id = str(result["share_id"])
@@ -72,7 +72,7 @@ async def publish(redis: Redis, prefix: str, handle: str, **fields: Any) -> None
     await redis.xadd(f"{prefix}:events", event | fields)
 
 
-async def test_a_watched_chat_ends_and_nothing_names_its_contact(
+async def test_a_tracked_chat_ends_and_nothing_names_its_contact(
     run_job: RunJob, services: Services, simulator: SimulatorServer, redis: Redis, prefix: str
 ) -> None:
     chat = simulator.add_person(ANNA, sharing=True)

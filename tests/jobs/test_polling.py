@@ -8,7 +8,7 @@ from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
 from tests.support.waiting import wait_until
 from worker.jobs.services import Services
-from worker.jobs.tracking import watch
+from worker.jobs.tracking import track
 from worker.polling import engine
 from worker.processes import worker as worker_process
 
@@ -32,7 +32,7 @@ async def test_where_much_is_due_one_round_of_polling_follows_the_other(
     monkeypatch.setattr(worker_process, "POLL_SECONDS", ROUND)
     monkeypatch.setattr(worker_process, "TICK_SECONDS", 3600.0)
     chat = simulator.add_person(sharing=True)
-    await watch(services, job_id=job_id, chat_id=chat, asked=False, min_interval=SHORT, max_interval=SHORT)
+    await track(services, job_id=job_id, chat_id=chat, asked=False, min_interval=SHORT, max_interval=SHORT)
     stop = asyncio.Event()
     polling = asyncio.create_task(worker_process._poll_always(services.need_engine(), stop))
     await reads_for(simulator, 4 * ROUND)
@@ -53,7 +53,7 @@ async def test_serving_a_chat_that_is_being_read_waits_for_that_read(
 ) -> None:
     chat = simulator.add_person(sharing=True)
     simulator.fault("slow", endpoint="read", chat_id=chat, delay=0.5)
-    await watch(services, job_id=job_id, chat_id=chat, asked=False)
+    await track(services, job_id=job_id, chat_id=chat, asked=False)
     engine = services.need_engine()
     engine.wake()
     await asyncio.sleep(0)  # the poll that was woken begins its claim

@@ -244,7 +244,7 @@ async def test_a_refused_account_pauses_everything_until_a_command_finds_it_work
     assert await services.store.budget.paused() is None
 
 
-async def test_while_a_chat_is_watched_no_command_ends_a_pause(
+async def test_while_a_chat_is_tracked_no_command_ends_a_pause(
     simulator: SimulatorServer, run_job: RunJob, services: Services, redis: Redis, prefix: str
 ) -> None:
     chat_id = simulator.add_person(CONTACT, accepts_after=None)

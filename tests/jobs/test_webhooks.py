@@ -171,26 +171,26 @@ async def test_the_stop_of_an_older_share_ends_nothing(setting: Setting) -> None
     assert (await setting.ended(chat))[-2:] == ["sharing.stopped", "tracking.ended"]
 
 
-async def test_a_stop_ends_the_handles_share_in_every_watched_chat_and_nobody_elses(setting: Setting) -> None:
+async def test_a_stop_ends_the_handles_share_in_every_tracked_chat_and_nobody_elses(setting: Setting) -> None:
     stage, simulator = setting.stage, setting.simulator
     chat = simulator.add_person(ANNA, sharing=True)
     simulator.add_person(BERT, sharing=True)
     both = simulator.add_chat([ANNA, BERT])
     alone = simulator.add_chat([ANNA, "+12025550149"])
-    for watched in (chat, both, alone):
-        await (await stage.client.track_location(chat_id=watched)).result()
-        await stage.published(watched, "location.updated", times=2 if watched == both else 1)
+    for tracked in (chat, both, alone):
+        await (await stage.client.track_location(chat_id=tracked)).result()
+        await stage.published(tracked, "location.updated", times=2 if tracked == both else 1)
     simulator.disturb("duplicate", seconds=0.5)
     simulator.stop_sharing(ANNA)
-    for watched in (chat, alone):
-        assert (await setting.ended(watched))[-2:] == ["sharing.stopped", "tracking.ended"]
+    for tracked in (chat, alone):
+        assert (await setting.ended(tracked))[-2:] == ["sharing.stopped", "tracking.ended"]
     [stopped] = await stage.published(both, STOPPED)
     assert stopped["subject"] == ANNA
     assert (await setting.types(both))[-1] == "sharing.stopped"
     simulator.stop_sharing(BERT)
     assert (await setting.ended(both)).count("sharing.stopped") == 2
-    for watched in (chat, alone, both):
-        assert (await setting.types(watched)).count("tracking.ended") == 1
+    for tracked in (chat, alone, both):
+        assert (await setting.types(tracked)).count("tracking.ended") == 1
 
 
 async def test_a_stop_with_another_line_ends_nothing(setting: Setting) -> None:
@@ -198,9 +198,9 @@ async def test_a_stop_with_another_line_ends_nothing(setting: Setting) -> None:
     chat = simulator.add_person(ANNA, sharing=True)
     other = simulator.add_chat([ANNA], line=OTHER_LINE)
     simulator.start_sharing(ANNA, line=OTHER_LINE, chat_id=other)
-    for watched in (chat, other):
-        await (await stage.client.track_location(chat_id=watched)).result()
-        await stage.published(watched, "location.updated")
+    for tracked in (chat, other):
+        await (await stage.client.track_location(chat_id=tracked)).result()
+        await stage.published(tracked, "location.updated")
     simulator.stop_sharing(ANNA, line=OTHER_LINE)
     await setting.ended(other)
     assert await setting.types(chat) == ["sharing.started", "updated"]
@@ -219,7 +219,7 @@ async def test_without_a_chat_id_the_chat_is_found_by_the_pair(setting: Setting)
     assert (await setting.ended(chat))[-2:] == ["sharing.stopped", "tracking.ended"]
 
 
-async def test_a_share_announced_for_a_chat_that_nobody_watches_begins_in_the_one_that_is(setting: Setting) -> None:
+async def test_a_share_announced_for_a_chat_that_nobody_tracks_begins_in_the_one_that_is(setting: Setting) -> None:
     stage, simulator = setting.stage, setting.simulator
     chat = simulator.add_person(ANNA, accepts_after=None)
     group = simulator.add_chat([ANNA, BERT])
@@ -299,9 +299,9 @@ async def test_an_unrequested_share_is_left_alone_unless_told_otherwise(setting:
     chat = setting.simulator.add_person(ANNA)
     setting.simulator.start_sharing(ANNA, chat_id=chat)
     setting.simulator.stop_sharing(ANNA)
-    assert await setting.heard(2) == ["not_watched", "not_watched"]
+    assert await setting.heard(2) == ["not_tracked", "not_tracked"]
     assert await setting.types(chat) == []
-    assert setting.simulator.answers() == []  # nothing is watched: there is nothing to ask Linq for
+    assert setting.simulator.answers() == []  # nothing is tracked: there is nothing to ask Linq for
 
 
 @pytest.mark.parametrize("environment_of_worker", [SELDOM | {"FOLLOW_UNREQUESTED": "true"}])
@@ -323,7 +323,7 @@ async def test_an_unrequested_share_is_followed_where_wanted(setting: Setting) -
         outcomes = await setting.heard(max(2, len(outcomes)) + 1)
         setting.announce(STARTED, ANNA, began_at=rfc3339(began), chat_id=chat)
         outcomes = await setting.heard(len(outcomes) + 1)
-    assert outcomes[2:] == ["not_watched", "late"] * 2
+    assert outcomes[2:] == ["not_tracked", "late"] * 2
     assert (await setting.types(chat))[-1] == "tracking.ended"
 
 
@@ -349,7 +349,7 @@ async def test_a_webhook_waits_for_linq_where_it_has_to_ask(setting: Setting, co
     simulator.fault("error", endpoint="chats", code=code, retry_after=1 if code == 1007 else None)
     simulator.start_sharing(ANNA)
     if code == 2005:
-        assert await setting.heard(1) == ["not_watched"]
+        assert await setting.heard(1) == ["not_tracked"]
         return
     await setting.stage.published(chat, "location.updated")
 

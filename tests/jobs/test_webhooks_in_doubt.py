@@ -43,7 +43,7 @@ async def test_a_stop_of_an_unknown_line_is_left_to_the_reads(
     simulator.fault("error", endpoint="chat", code=4004, replies=None)
     event = heard(ended_at=time.time_ns()) | {"shared_with": "+14155550101"}
     done = await run_job("hear_webhook", kind="stopped", event=event)
-    assert (done.result, len(done.waits)) == ({"status": "not_watched"}, WEBHOOK_TRIES - 1)
+    assert (done.result, len(done.waits)) == ({"status": "not_tracked"}, WEBHOOK_TRIES - 1)
     assert await types(redis, prefix) == ["sharing.started", "updated"]
 
 
@@ -74,7 +74,7 @@ async def test_the_stop_of_an_unreadable_share_ends_nothing(
     event = heard(EMAIL, chat_id=shown, began_at=time.time_ns(), ends_at=None)
     assert (await run_job("hear_webhook", kind="started", event=event)).result == {"status": "unreadable"}
     event = heard(EMAIL, chat_id=shown, began_at=event["began_at"], ended_at=time.time_ns())
-    assert (await run_job("hear_webhook", kind="stopped", event=event)).result == {"status": "not_watched"}
+    assert (await run_job("hear_webhook", kind="stopped", event=event)).result == {"status": "not_tracked"}
     assert (await services.store.shares.load(shown)).live is not None
 
 

@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from tests.support.stored import begin, end, new_chat, open_store
-from worker.store.batcher import MAX_BATCH, Gathered
+from worker.store.batcher import MAX_BATCH, Batcher
 
 
 class Doubling:
@@ -31,7 +31,7 @@ class Doubling:
 
 async def test_what_is_asked_during_a_call_goes_into_the_next_one() -> None:
     doubling = Doubling()
-    doubles = Gathered(doubling)
+    doubles = Batcher(doubling)
     first = asyncio.create_task(doubles.ask(1))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -45,7 +45,7 @@ async def test_what_is_asked_during_a_call_goes_into_the_next_one() -> None:
 async def test_no_call_is_for_more_than_redis_does_in_a_moment() -> None:
     doubling = Doubling()
     doubling.gate.set()
-    doubles = Gathered(doubling)
+    doubles = Batcher(doubling)
     numbers = list(range(100, 100 + 3 * MAX_BATCH))
     assert await asyncio.gather(*(doubles.ask(number) for number in numbers)) == [2 * number for number in numbers]
     assert [len(call) for call in doubling.calls] == [MAX_BATCH] * 3
@@ -54,7 +54,7 @@ async def test_no_call_is_for_more_than_redis_does_in_a_moment() -> None:
 async def test_one_that_redis_refuses_fails_alone() -> None:
     doubling = Doubling()
     doubling.gate.set()
-    doubles = Gathered(doubling)
+    doubles = Batcher(doubling)
     answers = await asyncio.gather(*(doubles.ask(number) for number in (12, 13, 14)), return_exceptions=True)
     assert (answers[0], type(answers[1]), answers[2]) == (24, ResponseError, 28)
 
@@ -62,7 +62,7 @@ async def test_one_that_redis_refuses_fails_alone() -> None:
 async def test_a_connection_that_breaks_is_told_to_all_and_the_next_call_is_made() -> None:
     doubling = Doubling()
     doubling.gate.set()
-    doubles = Gathered(doubling)
+    doubles = Batcher(doubling)
     failed = await asyncio.gather(*(doubles.ask(number) for number in (98, 99)), return_exceptions=True)
     assert [type(error) for error in failed] == [RedisConnectionError] * 2
     assert await doubles.ask(1) == 2
@@ -70,7 +70,7 @@ async def test_a_connection_that_breaks_is_told_to_all_and_the_next_call_is_made
 
 async def test_one_who_gives_up_waiting_takes_nobody_along() -> None:
     doubling = Doubling()
-    doubles = Gathered(doubling)
+    doubles = Batcher(doubling)
     tasks = [asyncio.create_task(doubles.ask(number)) for number in (1, 2)]
     await asyncio.sleep(0)
     tasks[0].cancel()

@@ -108,7 +108,7 @@ async def test_the_decision_of_a_superseded_claim_is_dropped_whole(store: Store)
     assert await shares.commit(items) == [False, True]
     assert {entry["subject"] for entry in await entries(store)} == {"+12025550199"}
     assert set(await latest(store, chat)) == {"+12025550199"}
-    assert [person.handle for person in (await shares.load(chat)).live.people] == ["+12025550199"]  # type: ignore[union-attr]  # it is watched
+    assert [person.handle for person in (await shares.load(chat)).live.people] == ["+12025550199"]  # type: ignore[union-attr]  # it is tracked
     assert await store.redis.hget(store.keys.fleet, "tracking") == b"1"  # type: ignore[misc]  # redis-py mixes its clients
     assert await shares.commit(items) == [False, False]
     assert len(await entries(store)) == 2
@@ -181,7 +181,7 @@ async def test_a_state_that_cannot_be_read_harms_no_other_chat_and_is_let_go(sto
     assert [claimed.chat_id for claimed in claim.chats] == [healthy]
     assert claim.unreadable == [(chat, broken)]
     await store.shares.release(claim.chats)
-    assert [chat_id async for page in store.shares.watched() for chat_id, _, _ in page] == [healthy]
+    assert [chat_id async for page in store.shares.tracked() for chat_id, _, _ in page] == [healthy]
     assert (await store.shares.load(chat)).live is None
     await store.shares.drop(chat)
     assert await latest(store, chat) == {}
@@ -200,11 +200,11 @@ async def test_a_state_that_is_lost_is_let_go_by_its_claim(store: Store) -> None
     assert await store.redis.zcard(store.keys.due) == 0
 
 
-async def test_all_watched_chats_are_listed_page_by_page(store: Store) -> None:
+async def test_all_tracked_chats_are_listed_page_by_page(store: Store) -> None:
     chats = {new_chat() for _ in range(25)}
     for chat in chats:
         await begin(store, chat)
-    pages = [page async for page in store.shares.watched(page=10)]
+    pages = [page async for page in store.shares.tracked(page=10)]
     assert [len(page) for page in pages] == [10, 10, 5]
     assert {chat for page in pages for chat, _, _ in page} == chats
 

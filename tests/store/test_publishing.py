@@ -129,7 +129,7 @@ async def test_whatever_ends_a_share_nobody_is_shown_any_more(store: Store, reas
     assert not await store.redis.exists(store.keys.latest + chat, store.keys.handles)
 
 
-async def test_a_handle_stays_on_the_map_while_another_watched_chat_shows_it(store: Store) -> None:
+async def test_a_handle_stays_on_the_map_while_another_tracked_chat_shows_it(store: Store) -> None:
     one, two = new_chat(), new_chat()
     for chat in (one, two):
         await begin(store, chat)

@@ -15,7 +15,7 @@ from worker.domain.share import Tally, tally
 from worker.store import reconciliation
 from worker.store.store import Store
 
-WHOLE = 60.0  # seconds: more than any census here takes
+WHOLE = 60.0  # seconds: more than any reconciliation here takes
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ async def sums(store: Store) -> dict[str, int]:
 
 async def truth(store: Store) -> dict[str, int]:
     """What they should say."""
-    parts = [tally(share) async for page in store.shares.watched() for _, share, _ in page]
+    parts = [tally(share) async for page in store.shares.tracked() for _, share, _ in page]
     return {name: sum(getattr(part, name) for part in parts) for name in Tally._fields}
 
 
 async def fleet_of(store: Store, count: int) -> list[str]:
-    """Watched chats, every second one sharing."""
+    """Tracked chats, every second one sharing."""
     chats = [new_chat() for _ in range(count)]
     await asyncio.gather(*(begin(store, chat, asked=random.random() < 0.5) for chat in chats))
     for number, chat in enumerate(chats[::2]):
@@ -45,9 +45,9 @@ async def fleet_of(store: Store, count: int) -> list[str]:
 
 
 async def again(store: Store) -> reconciliation.Repair:
-    """A whole census, now."""
-    await store.redis.delete(store.keys.census_rests)
-    return await store.census.go_on(WHOLE)
+    """A whole reconciliation, now."""
+    await store.redis.delete(store.keys.reconciliation_rests)
+    return await store.reconciliation.run(WHOLE)
 
 
 async def test_sums_that_are_right_stay_as_they_are(store: Store) -> None:
@@ -103,29 +103,31 @@ async def test_a_lost_or_unreadable_state_counts_no_longer(store: Store) -> None
     assert (await again(store)).drift == {}
 
 
-async def test_a_census_goes_on_where_the_last_step_ended_and_rests_after_its_end(
+async def test_a_reconciliation_goes_on_where_the_last_step_ended_and_rests_after_its_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciliation, "PAGE", 10)
     await fleet_of(store, 40)
     await store.redis.delete(store.keys.fleet)
     steps = 1
-    while not (await store.census.go_on(0.0)).drift:
+    while not (await store.reconciliation.run(0.0)).drift:
         steps += 1
     assert steps > 2
     assert await sums(store) == await truth(store)
     await store.redis.delete(store.keys.fleet)
-    assert await store.census.go_on(WHOLE) == (0, {})
+    assert await store.reconciliation.run(WHOLE) == (0, {})
     assert await sums(store) == dict.fromkeys(Tally._fields, 0)
 
 
-async def test_a_census_that_nobody_went_on_with_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reconciliation_that_nobody_went_on_with_is_given_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reconciliation, "PAGE", 10)
     chats = await fleet_of(store, 40)
-    await store.census.go_on(0.0)
-    await store.redis.hset(store.keys.census, "weights", "777")  # type: ignore[misc]  # redis-py's two clients
+    await store.reconciliation.run(0.0)
+    await store.redis.hset(store.keys.reconciliation, "weights", "777")  # type: ignore[misc]  # redis-py's two clients
     monkeypatch.setattr(reconciliation, "MAX_SECONDS", 0)
-    assert await store.census.go_on(WHOLE) == (0, {})
+    assert await store.reconciliation.run(WHOLE) == (0, {})
     monkeypatch.undo()
     await end(store, chats[0])
     assert (await again(store)).drift == {}
@@ -178,9 +180,9 @@ async def test_counting_while_everything_changes_is_exact(store: Store, monkeypa
     monkeypatch.setattr(reconciliation, "PAGE", 10)
     monkeypatch.setattr(reconciliation, "CHANGE_TRIES", 1000)
     for _ in range(5):
-        await store.redis.delete(store.keys.census_rests)
-        while await store.redis.exists(store.keys.census_rests) == 0:
-            repair = await store.census.go_on(0.0)
+        await store.redis.delete(store.keys.reconciliation_rests)
+        while await store.redis.exists(store.keys.reconciliation_rests) == 0:
+            repair = await store.reconciliation.run(0.0)
             assert repair == (0, {})
             await asyncio.sleep(0)
 
@@ -193,9 +195,9 @@ async def test_wrong_sums_are_put_right_exactly_while_everything_changes(
     for change in (100, -100, 7):
         await store.redis.hincrby(store.keys.fleet, "tracking", change)  # type: ignore[misc]  # redis-py's two clients
         repair = reconciliation.Repair(0, {})
-        await store.redis.delete(store.keys.census_rests)
-        while await store.redis.exists(store.keys.census_rests) == 0:
-            repair = await store.census.go_on(0.0)
+        await store.redis.delete(store.keys.reconciliation_rests)
+        while await store.redis.exists(store.keys.reconciliation_rests) == 0:
+            repair = await store.reconciliation.run(0.0)
         assert repair.drift == {"tracking": -change}
 
 
@@ -203,6 +205,6 @@ async def test_wrong_sums_are_put_right_exactly_while_everything_changes(
 async def test_two_workers_that_count_at_once_count_nobody_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "PAGE", 10)
     for _ in range(5):
-        await store.redis.delete(store.keys.census_rests)
-        repairs = await asyncio.gather(store.census.go_on(WHOLE), store.census.go_on(WHOLE))
+        await store.redis.delete(store.keys.reconciliation_rests)
+        repairs = await asyncio.gather(store.reconciliation.run(WHOLE), store.reconciliation.run(WHOLE))
         assert [repair.drift for repair in repairs] == [{}, {}]

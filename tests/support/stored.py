@@ -26,7 +26,7 @@ def new_chat() -> str:
 
 
 async def begin(store: Store, chat_id: str, *, asked: bool = False) -> str:
-    """Begin to watch a chat, due at once; gives the share's id."""
+    """Begin to track a chat, due at once; gives the share's id."""
     loaded = await store.shares.load(chat_id)
     share = Share(
         share_id=str(uuid.uuid4()),
@@ -56,7 +56,7 @@ def decision_of(claim: Claim, claimed: Claimed) -> Decision:
 
 
 async def end(store: Store, chat_id: str) -> bool:
-    """Stop watching a chat, as `untrack_location` does."""
+    """Stop tracking a chat, as `untrack_location` does."""
     loaded = await store.shares.load(chat_id)
     assert loaded.live is not None
     decision = Decision(loaded.live, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)

@@ -1,4 +1,4 @@
-"""One watched chat without Redis or Linq: decisions are made on the packed state, as a worker would find it."""
+"""One tracked chat without Redis or Linq: decisions are made on the packed state, as a worker would find it."""
 
 import json
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ def listing(*positions: Position, invalid: int = 0) -> Features:
 
 
 @dataclass
-class Watch:
+class TrackedChat:
     """A share, the clock, and everything that was decided so far. `now` is seconds after the beginning."""
 
     asked: bool = True
@@ -112,12 +112,12 @@ class Watch:
         self.events += decision.events
         self.views += decision.views
 
-    def wait(self, seconds: float) -> "Watch":
+    def wait(self, seconds: float) -> "TrackedChat":
         """Let time pass."""
         self.now += seconds
         return self
 
-    def wait_until_due(self) -> "Watch":
+    def wait_until_due(self) -> "TrackedChat":
         """Let time pass until the share is due."""
         return self.wait(max(0.0, self.due_in))
 

@@ -33,7 +33,7 @@ def store_of(redis: Redis, redis_url: str, prefix: str) -> Store:
     return Store(redis, Settings(redis_url=redis_url, key_prefix=prefix))
 
 
-async def watch_a_chat(store: Store) -> None:
+async def track_a_chat(store: Store) -> None:
     """One share, due at once."""
     loaded = await store.shares.load(CHAT)
     share = Share("11111111-1111-4111-8111-111111111111", "", loaded.now, asked=False, follow=True, follow_for=600)
@@ -89,7 +89,7 @@ async def test_the_fleet_is_shown_as_redis_has_it(web: WebProcess, redis: Redis,
     assert {name for name, _ in found} >= FLEET
     assert found["location_shares", ("tracking",)] == found["location_due_lag_seconds", ()] == 0
     assert found["location_rate_limit_per_second", ()] == 20
-    await watch_a_chat(store_of(redis, redis_url, prefix))
+    await track_a_chat(store_of(redis, redis_url, prefix))
     found = await samples(web)
     shares = {labels[0]: value for (name, labels), value in found.items() if name == "location_shares"}
     assert shares == {"requested": 0, "pending": 1, "tracking": 0}

@@ -1,4 +1,4 @@
-"""The command `status`: what is watched."""
+"""The command `status`: what is tracked."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,10 @@ _LINE = "{:<36}  {:<12}  {:>6}  {:<16}  {:>8}  {:>6}  {}"
     show_default=True,
     help="Show so many chats, most overdue first.",
 )
-@click.option("--all", "everything", is_flag=True, help="Show every watched chat; JSON is then one line for each.")
+@click.option("--all", "everything", is_flag=True, help="Show every tracked chat; JSON is then one line for each.")
 @as_json
 def status(*, chat_id: str | None, limit: int, everything: bool, as_json: bool) -> int:
-    """Show what is watched, or one chat.
+    """Show what is tracked, or one chat.
 
     How many chats are in which phase, and of those that are read next: phase, next read and why, age of the last
     position.
@@ -60,7 +60,7 @@ async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
     loaded = await store.shares.load(chat_id)
     if loaded.share is None:
         raise click.ClickException(
-            f"chat {chat_id} is not watched, and was not within the last day; "
+            f"chat {chat_id} is not tracked, and was not within the last day; "
             "`location-worker request` or `track` begins"
         )
     described = describe_share(chat_id, loaded.share, loaded.due, loaded.now)
@@ -77,13 +77,13 @@ async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
 async def _show_next(store: "Store", limit: int, *, as_json: bool) -> int:
     overview = await store.shares.overview()
     chats: list[tuple[str, Share, float]] = []
-    async for page in store.shares.watched(page=limit):
+    async for page in store.shares.tracked(page=limit):
         chats = page
         break
-    more = max(0, overview.watched - len(chats))
+    more = max(0, overview.tracked - len(chats))
     described = [describe_share(chat_id, share, due, overview.now) for chat_id, share, due in chats]
     if as_json:
-        about = {"watched": overview.watched, "phases": overview.phases, "late_seconds": round(overview.lag, 1)}
+        about = {"watched": overview.tracked, "phases": overview.phases, "late_seconds": round(overview.lag, 1)}
         print_json({**about, "chats": described, "more": more})
         return 0
     print_table(_title(overview), _COLUMNS, [_row(chat) for chat in described])
@@ -97,10 +97,10 @@ async def _show_all(store: "Store", *, as_json: bool) -> int:
     if not as_json:
         click.echo(_title(overview))
         click.echo(_LINE.format(*_COLUMNS))
-    with progress(overview.watched, "chats") as advance:
+    with progress(overview.tracked, "chats") as advance:
         # Workers go on meanwhile, so that a chat may turn up a second time, with a later due time.
         shown: set[str] = set()
-        async for page in store.shares.watched():
+        async for page in store.shares.tracked():
             for chat_id, share, due in page:
                 if chat_id in shown:
                     continue
@@ -117,7 +117,7 @@ async def _show_all(store: "Store", *, as_json: bool) -> int:
 def _title(overview: "Overview") -> str:
     phases = ", ".join(f"{count:,} {phase}" for phase, count in overview.phases.items() if count)
     late = f"; the most overdue one is {in_words(overview.lag)} late" if overview.lag >= 1 else ""
-    return f"{overview.watched:,} chats watched" + (f": {phases}" if phases else "") + late
+    return f"{overview.tracked:,} chats tracked" + (f": {phases}" if phases else "") + late
 
 
 def _row(described: dict[str, Any]) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""A share: one watched chat, from the job that began it to its `location.tracking.ended`. Data only; life.py decides.
+"""A share: one tracked chat, from the job that began it to its `location.tracking.ended`. Data only; life.py decides.
 
 The whole share is one value, so that a commit can replace it in one step, and small, because a million are kept:
 absent numbers are None (one byte when packed), not 0.0 (nine), and what is usually absent comes last, where it takes no

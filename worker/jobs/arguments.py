@@ -66,7 +66,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
 
-class _Watch(Arguments):
+class _Tracking(Arguments):
     chat_id: ChatId | None = None
     to: Handle | None = None
     from_: Handle | None = Field(None, alias="from")
@@ -86,7 +86,7 @@ class _Watch(Arguments):
         return self
 
 
-class RequestLocation(_Watch):
+class RequestLocation(_Tracking):
     """Arguments of `request_location`."""
 
     message: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
@@ -99,7 +99,7 @@ class RequestLocation(_Watch):
         return self
 
 
-class TrackLocation(_Watch):
+class TrackLocation(_Tracking):
     """Arguments of `track_location`."""
 
 

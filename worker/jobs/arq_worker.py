@@ -127,7 +127,7 @@ class _Worker(Worker):
     async def _start(self, job_ids: list[str]) -> None:
         """Mark jobs as running and run them; those that run elsewhere or are done by now are left out."""
         marks = int(self.in_progress_timeout_s * 1000)
-        scores = await self._scripts.start(
+        scores = await self._scripts.start_jobs(
             keys=[self.queue_name], args=[in_progress_key_prefix, marks, int(time.time() * 1000), *job_ids]
         )
         started = [(job_id, int(float(score))) for job_id, score in zip(job_ids, scores, strict=True) if score]

@@ -1,4 +1,4 @@
-"""Forgetting a handle (contract.md section 3): what is watched of it ends, and everything kept about it is erased.
+"""Forgetting a handle (contract.md section 3): what is tracked of it ends, and everything kept about it is erased.
 
 The work is done in stages and pages whose progress is kept in Redis: a job may be cut short anywhere and goes on where
 it was. What cannot be asked of Linq now is decided from what is known here; forgetting never waits for it.
@@ -96,7 +96,7 @@ class _Forgetting:
     # Chats
 
     async def _leave_chats_at_linq(self) -> None:
-        """Find the watched chats of the handle that have not shown it yet: only Linq knows whose they are."""
+        """Find the tracked chats of the handle that have not shown it yet: only Linq knows whose they are."""
         if self._services.linq is None:
             return
         try:
@@ -106,7 +106,7 @@ class _Forgetting:
             log.warning(
                 "linq_not_asked",
                 error=type(error).__name__,
-                consequence="a watched chat that has not shown the handle yet goes on",
+                consequence="a tracked chat that has not shown the handle yet goes on",
             )
             return
         for chat in chats:
@@ -125,9 +125,9 @@ class _Forgetting:
                 await self._breathe()
 
     async def _leave(self, chat_id: str, *, certain: bool, group: bool | None) -> bool:
-        """End the watch of a 1:1 chat, leave the handle out of a group's, or out of what is kept of an ended share.
+        """End the tracking of a 1:1 chat, leave the handle out of a group's, or out of what is kept of an ended share.
 
-        `certain`: the handle takes part in the chat, whether its share has shown it or not. Gives whether a watched
+        `certain`: the handle takes part in the chat, whether its share has shown it or not. Gives whether a tracked
         share was touched: what was done in an earlier run is passed over quickly, so that every run gets further.
         """
         for _ in range(CHANGE_TRIES):

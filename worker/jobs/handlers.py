@@ -25,7 +25,7 @@ from worker.jobs.erasure import forget_handle
 from worker.jobs.linq_calls import NotNowError, call_linq, find_direct_chat
 from worker.jobs.pins import SendPin, send_pin
 from worker.jobs.services import Services
-from worker.jobs.tracking import Result, already_tracked, poll_soon, settle_request, unwatch, watch
+from worker.jobs.tracking import Result, already_tracked, poll_soon, settle_request, track, untrack
 from worker.jobs.webhooks import apply_started, apply_stopped
 from worker.linq.classification import rejection
 from worker.linq.client import LinqClient, LinqError
@@ -68,7 +68,7 @@ async def request_location(context: JobContext, arguments: RequestLocation) -> R
     chat_id = await _find_chat(context, arguments, arguments.message)
     if isinstance(chat_id, dict):
         return chat_id
-    share, own = await watch(
+    share, own = await track(
         services,
         job_id=context["job_id"],
         chat_id=chat_id,
@@ -91,7 +91,7 @@ async def track_location(context: JobContext, arguments: TrackLocation) -> Resul
     chat_id = await _find_chat(context, arguments, None)
     if isinstance(chat_id, dict):
         return chat_id
-    share, own = await watch(services, job_id=context["job_id"], chat_id=chat_id, asked=False, **_wishes(arguments))
+    share, own = await track(services, job_id=context["job_id"], chat_id=chat_id, asked=False, **_wishes(arguments))
     if not own:
         return already_tracked(chat_id, share, asked=False)
     poll_soon(engine)
@@ -102,7 +102,7 @@ async def untrack_location(context: JobContext, arguments: UntrackLocation) -> R
     """Stop polling a chat; nothing changes upstream."""
     services: Services = context["services"]
     services.need_engine()
-    return {"status": "untracked" if await unwatch(services, arguments.chat_id) else "not_tracked"}
+    return {"status": "untracked" if await untrack(services, arguments.chat_id) else "not_tracked"}
 
 
 async def trim(context: JobContext) -> None:
@@ -114,7 +114,7 @@ async def trim(context: JobContext) -> None:
 async def reconcile(context: JobContext) -> None:
     """Tick: go on counting what all shares add to the fleet's sums, and put those right where they are wrong."""
     services: Services = context["services"]
-    repair = await services.store.census.go_on(RECONCILIATION_SECONDS)
+    repair = await services.store.reconciliation.run(RECONCILIATION_SECONDS)
     if repair.rescued:
         log.warning("shares_rescued", chats=repair.rescued, cause="they were not in the schedule any more")
     if repair.drift:

@@ -1,4 +1,4 @@
-"""Beginning and ending the watch of a chat: what the jobs of contract.md section 3 do with shares."""
+"""Beginning and ending the tracking of a chat: what the jobs of contract.md section 3 do with shares."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ def share_id_of(job_id: str, chat_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{job_id} {chat_id}"))
 
 
-async def watch(
+async def track(
     services: Services,
     *,
     job_id: str,
@@ -43,7 +43,7 @@ async def watch(
     min_interval: float | None = None,
     max_interval: float | None = None,
 ) -> tuple[Share, bool]:
-    """Begin to watch a chat; give its share, and whether this job began it (in an earlier run, too)."""
+    """Begin to track a chat; give its share, and whether this job began it (in an earlier run, too)."""
     settings = services.settings
     shares = services.store.shares
     share_id = share_id_of(job_id, chat_id)
@@ -102,13 +102,13 @@ def _request_result(status: str, chat_id: str, share_id: str, share: Share | Non
 
 
 def already_tracked(chat_id: str, share: Share, *, asked: bool) -> Result:
-    """Give the result of a job whose chat is watched already."""
+    """Give the result of a job whose chat is tracked already."""
     result: Result = {"status": "already_tracked", "chat_id": chat_id, "share_id": share.share_id}
     return result | {"prompt": PROMPT_IN_RESULTS[share.prompt]} if asked else result
 
 
-async def unwatch(services: Services, chat_id: str) -> bool:
-    """End the watch of a chat; give whether it was watched. Nothing changes upstream."""
+async def untrack(services: Services, chat_id: str) -> bool:
+    """End the tracking of a chat; give whether it was tracked. Nothing changes upstream."""
     shares = services.store.shares
     for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)

@@ -1,4 +1,4 @@
-"""What a webhook does to the watched chats (linq-api.md 6 and 13). Webhooks only hurry: polling finds the same."""
+"""What a webhook does to the tracked chats (linq-api.md 6 and 13). Webhooks only hurry: polling finds the same."""
 
 import structlog
 
@@ -6,7 +6,7 @@ from worker.domain.handle import handle_digest
 from worker.domain.share import Share
 from worker.jobs.linq_calls import NotNowError, find_direct_chat, know_chat
 from worker.jobs.services import Services
-from worker.jobs.tracking import CHANGE_TRIES, BusyError, decision_of, watch
+from worker.jobs.tracking import CHANGE_TRIES, BusyError, decision_of, track
 from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.store.chats import KnownChat
@@ -30,29 +30,29 @@ async def apply_started(services: Services, event: SharingStarted, *, job_id: st
         if await _can_show(services, chat_id, event.shared_by, last_try=last_try):
             return await _apply(services, chat_id, event)
         return await _follow_elsewhere(services, event, chat_id, job_id=job_id, last_try=last_try)
-    found = await _watched_by_pair(services, event, last_try=last_try)
+    found = await _tracked_by_pair(services, event, last_try=last_try)
     if found:
         return await _apply_to_all(services, found, event)
     if not services.settings.follow_unrequested:
-        return "not_watched"
+        return "not_tracked"
     if chat_id is None or not await _can_show(services, chat_id, event.shared_by, last_try=last_try):
         # Nobody polls this chat, so that nothing else would find the share: asked until there is an answer.
         chat_id = await _find_direct(services, event, last_try=False)
     if chat_id is None:
-        return "not_watched"
+        return "not_tracked"
     began = event.created_at if event.began_at is None else event.began_at
     past = (await shares.load(chat_id)).share
     ends = [await services.store.chats.end_of(event.shared_by, event.shared_with)]
     ends += [person.stopped_at for person in (past.people if past else ()) if person.handle == event.shared_by]
     if any(end is not None and end >= began for end in ends):
         return "late"
-    await watch(services, job_id=job_id, chat_id=chat_id, asked=False)
+    await track(services, job_id=job_id, chat_id=chat_id, asked=False)
     return await _apply(services, chat_id, event)
 
 
 async def apply_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
-    """End the handle's sharing in every chat watched with it; give what came of it, in a word."""
-    found = await _watched_by_pair(services, event, last_try=last_try)
+    """End the handle's sharing in every chat tracked with it; give what came of it, in a word."""
+    found = await _tracked_by_pair(services, event, last_try=last_try)
     if services.settings.follow_unrequested:
         # Its `started` may come after it, and must not begin a share.
         end = event.created_at if event.ended_at is None else event.ended_at
@@ -62,7 +62,7 @@ async def apply_stopped(services: Services, event: SharingStopped, *, last_try: 
 
 async def _apply_to_all(services: Services, chats: list[str], event: SharingStarted | SharingStopped) -> str:
     outcomes = [await _apply(services, chat_id, event) for chat_id in chats]
-    return "updated" if "updated" in outcomes else next(iter(outcomes), "not_watched")
+    return "updated" if "updated" in outcomes else next(iter(outcomes), "not_tracked")
 
 
 async def _apply(services: Services, chat_id: str, event: SharingStarted | SharingStopped) -> str:
@@ -70,7 +70,7 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
     for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)
         if loaded.live is None:
-            return "not_watched"
+            return "not_tracked"
         decision = decision_of(loaded, loaded.live)
         if isinstance(event, SharingStarted):
             changed = decision.apply_started(
@@ -87,8 +87,8 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
     raise BusyError("the chat changes too often to take in a webhook")
 
 
-async def _watched_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:
-    """Find the watched chats of a contact and a line: `chat_id` does not say them all, and may be missing."""
+async def _tracked_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:
+    """Find the tracked chats of a contact and a line: `chat_id` does not say them all, and may be missing."""
     shares = services.store.shares
     found = [
         chat_id
@@ -166,7 +166,7 @@ async def _follow_elsewhere(
         loaded = await shares.load(chat_id)
         share = loaded.live
         if share is None:
-            return "not_watched"
+            return "not_tracked"
         if other is not None:
             return await _follow_in(services, event, other, share, job_id=job_id)
         decision = decision_of(loaded, share)
@@ -178,7 +178,7 @@ async def _follow_elsewhere(
 
 
 async def _follow_in(services: Services, event: SharingStarted, chat_id: str, share: Share, *, job_id: str) -> str:
-    await watch(
+    await track(
         services,
         job_id=job_id,
         chat_id=chat_id,

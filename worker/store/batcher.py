@@ -12,7 +12,7 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 
-class Gathered(Generic[Given, Answer]):
+class Batcher(Generic[Given, Answer]):
     """Asks one by one of what answers many. Nobody waits for company: who comes first is asked for alone, at once."""
 
     def __init__(self, answer_all: Callable[[Sequence[Given]], Awaitable[Sequence[Answer]]]) -> None:

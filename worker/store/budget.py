@@ -34,7 +34,9 @@ class Budget:
 
         Infinity while everything is paused.
         """
-        answer: bytes = await self._scripts.take(keys=[self._keys.budget, self._keys.pause], args=[repr(self._ceiling)])
+        answer: bytes = await self._scripts.take_token(
+            keys=[self._keys.budget, self._keys.pause], args=[repr(self._ceiling)]
+        )
         if answer == b"paused":
             return float("inf")
         return float(answer) if answer else None
@@ -42,9 +44,9 @@ class Budget:
     async def take_probe(self) -> bool:
         """Take this minute's probe of a pause, with a token, for a command; give whether there was one to take.
 
-        There is only while no chat is watched: else a read finds out whether the account works again.
+        There is only while no chat is tracked: else a read finds out whether the account works again.
         """
-        answer: bytes = await self._scripts.take(
+        answer: bytes = await self._scripts.take_token(
             keys=[self._keys.budget, self._keys.pause, self._keys.due],
             args=[repr(self._ceiling), repr(PROBE_SECONDS)],
         )
@@ -53,11 +55,11 @@ class Budget:
     async def throttle(self, retry_after: float | None) -> None:
         """Slow everybody down after a 429 on a read, which tells of no limit of the chat's own (linq-api.md 4)."""
         seconds = min(MAX_BLOCK_SECONDS, retry_after or 0.0)
-        await self._scripts.throttle(keys=[self._keys.budget], args=[repr(self._ceiling), repr(seconds)])
+        await self._scripts.throttle_budget(keys=[self._keys.budget], args=[repr(self._ceiling), repr(seconds)])
 
     async def pause(self, reason: str) -> bool:
         """Pause everything that goes to Linq; give whether it was not paused before."""
-        answer: int = await self._scripts.pause(keys=[self._keys.pause], args=[reason, repr(PROBE_SECONDS)])
+        answer: int = await self._scripts.begin_pause(keys=[self._keys.pause], args=[reason, repr(PROBE_SECONDS)])
         return answer == 1
 
     async def resume(self) -> bool:

@@ -81,7 +81,7 @@ class Erasure:
         return fresh
 
     async def touch(self, job_id: str, share_id: str) -> None:
-        """Count a watched share, once; to be called before the share is changed."""
+        """Count a tracked share, once; to be called before the share is changed."""
         key = self._keys.touched(job_id)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.sadd(key, share_id)
@@ -89,7 +89,7 @@ class Erasure:
             await pipeline.execute()
 
     async def untouch(self, job_id: str, share_id: str) -> None:
-        """Take a share back that turned out not to be watched any more."""
+        """Take a share back that turned out not to be tracked any more."""
         await cast("Awaitable[int]", self._redis.srem(self._keys.touched(job_id), share_id))
 
     async def enter(self, job_id: str, stage: Stage) -> None:
@@ -179,7 +179,7 @@ class Erasure:
             await pipeline.execute()
 
     async def rewrite(self, chat_id: str, stored: bytes, share: Share | None) -> bool:
-        """Replace the state of a chat that is not watched, keeping its expiry; None removes it.
+        """Replace the state of a chat that is not tracked, keeping its expiry; None removes it.
 
         False: it has changed meanwhile.
         """

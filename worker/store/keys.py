@@ -31,7 +31,7 @@ class Keys:
 
     @property
     def due(self) -> str:
-        """Name the sorted set of watched chats, scored with the time at which each is next due."""
+        """Name the sorted set of tracked chats, scored with the time at which each is next due."""
         return f"{self.prefix}:due"
 
     @property
@@ -60,13 +60,13 @@ class Keys:
         return f"{self.prefix}:fleet"
 
     @property
-    def census(self) -> str:
+    def reconciliation(self) -> str:
         """Name the count that is under way of what all shares add to the sums; its sets' names begin so, too."""
         return f"{self.fleet}:census"
 
     @property
-    def census_rests(self) -> str:
-        """Name the mark that no census begins yet."""
+    def reconciliation_rests(self) -> str:
+        """Name the mark that no reconciliation begins yet."""
         return f"{self.fleet}:census-rests"
 
     def muted(self, chat_id: str) -> str:
@@ -104,5 +104,5 @@ class Keys:
         return f"{self.prefix}:forget:{job_id}"
 
     def touched(self, job_id: str) -> str:
-        """Name the set of the watched shares which that job has touched."""
+        """Name the set of the tracked shares which that job has touched."""
         return f"{self.prefix}:forget:{job_id}:shares"

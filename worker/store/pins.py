@@ -66,7 +66,7 @@ class Pins:
 
         A second run of the same job gets the first one's, and publishes nothing.
         """
-        kept: bytes = await self._scripts.pin(
+        kept: bytes = await self._scripts.settle_pin(
             keys=[self._keys.pin + job_id, self._keys.events],
             args=[msgspec.msgpack.encode(event), self._maxlen, msgspec.json.encode(result), PIN_TTL_SECONDS],
         )
@@ -81,7 +81,7 @@ class Pins:
 
     async def permit(self) -> float | Literal["probe"]:
         """Ask whether a pin may be sent now: 0 if it may, "probe" if it is to try for all, else seconds to wait."""
-        answer: bytes = await self._scripts.permit(keys=[self._keys.pins_pause], args=[repr(PROBE_SECONDS)])
+        answer: bytes = await self._scripts.check_pause(keys=[self._keys.pins_pause], args=[repr(PROBE_SECONDS)])
         if answer == b"probe":
             return "probe"
         return float(answer or 0.0)
@@ -89,7 +89,7 @@ class Pins:
     async def pause(self, reason: str) -> bool:
         """Pause all pins; give whether they were not paused before."""
         key = self._keys.pins_pause
-        begun: int = await self._scripts.pause(keys=[key], args=[reason, repr(PROBE_SECONDS)])
+        begun: int = await self._scripts.begin_pause(keys=[key], args=[reason, repr(PROBE_SECONDS)])
         # Each failed probe prolongs it; when no pin is left to try, the pause is forgotten.
         await self._redis.expire(key, PIN_TTL_SECONDS)
         return begun == 1

@@ -1,9 +1,9 @@
-"""The census: counts anew what all shares add to the fleet's sums, and puts the sums right.
+"""The reconciliation: counts anew what all shares add to the fleet's sums, and puts the sums right.
 
 The commit script keeps the sums exact. But keys can be lost (eviction, people, other programs), and whatever was wrong
-once would stay wrong for ever. Counting takes many pages, between which shares go on changing. So a census remembers
-whom it has counted; a commit adds its changes to the count as well where its chat has been counted (or begins now), so
-that at the end the count is exact at that very moment, and simply takes the place of the sums.
+once would stay wrong for ever. Counting takes many pages, between which shares go on changing. So a run remembers whom
+it has counted; a commit adds its changes to the count as well where its chat has been counted (or begins now), so that
+at the end the count is exact at that very moment, and simply takes the place of the sums.
 """
 
 import time
@@ -18,8 +18,8 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 PAGE = 500  # keys looked at in one step
-TTL_SECONDS = 7200  # as RECONCILIATION_TTL_SECONDS in lua/census.lua
-MAX_SECONDS = 3600  # a census that could not end within this begins anew: what it remembers expires
+TTL_SECONDS = 7200  # as RECONCILIATION_TTL_SECONDS in lua/mark_counted.lua
+MAX_SECONDS = 3600  # a reconciliation that could not end within this begins anew: what it remembers expires
 REST_SECONDS = 600  # between two of them
 CHANGE_TRIES = 20  # a chat changes at most a few times a second
 
@@ -31,8 +31,8 @@ class Repair(NamedTuple):
     drift: dict[str, int]
 
 
-class Census:
-    """The census of one KEY_PREFIX. Every step is safe to be repeated, left out, or run twice at once."""
+class Reconciliation:
+    """The reconciliation of one KEY_PREFIX. Every step is safe to be repeated, left out, or run twice at once."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
@@ -40,7 +40,7 @@ class Census:
         self._scripts = Scripts(redis)
         self._pattern = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in keys.share) + "*"
 
-    async def go_on(self, seconds: float, *, rest: float = REST_SECONDS) -> Repair:
+    async def run(self, seconds: float, *, rest: float = REST_SECONDS) -> Repair:
         """Count for so long, in pages; begin where nothing is under way, rest `rest` seconds where all is counted."""
         deadline = time.monotonic() + seconds
         cursor = await self._open()
@@ -60,8 +60,8 @@ class Census:
         """Give the cursor to go on from; None while there is nothing to do."""
         keys = self._keys
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hmget(keys.census, ["began_at", "cursor"])
-            pipeline.exists(keys.census_rests)
+            pipeline.hmget(keys.reconciliation, ["began_at", "cursor"])
+            pipeline.exists(keys.reconciliation_rests)
             pipeline.time()
             (began_at, cursor), rests, (now, _) = await pipeline.execute()
         if began_at is not None and now - int(began_at) < MAX_SECONDS:
@@ -72,8 +72,8 @@ class Census:
         if rests:
             return None
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hset(keys.census, mapping={"began_at": now, "cursor": 0})
-            pipeline.expire(keys.census, TTL_SECONDS)
+            pipeline.hset(keys.reconciliation, mapping={"began_at": now, "cursor": 0})
+            pipeline.expire(keys.reconciliation, TTL_SECONDS)
             await pipeline.execute()
         return 0
 
@@ -90,18 +90,20 @@ class Census:
                 part = _part(state)
                 if part is not None:
                     arguments += [chat, state, *part]
-            answer = await self._scripts.count(keys=[self._keys.due, self._keys.census], args=arguments)
+            answer = await self._scripts.count_shares(keys=[self._keys.due, self._keys.reconciliation], args=arguments)
             rescued += answer[0] if answer else 0
             chats = answer[1:]
             if not chats:
-                await self._scripts.count(keys=[self._keys.due, self._keys.census], args=[self._keys.share, cursor])
+                await self._scripts.count_shares(
+                    keys=[self._keys.due, self._keys.reconciliation], args=[self._keys.share, cursor]
+                )
                 return rescued, True
         return rescued, False
 
     async def _finish(self, rest: float, *, whole: bool = True) -> dict[str, int]:
         keys = self._keys
-        answer = await self._scripts.finish(
-            keys=[keys.fleet, keys.census, keys.census_rests], args=[max(1, int(rest)), int(whole)]
+        answer = await self._scripts.finish_reconciliation(
+            keys=[keys.fleet, keys.reconciliation, keys.reconciliation_rests], args=[max(1, int(rest)), int(whole)]
         )
         return {name: int(wrong) for name, wrong in zip(Tally._fields, answer, strict=False) if int(wrong)}
 

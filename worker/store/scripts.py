@@ -8,28 +8,28 @@ from redis.commands.core import AsyncScript
 _FOLDER = Path(__file__).with_name("lua")
 # Functions that several scripts share are put in front of them: Redis has no other way.
 _PRELUDES = {
-    "append": ("commit", "pin"),
-    "census": ("commit", "count"),
-    "budget": ("claim", "pause", "permit", "take", "throttle"),
+    "append_event": ("commit_decisions", "settle_pin"),
+    "mark_counted": ("commit_decisions", "count_shares"),
+    "spend_budget": ("begin_pause", "check_pause", "claim_chats", "take_token", "throttle_budget"),
 }
 
 
 class Scripts:
-    """The scripts, ready to be called on one connection pool."""
+    """The scripts, ready to be called on one connection pool; each is named as its file."""
 
     def __init__(self, redis: Redis) -> None:
-        self.claim = _register(redis, "claim")
-        self.commit = _register(redis, "commit")
-        self.count = _register(redis, "count")
-        self.finish = _register(redis, "finish")
-        self.hear = _register(redis, "hear")
-        self.load = _register(redis, "load")
-        self.pause = _register(redis, "pause")
-        self.permit = _register(redis, "permit")
-        self.pin = _register(redis, "pin")
-        self.start = _register(redis, "start")
-        self.take = _register(redis, "take")
-        self.throttle = _register(redis, "throttle")
+        self.begin_pause = _register(redis, "begin_pause")
+        self.check_pause = _register(redis, "check_pause")
+        self.claim_chats = _register(redis, "claim_chats")
+        self.commit_decisions = _register(redis, "commit_decisions")
+        self.count_shares = _register(redis, "count_shares")
+        self.finish_reconciliation = _register(redis, "finish_reconciliation")
+        self.load_chats = _register(redis, "load_chats")
+        self.settle_pin = _register(redis, "settle_pin")
+        self.start_jobs = _register(redis, "start_jobs")
+        self.store_webhook = _register(redis, "store_webhook")
+        self.take_token = _register(redis, "take_token")
+        self.throttle_budget = _register(redis, "throttle_budget")
 
 
 def _register(redis: Redis, name: str) -> AsyncScript:

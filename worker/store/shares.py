@@ -15,7 +15,7 @@ from worker.domain.handle import handle_digest
 from worker.domain.policy import MAX_ANNOUNCED, Fleet, recovered_rate
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
 from worker.domain.webhooks import Context, Decision, Limits
-from worker.store.batcher import Gathered
+from worker.store.batcher import Batcher
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
@@ -36,7 +36,7 @@ class Claimed(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a claim brought; `next_due` is None when nothing else is watched, `tokens` what is left of the budget."""
+    """What a claim brought; `next_due` is None when nothing else is tracked, `tokens` what is left of the budget."""
 
     now: float
     chats: list[Claimed]
@@ -49,9 +49,9 @@ class Claim(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A chat as it is stored: its last share (None: unknown), due time (None: not watched), and Redis' time.
+    """A chat as it is stored: its last share (None: unknown), due time (None: not tracked), and Redis' time.
 
-    `live` is the share if it is watched; `before` what it added to the fleet's sums.
+    `live` is the share if it is tracked; `before` what it added to the fleet's sums.
     """
 
     chat_id: str
@@ -65,19 +65,19 @@ class Loaded(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The fleet in numbers: watched shares by phase, and the seconds by which the most overdue one is late.
+    """The fleet in numbers: tracked shares by phase, and the seconds by which the most overdue one is late.
 
-    `watched` are the chats in the schedule, `now` is Redis' time.
+    `tracked` are the chats in the schedule, `now` is Redis' time.
     """
 
     phases: dict[Phase, int]
     lag: float
-    watched: int = 0
+    tracked: int = 0
     now: float = 0.0
 
 
 class Shares:
-    """The watched chats under one KEY_PREFIX."""
+    """The tracked chats under one KEY_PREFIX."""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class Shares:
         self._ceiling = ceiling
         self._maxlen = events_maxlen
         self._kept = int(max(ENDED_TTL_SECONDS, limits.cooldown)) + 1
-        self._loads = Gathered(self._load_all)
-        self._changes = Gathered(self.commit)
+        self._loads = Batcher(self._load_all)
+        self._changes = Batcher(self.commit)
 
     @property
     def lease(self) -> float:
@@ -108,7 +108,7 @@ class Shares:
     async def claim(self, most: int, *, only: str = "") -> Claim:
         """Claim up to `most` due chats, most overdue first; with `only`, that chat alone if it is due."""
         keys = self._keys
-        answer: list[Any] = await self._scripts.claim(
+        answer: list[Any] = await self._scripts.claim_chats(
             keys=[keys.due, keys.budget, keys.pause, keys.fleet],
             args=[keys.share, most, repr(self._lease), repr(self._ceiling), only, repr(PROBE_SECONDS)],
         )
@@ -141,7 +141,7 @@ class Shares:
 
     async def _load_all(self, chat_ids: Sequence[str]) -> list[Loaded]:
         keys = self._keys
-        answer: list[Any] = await self._scripts.load(
+        answer: list[Any] = await self._scripts.load_chats(
             keys=[keys.due, keys.budget, keys.fleet], args=[keys.share, *chat_ids]
         )
         now = int(answer[0]) + int(answer[1]) / 1e6
@@ -156,14 +156,14 @@ class Shares:
     async def commit(self, items: Sequence["Item"]) -> list[bool]:
         """Write decisions in one step; give for each whether it was still the newest."""
         keys = self._keys
-        answer = await self._scripts.commit(
+        answer = await self._scripts.commit_decisions(
             keys=[keys.due, keys.events, keys.geo, keys.fleet],
             args=[keys.share, keys.latest, keys.handles, self._maxlen, _pack_items(items)],
         )
         return [bool(accepted) for accepted in answer]
 
     def item(self, decision: Decision, expected: float | None, before: Tally, *, stored: bytes | None = None) -> "Item":
-        """Make of a decision what a commit takes. `expected` is the due time it was made on (None: not watched).
+        """Make of a decision what a commit takes. `expected` is the due time it was made on (None: not tracked).
 
         With `stored`, the decision holds only while the chat's state is still exactly that.
         """
@@ -197,20 +197,20 @@ class Shares:
         await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
 
     async def drop(self, chat_id: str) -> None:
-        """Stop watching a chat whose state cannot be read; its latest view goes, too."""
+        """Stop tracking a chat whose state cannot be read; its latest view goes, too."""
         shown = await cast("Awaitable[list[bytes]]", self._redis.hkeys(self._keys.latest + chat_id))
         views = [(handle.decode(), handle_digest(handle.decode()), False, 0.0, 0.0) for handle in shown]
         await self._redis.zrem(self._keys.due, chat_id)
         await self.commit([(chat_id, False, False, False, False, self._kept, [], [], views)])
 
     async def shown_in(self, handle: str) -> list[str]:
-        """Give the watched chats that show a handle's position now."""
+        """Give the tracked chats that show a handle's position now."""
         # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
         found = await cast("Awaitable[bytes | None]", self._redis.hget(self._keys.handles, handle_digest(handle)))
         return sorted((found or b"").decode().split())
 
-    async def watched(self, page: int = 500) -> AsyncIterator[list[tuple[str, Share, float]]]:
-        """Go through all watched chats, page by page, most overdue first; (chat id, share, due time)."""
+    async def tracked(self, page: int = 500) -> AsyncIterator[list[tuple[str, Share, float]]]:
+        """Go through all tracked chats, page by page, most overdue first; (chat id, share, due time)."""
         start = 0
         while True:
             rows: list[tuple[bytes, float]] = await self._redis.zrange(
@@ -227,16 +227,16 @@ class Shares:
             start += page
 
     async def overview(self) -> Overview:
-        """Give how many chats are watched, and how late the most overdue one is."""
+        """Give how many chats are tracked, and how late the most overdue one is."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(self._keys.fleet, list(PHASES))
             pipeline.zrange(self._keys.due, 0, 0, withscores=True)
             pipeline.zcard(self._keys.due)
             pipeline.time()
-            counts, first, watched, time = await pipeline.execute()
+            counts, first, tracked, time = await pipeline.execute()
         now = time[0] + time[1] / 1e6
         phases = {phase: int(count or 0) for phase, count in zip(PHASES, counts, strict=True)}
-        return Overview(phases, max(0.0, now - first[0][1]) if first else 0.0, watched, now)
+        return Overview(phases, max(0.0, now - first[0][1]) if first else 0.0, tracked, now)
 
     def _context(self, rate: float, sums: Iterable[Any]) -> Context:
         weights, tracking, wanted, accepted, announced = (float(value) for value in sums)

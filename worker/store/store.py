@@ -10,13 +10,13 @@ from worker.store.dead_letters import DeadLetters
 from worker.store.erasure import Erasure
 from worker.store.keys import Keys
 from worker.store.pins import Pins
-from worker.store.reconciliation import Census
+from worker.store.reconciliation import Reconciliation
 from worker.store.shares import Shares
 from worker.store.webhook_inbox import Inbox
 
 
 class Store:
-    """Everything under one KEY_PREFIX: watched shares, the account's limits, dead letters."""
+    """Everything under one KEY_PREFIX: tracked shares, the account's limits, dead letters."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self.redis = redis
@@ -31,7 +31,7 @@ class Store:
             events_maxlen=settings.events_maxlen,
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
-        self.census = Census(redis, self.keys)
+        self.reconciliation = Reconciliation(redis, self.keys)
         self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
         self.chats = Chats(redis, self.keys)
         self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)

@@ -22,7 +22,7 @@ class Inbox:
     def __init__(self, redis: Redis, keys: Keys, *, queue_name: str) -> None:
         self._keys = keys
         self._queue_name = queue_name
-        self._hear = Scripts(redis).hear
+        self._scripts = Scripts(redis)
 
     async def put(self, event_id: str, kind: Literal["started", "stopped"], event: dict[str, Any]) -> bool:
         """Store an event; False: it was stored before."""
@@ -36,7 +36,7 @@ class Inbox:
             "et": int(time.time() * 1000),
         }
         job_id = str(uuid.uuid4())
-        answer: int = await self._hear(
+        answer: int = await self._scripts.store_webhook(
             keys=[self._keys.heard(digest), f"arq:job:{job_id}", self._queue_name],
             args=[MARK_TTL_SECONDS, msgspec.json.encode(job), JOB_TTL_MILLISECONDS, job_id],
         )

@@ -2,7 +2,7 @@
 -- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
 -- KEYS: due, events, geo, fleet
 -- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed
--- An item: chat id, expected due time (false: not watched), expected state (false: not compared), state (false: unchanged),
+-- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false: unchanged),
 --   next due time (false: ended), seconds the state is kept after the end, changes of the fleet's sums, events, views
 -- Gives: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
@@ -33,7 +33,7 @@ local function show(chat, view, events)
     end
     if #others > 0 then
       redis.call('HSET', ARGV[3], digest, table.concat(others, ' '))
-      return -- readable in another watched chat, too
+      return -- readable in another tracked chat, too
     end
     redis.call('HDEL', ARGV[3], digest)
   end
@@ -42,7 +42,7 @@ end
 
 local totals = KEYS[4] .. ':census'
 local began_at = redis.call('HGET', totals, 'began_at')
-local census = began_at and totals .. ':' .. began_at
+local run = began_at and totals .. ':' .. began_at
 local sums, counted, answer = {}, {}, {}
 for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
   local chat, expected, state = item[1], item[2], ARGV[1] .. item[1]
@@ -72,8 +72,8 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
     for _, view in ipairs(item[9]) do
       show(chat, view, item[8])
     end
-    -- A share that begins now may be passed over by the census that is under way: it counts at once.
-    local counts = census and ((not score and count(census, chat)) or is_counted(census, chat))
+    -- A share that begins now may be passed over by the reconciliation that is under way: it counts at once.
+    local counts = run and ((not score and count(run, chat)) or is_counted(run, chat))
     for position, change in ipairs(item[7]) do
       sums[position] = (sums[position] or 0) + change
       if counts and position <= 5 then

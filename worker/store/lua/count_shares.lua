@@ -1,14 +1,14 @@
--- Counts shares in the census that is under way, those whose state is still the one that their part was read from, and
--- puts those back into the schedule that have fallen out of it.
--- KEYS: due, census; ARGV: prefix of the share keys, cursor to go on from, then of each share: chat id, its state, weights,
---       wanted, tracking, pending, requested (all of a share that has not ended)
--- Gives: how many were put back, then the chats that have changed meanwhile; nothing where no census is under way
+-- Counts shares in the reconciliation that is under way, those whose state is still the one that their part was read
+-- from, and puts those back into the schedule that have fallen out of it.
+-- KEYS: due, reconciliation
+-- ARGV: prefix of the share keys, cursor to go on from, then of each share: chat id, its state, weights, wanted, tracking, pending, requested (all of a share that has not ended)
+-- Gives: how many were put back, then the chats that have changed meanwhile; nothing where no reconciliation runs
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested' }
 local began_at = redis.call('HGET', KEYS[2], 'began_at')
 if not began_at then
   return {}
 end
-local census = KEYS[2] .. ':' .. began_at
+local run = KEYS[2] .. ':' .. began_at
 local time = redis.call('TIME')
 local sums, answer = { 0, 0, 0, 0, 0 }, { 0 }
 for index = 3, #ARGV, 7 do
@@ -20,7 +20,7 @@ for index = 3, #ARGV, 7 do
       redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), chat)
       answer[1] = answer[1] + 1
     end
-    if count(census, chat) then
+    if count(run, chat) then
       for position = 1, 5 do
         sums[position] = sums[position] + tonumber(ARGV[index + 1 + position])
       end

@@ -48,7 +48,7 @@ test: $(VENV)/.installed  ## Run the tests and show what they cover (WORKERS=2, 
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=$(PROFILE) --cov --cov-report=term:skip-covered $(TESTS)
 
 .PHONY: check
-check: format lint types  ## All that must pass: format, lint, types, floors, tests
+check: format lint types  ## All that must pass: format, lint, types, imports, tests
 	@$(MAKE) --no-print-directory test
 
 .PHONY: format
@@ -74,7 +74,7 @@ bench-install: $(VENV)/.installed  ## Install the queues that the benchmarks com
 	@$(MAKE) --silent $(QUEUES)/.installed || echo "The Python queues are not installed: skipped" >&2
 	@$(MAKE) --silent $(BULLMQ)/node_modules/.installed || echo "BullMQ is not installed: skipped" >&2
 
-$(QUEUES)/.installed: benchmarks/requirements.txt
+$(QUEUES)/.installed: requirements/benchmarks.txt
 	@echo "Installing the Python queues"
 	@$(BIN)/python -m venv $(QUEUES)
 	@$(QUEUES)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --require-hashes -r $<
@@ -86,14 +86,34 @@ $(BULLMQ)/node_modules/.installed: $(BULLMQ)/package.json
 	@cd $(BULLMQ) && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
-	--python-version 3.11 --extra embedded
+# Extras stay in the locks: pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
+	--no-emit-index-url $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
-lock: $(VENV)/.installed  ## Renew requirements/ from pyproject.toml
-	@$(PIP) install uv
-	@$(LOCK) pyproject.toml -o requirements/runtime.txt
-	@$(LOCK) --group dev pyproject.toml -o requirements/development.txt
+lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping what fits (UPGRADE=1 renews everything)
+	@$(PIP) install 'uv>=0.9,<1'
+	@$(LOCK) --extra embedded pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) --extra embedded --group dev -c requirements/runtime.txt pyproject.toml -o requirements/development.txt
+	@$(LOCK) requirements/benchmarks.in -o requirements/benchmarks.txt
+
+# The oldest pip is that of Python 3.11.0; a later Python cannot run it and keeps its own.
+OLDEST_PIP := pip==22.3.1; python_version < "3.12"
+
+.PHONY: check-locks
+check-locks: check-locks-oldest check-locks-newest  ## Let the oldest and the newest pip resolve the locks
+
+.PHONY: check-locks-oldest check-locks-newest
+check-locks-oldest: SET_PIP = '$(OLDEST_PIP)'
+check-locks-newest: SET_PIP = --upgrade pip
+check-locks-oldest check-locks-newest: check-locks-%: $(VENV)/.created
+	@$(BIN)/python -m venv --clear $(VENV)/pip-$*
+	@$(VENV)/pip-$*/bin/python -m pip --disable-pip-version-check --no-input --quiet install $(SET_PIP)
+	@for lock in runtime development; do \
+		echo "Resolving requirements/$$lock.txt with pip $$($(VENV)/pip-$*/bin/python -c 'import pip; print(pip.__version__)')"; \
+		$(VENV)/pip-$*/bin/python -m pip --disable-pip-version-check --no-input --quiet install --dry-run --require-hashes \
+			-r requirements/$$lock.txt || exit; \
+	done
 
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports

@@ -1,0 +1,72 @@
+"""The locks install with every pip: what needs an extra finds it pinned.
+
+pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`. It takes the newest release for the latter,
+and refuses the lock as soon as there is a newer one than the lock's.
+"""
+
+import re
+import sysconfig
+from collections.abc import Mapping
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LOCKS = ("runtime", "development", "benchmarks")
+
+
+def _pins(lock: str) -> dict[str, Requirement]:
+    """Return the requirements of a lock that concern this machine, by normal name and without their hashes."""
+    lines = (_ROOT / f"requirements/{lock}.txt").read_text().splitlines()
+    pins = [Requirement(line.removesuffix("\\")) for line in lines if line[0] not in " #"]
+    return {canonicalize_name(pin.name): pin for pin in pins if not pin.marker or pin.marker.evaluate()}
+
+
+def _installed(lock: str) -> dict[str, Distribution]:
+    """Return what is installed where the lock belongs, by normal name."""
+    environment = {"base": str(_ROOT / "benchmarks/.venv"), "platbase": str(_ROOT / "benchmarks/.venv")}
+    folder = sysconfig.get_path("purelib", vars=environment if lock == "benchmarks" else None)
+    return {canonicalize_name(distribution.name): distribution for distribution in distributions(path=[folder])}
+
+
+def _unpinned(pins: Mapping[str, Requirement], installed: Mapping[str, Distribution]) -> list[str]:
+    """Return what the installed packages of a lock ask for with extras and the lock does not pin with the same ones.
+
+    The whole set counts: for such a pip redis[hiredis,ocsp] and redis[hiredis] are two requirements.
+    """
+    asked_for = [
+        requirement
+        for name, pin in pins.items()
+        for requirement in map(Requirement, installed[name].requires or ())
+        if not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in {"", *pin.extras})
+    ]
+    return [str(each) for each in asked_for if each.extras and each.extras != pins[canonicalize_name(each.name)].extras]
+
+
+@pytest.mark.parametrize("lock", _LOCKS)
+def test_every_extra_that_a_locked_package_asks_for_is_pinned_with_it(lock: str) -> None:
+    installed, pins = _installed(lock), _pins(lock)
+    if lock == "benchmarks" and not pins.keys() <= installed.keys():
+        pytest.skip("the benchmarks' queues are not installed: make bench-install")
+    assert _unpinned(pins, installed) == []
+
+
+def test_an_extra_without_a_pin_is_named() -> None:
+    installed, pins = _installed("runtime"), _pins("runtime")
+    pins["redis"] = Requirement(f"redis{pins['redis'].specifier}")
+    assert [Requirement(each).extras for each in _unpinned(pins, installed)] == [{"hiredis"}]
+
+
+@pytest.mark.parametrize("lock", _LOCKS)
+def test_a_lock_holds_exact_versions_and_hashes_and_nothing_else(lock: str) -> None:
+    pin = re.compile(r"[a-z0-9-]+(\[[a-z0-9, -]+\])?==[^ ]+( ; [^\\]+)? \\")
+    other = re.compile(r"    (--hash=sha256:[0-9a-f]{64}( \\)?|#.*)")
+    lines = (_ROOT / f"requirements/{lock}.txt").read_text().splitlines()
+    assert [line for line in lines if not pin.fullmatch(line) and not other.fullmatch(line)] == []
+
+
+def test_development_adds_to_what_runs_and_changes_nothing_of_it() -> None:
+    assert _pins("runtime").items() <= _pins("development").items()

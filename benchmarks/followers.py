@@ -211,7 +211,7 @@ class Clairvoyant:
 
 
 def nanoseconds(seconds: float) -> int:
-    """Give a time on the simulated clock as the domain has those of positions: nanoseconds since 1970."""
+    """Return a time on the simulated clock as the domain has those of positions: nanoseconds since 1970."""
     return round((EPOCH + seconds) * 1e9)
 
 

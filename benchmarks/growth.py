@@ -107,7 +107,7 @@ def _print_commands(console: Console, found: list[Growth]) -> None:
 
 
 def _throughput(number: int, stub: Stub, redis: RedisServer) -> tuple[float, float]:
-    """Polls a second of so many workers on chats that are always due, and events per poll."""
+    """Return polls a second of so many workers on chats that are always due, and events per poll."""
     variables = environment(redis.url, stub.base_url("every"))
     redis.client.flushall()
     asyncio.run(_begin(variables))
@@ -159,7 +159,7 @@ async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
 
 
 async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list[float]]:
-    """Claim, decide and commit without HTTP; give seconds per chat of each claim and each commit."""
+    """Claim, decide and commit without HTTP; return seconds per chat of each claim and each commit."""
     claims: list[float] = []
     commits: list[float] = []
     reads = Counter[str]()
@@ -185,7 +185,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
 
 
 def made_position(chat_id: str, now: float, number: int) -> Position:
-    """A position as Linq's documentation shows them (four decimals, whole seconds), each the newest.
+    """Return a position as Linq's documentation shows them (four decimals, whole seconds), each the newest.
 
     People are spread over the world, and each is within a hundred metres of where they were last seen.
     """

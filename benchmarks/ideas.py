@@ -157,7 +157,7 @@ async def _timed(fetch: Callable[[int], Coroutine[Any, Any, None]]) -> Cost:
 
 
 def _requests(client: Client, base_url: str, *, built_once: bool) -> Callable[[], ConsumedRequest]:
-    """Give what makes the next request. pyreqwest sends none twice ("Request was already sent"), but copies of one."""
+    """Return what makes the next request: pyreqwest sends none twice ("Request was already sent"), only copies."""
     urls = [f"{base_url}/v3/chats/{UUID(int=number)}/location" for number in range(1, _CHATS + 1)]
     if built_once:
         built = cycle([client.get(url).build() for url in urls])

@@ -29,7 +29,7 @@ Work = Callable[[Redis], Awaitable[None]]
 
 
 def redis_ideas(redis: RedisServer) -> list[Idea]:
-    """Fill an empty Redis with chats in the middle of being polled, and give the ideas that need them."""
+    """Fill an empty Redis with chats in the middle of being polled, and return the ideas that need them."""
     shares = uvloop.run(_fill(redis))
     if any(_from_hash({name.encode(): value for name, value in _to_hash(share).items()}) != share for share in shares):
         raise RuntimeError("a share does not come out of its hash as it went in")

@@ -33,12 +33,12 @@ def environment(redis_url: str, base_url: str, **more: str) -> dict[str, str]:
 
 
 def always_due(redis_url: str, base_url: str = "http://127.0.0.1:9") -> dict[str, str]:
-    """The same with each chat due again at once: there is always something to claim. Nobody answers by default."""
+    """Return the same with each chat due again at once: something can always be claimed. Nobody answers by default."""
     return environment(redis_url, base_url, MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
-    """The settings that a worker with this environment would have."""
+    """Return the settings that a worker with this environment would have."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -50,7 +50,7 @@ def settings_of(variables: dict[str, str]) -> Settings:
 
 @contextlib.asynccontextmanager
 async def opened_store(variables: dict[str, str]) -> AsyncIterator[Store]:
-    """The worker's own store, in this process."""
+    """Return the worker's own store, in this process."""
     settings = settings_of(variables)
     redis = connect(settings)
     try:
@@ -68,7 +68,7 @@ def running_worker(variables: dict[str, str], *, log: Path | None = None) -> Ite
 
 @contextlib.contextmanager
 def running_web(variables: dict[str, str], *, log: Path | None = None) -> Iterator[str]:
-    """`location-worker web` as a process, killed on leaving; gives its base URL once it answers.
+    """`location-worker web` as a process, killed on leaving; return its base URL once it answers.
 
     Raises TimeoutError where it does not within 20 s.
     """

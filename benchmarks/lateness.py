@@ -100,7 +100,7 @@ class Part:
         return f"{self.prefix}: {what}\n{self.log.read_text(errors='replace')[-2000:]}"
 
     def seen(self) -> list[Seen]:
-        """Give the positions that are on the stream."""
+        """Return the positions that are on the stream."""
         # redis-py types its answers for both of its clients, blocking and asyncio.
         entries: Any = self.redis.client.xrange(f"{self.prefix}:events")
         found = []
@@ -181,7 +181,7 @@ async def _vary_first_position(simulator: SimulatorServer) -> None:
 
 
 async def _first_positions(part: Part, chats: list[str]) -> tuple[list[float], list[Seen]]:
-    """Wait until each chat has shown its first position; give how late each was, and the positions."""
+    """Wait until each chat has shown its first position; return how late each was, and the positions."""
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     while len(seen := part.seen()) < len(chats):
         if time.monotonic() > deadline:
@@ -241,7 +241,7 @@ class _Noting(Worker):
 
 
 def _replayed(scenario: simulated.Scenario, rate: float, seed: int) -> tuple[float, float, float]:
-    """Give mean and 95th percentile of the delays, and the reads, on the simulated clock."""
+    """Return mean and 95th percentile of the delays, and the reads, on the simulated clock."""
     follower = _Noting(scenario, rate, seed)
     result = follow(Fleet(scenario), follower, rate)
     delays = sorted(_delays(scenario, follower.seen, 0.0))
@@ -259,7 +259,7 @@ def _updates(chance: random.Random, seconds: float) -> list[tuple[float, float]]
 
 
 async def _publish(simulator: SimulatorServer, begin: float, phones: list[_Phone]) -> dict[str, list[float]]:
-    """Show every update when it is time; give when each could be read, in seconds since 1970."""
+    """Show every update when it is time; return when each could be read, in seconds since 1970."""
     agenda = sorted((at, number, metres) for number, phone in enumerate(phones) for at, metres in phone.updates)
     places = [number * 0.1 for number in range(len(phones))]
     published: dict[str, list[float]] = defaultdict(list)
@@ -305,7 +305,7 @@ def _scenario(  # noqa: PLR0917 (what `_tracked` has at hand, split off for leng
 
 
 def _delays(scenario: simulated.Scenario, seen: list[Seen], begin: float) -> list[float]:
-    """Give each position's delay until it, or one that replaces it, was on the stream.
+    """Return each position's delay until it, or one that replaces it, was on the stream.
 
     Counted are positions that appear while the share is followed, and not in the last seconds, whose delays are not
     known. In `seen`, `updated_at` counts from `begin`, `streamed_at` from the scenario's start.

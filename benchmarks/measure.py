@@ -170,10 +170,10 @@ def _measure(  # noqa: PLR0917 (what `run` has at hand, split off for length onl
 
 
 def python_of(environment: str) -> Path:
-    """The interpreter of a virtual environment in the project's folder (`benchmarks/.venv`)."""
+    """Return the interpreter of a virtual environment in the project's folder (`benchmarks/.venv`)."""
     return ROOT / environment / "bin" / "python"
 
 
 def own_python() -> str:
-    """The interpreter that runs the benchmarks, with the project installed."""
+    """Return the interpreter that runs the benchmarks, with the project installed."""
     return sys.executable

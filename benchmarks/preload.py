@@ -13,7 +13,7 @@ _AT_ONCE = 256  # as many as the engine commits
 
 
 def chat_ids(count: int) -> Iterator[str]:
-    """The ids of `count` chats, the same every time."""
+    """Return the ids of `count` chats, the same every time."""
     return (str(UUID(int=number)) for number in range(1, count + 1))
 
 

@@ -139,7 +139,7 @@ def scenario(parts: list[Stretch], *, burst: float) -> Scenario:
 
 
 def as_recorded(fleet: Fleet, parts: list[Stretch]) -> Result:
-    """Give the delays of the reads that really took place."""
+    """Return the delays of the reads that really took place."""
     begin = min(part.reads[0] for part in parts)
     reads = sorted((time - begin, chat) for chat, part in enumerate(parts) for time in part.reads)
     for time, chat in reads:

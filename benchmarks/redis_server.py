@@ -28,7 +28,7 @@ class Work:
     reads: int
 
     def since(self, earlier: "Work") -> "Work":
-        """What was done between two of these."""
+        """Return what was done between two of these."""
         return Work(self.cpu - earlier.cpu, self.commands - earlier.commands, self.reads - earlier.reads)
 
 
@@ -42,7 +42,7 @@ class RedisServer:
     client: Redis
 
     def work(self) -> Work:
-        """What it has done so far."""
+        """Return what it has done so far."""
         info = self._info("everything")
         commands = sum(
             counts["calls"] for name, counts in info.items() if name.startswith("cmdstat_") and name != "cmdstat_info"

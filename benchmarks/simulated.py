@@ -69,13 +69,13 @@ class Follower(Protocol):
     """A policy under test: says what to read next, and is told what came of it. Chats go by their index."""
 
     def known(self, chat: int, now: float, ends_at: float | None) -> None:
-        """A share begins; `ends_at` where it is announced."""
+        """Take in that a share begins; `ends_at` where it is announced."""
 
     def due(self, now: float) -> float:
         """When the next read is wanted; infinite: none."""
 
     def take(self, now: float) -> int:
-        """Give the chat to read now; called once the time of `due` has come and a request may be sent."""
+        """Return the chat to read now; called once the time of `due` has come and a request may be sent."""
 
     def told(self, chat: int, now: float, answer: Answer, rate: float) -> None:
         """Take the answer of the read; `rate` requests per second are allowed now."""

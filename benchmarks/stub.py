@@ -88,7 +88,7 @@ class Stub:
     certificate: bytes = b""
 
     def base_url(self, mode: str) -> str:
-        """The base URL in the sense of `LINQ_API_V3_BASE_URL` at which one of `MODES` is answered."""
+        """Return the base URL in the sense of `LINQ_API_V3_BASE_URL` at which one of `MODES` is answered."""
         return f"{self.url}/{mode}"
 
     def requests(self) -> int:
@@ -190,7 +190,7 @@ def _nginx_path() -> str | None:
 
 
 def _make_certificate(folder: str) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is good for a day, and its key, as PEM files. Raises FileNotFoundError."""
+    """Write a certificate for 127.0.0.1 that is good for a day, and its key, as PEM files. Raises FileNotFoundError."""
     openssl = shutil.which("openssl")
     if openssl is None:
         message = "openssl, which makes the certificate for TLS, is not on PATH"
@@ -218,7 +218,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _only_child(pid: int) -> int:
-    """The worker process of an nginx master, which does all the work."""
+    """Find the worker process of an nginx master, which does all the work."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -82,7 +82,7 @@ def await_all(scenario: Scenario, random: Random) -> Result:
 
 
 def _await(request: Request, scenario: Scenario, random: Random) -> tuple[int, float | None]:
-    """Give how often the chat is read until its first position is seen, and how late that is; None: never."""
+    """Return how often the chat is read until its first position is seen, and how late that is; None: never."""
     share = Share("share", "", begun_at=EPOCH, asked=True, follow=True, follow_for=scenario.give_up_s)
     context = Context(
         policy.Fleet(weights=0.0, tracked=0, waiting=0.0, rate=RATE, ceiling=RATE), Limits(), scenario.webhook_share

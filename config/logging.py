@@ -34,7 +34,7 @@ _COLOUR = r"\x1b\[[0-9;]*m"
 
 
 def mask_handle(handle: str) -> str:
-    """A handle for people who must not know it: `+1415•••1234`, `a•••@example.org`; anything else is hidden whole."""
+    """Return a handle for people who must not know it: `+1415•••1234`, `a•••@example.org`; else hide it whole."""
     local, at, domain = handle.rpartition("@")
     if at:
         return f"{local[:1]}{_HIDDEN}@{domain}"
@@ -46,7 +46,7 @@ def mask_handle(handle: str) -> str:
 
 
 def mask_text(secrets: Iterable[str]) -> Callable[[str], str]:
-    """A function that masks these secrets and every handle in a text."""
+    """Return a function that masks these secrets and every handle in a text."""
     forms = set()
     for secret in secrets:
         if len(secret) >= _MIN_SECRET_LENGTH:
@@ -184,7 +184,7 @@ _TICKS = {"%6.2fs → %s(%s)%s", "%6.2fs ← %s ● %s"}
 
 
 def _is_no_tick(record: logging.LogRecord) -> bool:
-    """False for the two lines that arq writes every second for a cron job."""
+    """Return False for the two lines that arq writes every second for a cron job."""
     if record.msg not in _TICKS or not isinstance(record.args, tuple):
         return True
     return not str(record.args[1]).startswith("cron:")

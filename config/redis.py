@@ -28,7 +28,7 @@ class ServerReport(NamedTuple):
 
 
 def connect(settings: Settings, *, decode_responses: bool = False, socket_timeout: float = SOCKET_TIMEOUT) -> Redis:
-    """A client of the configured Redis, not yet connected; close it with `aclose()`.
+    """Build a client of the configured Redis, not yet connected; close it with `aclose()`.
 
     `socket_timeout`: seconds that one reply may take, unless REDIS_URL says otherwise; a blocking read must ask the
     server to wait for less. Raises ValueError without a REDIS_URL.
@@ -37,7 +37,7 @@ def connect(settings: Settings, *, decode_responses: bool = False, socket_timeou
 
 
 def arq_pool(settings: Settings, **arguments: Any) -> ArqRedis:
-    """The same connection as arq wants it; `arguments` are ArqRedis' own (`job_serializer`, `expires_extra_ms`, …)."""
+    """Build the same for arq; `arguments` are ArqRedis' own (`job_serializer`, `expires_extra_ms`, …)."""
     arguments.setdefault("default_queue_name", settings.queue_name)
     client = ArqRedis(connection.make_pool(_address(settings)), **arguments)
     client.auto_close_connection_pool = True

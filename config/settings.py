@@ -258,7 +258,7 @@ def names_of(field: str) -> tuple[str, ...]:
 
 
 def _read_variables() -> dict[str, _Given]:
-    """What is set, by field name; an empty or blank text counts as unset."""
+    """Return what is set, by field name; an empty or blank text counts as unset."""
     sources: list[Mapping[str, str | None]] = [os.environ, dotenv_values(_FILE) if _FILE.exists() else {}]
     found = {}
     for field in Settings.model_fields:

@@ -68,7 +68,7 @@ def parse_address(url: str) -> RedisAddress:
 
 
 def show_url(url: str) -> str:
-    """The URL for people: without user, password and unknown query values, even where it is no valid URL."""
+    """Return the URL for people: without user, password and unknown query values, even where it is no valid URL."""
     scheme, separator, rest = url.partition("://")
     if not re.fullmatch(r"[a-z+]+", scheme):
         scheme, separator, rest = "", "", url

@@ -277,13 +277,13 @@ class LocationClient:
         await client_events.acknowledge(events)
 
     async def last_event_id(self) -> str:
-        """The stream id of the newest event, for events(after=…): `0-0` where there is none."""
+        """Return the stream id of the newest event, for events(after=…): `0-0` where there is none."""
         return await client_events.last_stream_id(self.redis, self._stream)
 
     # Latest view
 
     async def latest(self, chat_id: str) -> dict[str, Feature]:
-        """The last position of each handle that shares in this chat now."""
+        """Return the last position of each handle that shares in this chat now."""
         fields: dict[bytes, bytes] = await client_events.command(
             self.redis, "HGETALL", f"{self.key_prefix}:latest:{chat_id.lower()}"
         )

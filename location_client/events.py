@@ -288,7 +288,7 @@ class _Wait:
 async def read_events(
     redis: Redis, stream: str, after: str, *, types: Collection[str] | None, block: float | None, count: int
 ) -> AsyncIterator[Event]:
-    """What LocationClient.events() does."""
+    """Do what LocationClient.events() does."""
     wanted = None if types is None else {name.encode() for name in types}
     if after == "$":
         after = await persistently(lambda: last_stream_id(redis, stream))
@@ -315,7 +315,7 @@ async def read_events(
 
 
 async def last_stream_id(redis: Redis, stream: str) -> str:
-    """The id of the newest entry, `0-0` where there is none."""
+    """Return the id of the newest entry, `0-0` where there is none."""
     newest = await command(redis, "XREVRANGE", stream, "+", "-", "COUNT", 1)
     return newest[0][0].decode() if newest else "0-0"
 
@@ -338,7 +338,7 @@ class GroupReader:
         self._next_claim = 0.0
 
     async def batch(self) -> list[Entry]:
-        """The next entries, none where the wait ended without any. Waits for a Redis that is away."""
+        """Return the next entries, none where the wait ended without any. Waits for a Redis that is away."""
         failures = 0
         while True:
             stop_if_cancelled()
@@ -403,7 +403,7 @@ async def read_group_events(
     count: int,
     longest: float,
 ) -> AsyncIterator[Event]:
-    """What LocationClient.group_events() does."""
+    """Do what LocationClient.group_events() does."""
     wanted = None if types is None else {name.encode() for name in types}
     wait = _Wait(block, longest if claim_idle is None else min(longest, max(claim_idle / 4, 0.05)))
     reader = GroupReader(group, claim_idle=claim_idle, count=count, wait=wait)

@@ -178,7 +178,7 @@ class Job(Generic[ResultT]):
         return Job("forget_handle", {"handle": handle}, job_id or _new_id())
 
     def encode(self, enqueued_at: int) -> bytes:
-        """The JSON of section 6; `enqueued_at` in milliseconds since 1970 (UTC). Arguments that are None are
+        """Return the JSON of section 6; `enqueued_at` in milliseconds since 1970 (UTC). Arguments that are None are
         left out.
 
         Raises ValueError for a number that is not finite, TypeError for what JSON does not know.
@@ -191,7 +191,7 @@ class Job(Generic[ResultT]):
 
 
 def decode_result(raw: bytes) -> Any:
-    """The job's answer out of what stands at `arq:result:ID`. Raises JobFailed."""
+    """Return the job's answer out of what stands at `arq:result:ID`. Raises JobFailed."""
     try:
         result = json.loads(raw)
         succeeded, answer = result["s"], result["r"]
@@ -219,7 +219,7 @@ class Pace:
 
     @classmethod
     def until(cls, timeout: float | None) -> "Pace":
-        """A pace that ends `timeout` seconds from now; None never ends."""
+        """Return a pace that ends `timeout` seconds from now; None never ends."""
         return cls(None if timeout is None else time.monotonic() + timeout)
 
     @property

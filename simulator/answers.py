@@ -59,7 +59,7 @@ class AnswerLog:
         self._numbers = itertools.count(1)
 
     def next_number(self) -> int:
-        """The number of the next answer; numbers rise in the order in which replies were sent."""
+        """Return the number of the next answer; numbers rise in the order in which replies were sent."""
         return next(self._numbers)
 
     def add(self, answer: Answer) -> None:

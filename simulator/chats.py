@@ -35,11 +35,11 @@ class Chat:
     prompted_at: float | None = None
 
     def participants(self) -> list[str]:
-        """The contacts who are still in the chat."""
+        """Return the contacts who are still in the chat."""
         return [handle for handle in self.handles if handle not in self.left]
 
     def wire(self) -> dict[str, Any]:
-        """The Chat object."""
+        """Return the Chat object."""
         created = rfc3339(self.created_at)
         wire: dict[str, Any] = {
             "id": self.id,

@@ -26,7 +26,7 @@ def list_lines(call: Call) -> Reply:
 
 
 def routes(simulation: Simulation) -> list[Route]:
-    """The routes below `/api/v1`."""
+    """Return the routes below `/api/v1`."""
     return [
         Route("/api/v1/locations", exchange(simulation, "pin", send_pin), methods=["POST"]),
         Route(

@@ -20,7 +20,7 @@ METHODS = frozenset(name for name, method in vars(Director).items() if callable(
 
 
 def routes(director: Director) -> list[Route]:
-    """The routes below `/_simulator`."""
+    """Return the routes below `/_simulator`."""
 
     async def state(_request: Request) -> Response:
         return JSONResponse(_wire(director.state()))

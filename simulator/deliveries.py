@@ -66,7 +66,7 @@ class Attempt:
 def signed_headers(
     secret: str, event_id: str, timestamp: int, body: bytes, *, event_type: str = "", subscription_id: str = ""
 ) -> dict[str, str]:
-    """The headers of a delivery: the Standard Webhooks ones and the legacy ones (sections 12.2 and 12.3)."""
+    """Return the headers of a delivery: the Standard Webhooks ones and the legacy ones (sections 12.2 and 12.3)."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     current = hmac.digest(key, f"{event_id}.{timestamp}.".encode() + body, hashlib.sha256)
     legacy = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
@@ -83,7 +83,7 @@ def signed_headers(
 
 
 def envelope(event: Event, event_id: str) -> bytes:
-    """The body of a delivery."""
+    """Return the body of a delivery."""
     content = {
         "api_version": "v3",
         "webhook_version": "2026-02-03",
@@ -146,7 +146,7 @@ class Deliveries:
             self._send(event, event_id)
 
     async def close(self) -> None:
-        """Give up what is under way, and send nothing more."""
+        """Return up what is under way, and send nothing more."""
         self._closed = True
         for task in list(self._tasks):
             task.cancel()

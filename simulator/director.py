@@ -88,7 +88,7 @@ class Director(Guest):
 
     @on_loop
     def handle_of(self, chat_id: str) -> str:
-        """The chat's first contact."""
+        """Return the chat's first contact."""
         return self.simulation.world.chats[chat_id].handles[0]
 
     @on_loop
@@ -103,12 +103,12 @@ class Director(Guest):
 
     @on_loop
     def join(self, chat_id: str, handle: str) -> None:
-        """The contact joins a group, or comes back to it."""
+        """Have the contact join a group, or come back to it."""
         self.simulation.world.add_participant(chat_id, handle)
 
     @on_loop
     def leave(self, chat_id: str, handle: str) -> None:
-        """The contact leaves a group; what they share is not readable there any more."""
+        """Have the contact leave a group; what they share is not readable there any more."""
         self.simulation.world.chats[chat_id].left.add(handle)
 
     @on_loop
@@ -138,7 +138,7 @@ class Director(Guest):
         address: str | None = None,
         locality: str | None = None,
     ) -> str | None:
-        """What the contact's phone shows from now on while they share, at once; the `updated_at` that is sent.
+        """Set what the contact's phone shows from now on while they share; return the `updated_at` that is sent.
 
         `handle` None: the chat's first contact. `updated_at`: seconds since 1970 UTC, a text sent as it stands,
         "now", or None to leave it out. `change_person(handle, scripted=None)` lets the phone speak for itself again.
@@ -158,12 +158,12 @@ class Director(Guest):
 
     @on_loop
     def start_sharing(self, handle: str, *, line: str | None = None, chat_id: str | None = None) -> None:
-        """The contact accepts, shares on their own account, or prolongs."""
+        """Have the contact accept, share on their own account, or prolong."""
         self.simulation.world.start_sharing(handle, time.time(), line=line, chat_id=chat_id)
 
     @on_loop
     def stop_sharing(self, handle: str, *, line: str | None = None, announce: bool = True) -> None:
-        """The contact stops; without `announce` no webhook tells."""
+        """Have the contact stop; without `announce` no webhook tells."""
         self.simulation.world.stop_sharing(handle, time.time(), line=line, announce=announce)
 
     @on_loop
@@ -250,7 +250,7 @@ class Director(Guest):
 
     @on_loop
     def answers(self, *, endpoint: Endpoint | None = None, chat_id: str | None = None, after: int = 0) -> list[Answer]:
-        """The replies given, oldest first, with numbers above `after`."""
+        """Return the replies given, oldest first, with numbers above `after`."""
         return self.simulation.answers.select(endpoint=endpoint, chat_id=chat_id, after=after)
 
     @on_loop
@@ -260,7 +260,7 @@ class Director(Guest):
 
     @on_loop
     def pins(self) -> list[Pin]:
-        """The pins that were really sent."""
+        """Return the pins that were really sent."""
         return list(self.simulation.pins.sent)
 
     @on_loop
@@ -288,7 +288,7 @@ class Director(Guest):
         }
 
     def _person(self, handle: str) -> Person:
-        """The contact with that handle, or the one whose shares hang on it."""
+        """Return the contact with that handle, or the one whose shares hang on it."""
         wanted = normal_handle(handle)
         people = self.simulation.world.people
         if wanted in people:

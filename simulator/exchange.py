@@ -39,7 +39,7 @@ class Call:
     now: float
 
     def json(self) -> JsonObject:
-        """The body, which must be a JSON object; ApiError 1003 (Linq) where it is not."""
+        """Return the body, which must be a JSON object; ApiError 1003 (Linq) where it is not."""
         try:
             content = json.loads(self.body)
         except ValueError:
@@ -78,7 +78,7 @@ class _Draft:
 
 
 def exchange(simulation: Simulation, endpoint: Endpoint, work: Work) -> Callable[[Request], Awaitable[Response]]:
-    """A Starlette endpoint around `work`."""
+    """Return a Starlette endpoint around `work`."""
 
     async def answer(request: Request) -> Response:
         received = (time.time(), time.monotonic())

@@ -100,7 +100,7 @@ class FaultBoard:
         ]
 
     def take(self, endpoint: Endpoint, chat_id: str | None) -> Fault | None:
-        """The fault for this request, counted down."""
+        """Return the fault for this request, and count it down."""
         for fault in self.faults:
             if fault.hits(endpoint, chat_id) and (fault.probability >= 1 or self._chance.random() < fault.probability):
                 if fault.replies is not None:
@@ -112,7 +112,7 @@ class FaultBoard:
 
 
 def malformed(shape: Shape, content: Any) -> bytes:
-    """A reply's content, put into the wrong shape."""
+    """Put a reply's content into the wrong shape."""
     features: Any = content.get("data", {}).get("features", []) if isinstance(content, dict) else []
     first = features[0] if features else {"type": "Feature", "geometry": None, "properties": {}}
     point: dict[str, Any]

@@ -25,7 +25,7 @@ class Messages:
         self.by_key: dict[str, tuple[str, JsonObject]] = {}
 
     def send(self, message: Any, now: float) -> tuple[JsonObject, str | None]:
-        """The message object, and the chat in which its key was used before. Raises ApiError."""
+        """Return the message object, and the chat in which its key was used before. Raises ApiError."""
         if not isinstance(message, dict):
             raise ApiError(1001, message="message is required")
         parts = message.get("parts")
@@ -180,7 +180,7 @@ def list_events(_call: Call) -> Reply:
 
 
 def routes(simulation: Simulation) -> list[Route]:
-    """The routes below `/v3`."""
+    """Return the routes below `/v3`."""
     messages = Messages()
     location = "/v3/chats/{chat_id}/location"
     subscription = "/v3/webhook-subscriptions/{subscription_id}"

@@ -55,13 +55,13 @@ class Recording:
 
 
 def recording_names() -> list[str]:
-    """The recordings of this package."""
+    """Return the recordings of this package."""
     return sorted(path.stem for path in TRACES.glob("*.csv"))
 
 
 @cache
 def recording(name: str) -> Recording:
-    """The recording of that name. ValueError names those that exist."""
+    """Return the recording of that name. ValueError names those that exist."""
     if name not in recording_names():
         raise ValueError(f"no recording named {name!r}; there are {', '.join(recording_names())}")
     times: list[float] = []

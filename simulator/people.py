@@ -15,7 +15,7 @@ HANDLE = re.compile(r"\+[1-9][0-9]{6,14}|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def normal_handle(handle: str) -> str:
-    """The form in which handles are compared: `+` and digits, or lower-case e-mail."""
+    """Return the form in which handles are compared: `+` and digits, or lower-case e-mail."""
     if "@" in handle:
         return handle.strip().lower()
     return "+" + re.sub(r"[^0-9]", "", handle)
@@ -70,7 +70,7 @@ class Share:
     journey: Journey | None = None
 
     def position(self, now: float, speed: float) -> Position | None:
-        """What is readable at `now`; None before the first position."""
+        """Return what is readable at `now`; None before the first position."""
         if self.person.scripted is not None:
             return self.person.scripted
         if now < self.first_position_at:
@@ -84,14 +84,14 @@ class Share:
 
 
 def journey_of(person: Person, cadence: Cadence) -> Journey | None:
-    """The journey that a new share of this person replays; the same person always moves alike."""
+    """Return the journey that a new share of this person replays; the same person always moves alike."""
     if person.recording is None:
         return None
     return Journey(recording(person.recording), person.offset, cadence, random.Random(person.handle))
 
 
 def feature(handle: str, position: Position) -> dict[str, Any]:
-    """A GeoJSON feature as in section 5.2 of the Linq reference."""
+    """Return a GeoJSON feature as in section 5.2 of the Linq reference."""
     fix = position.fix
     coordinates = [fix.longitude, fix.latitude]
     if fix.altitude is not None:

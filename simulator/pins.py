@@ -70,7 +70,7 @@ class Pins:
         return reply
 
     def lines_wire(self) -> JsonObject:
-        """The reply of `GET /api/v1/phone-numbers`."""
+        """Return the reply of `GET /api/v1/phone-numbers`."""
         return {
             "phone_numbers": [
                 {

@@ -48,7 +48,7 @@ class SimulationServer(uvicorn.Server):
 
 
 def create_application(director: Director) -> Starlette:
-    """The APIs and the control API of the director's simulation. Must be served with `BreakableProtocol`."""
+    """Return the APIs and the control API of the director's simulation. Must be served with `BreakableProtocol`."""
     simulation = director.simulation
 
     @asynccontextmanager
@@ -78,7 +78,7 @@ def create_server(
     port: int = 0,
     started: Callable[[], None] = lambda: None,
 ) -> SimulationServer:
-    """A server for the director's simulation, not started yet; it calls `started` when it answers requests."""
+    """Build a server for the director's simulation, not started yet; it calls `started` when it answers requests."""
     return SimulationServer(
         uvicorn.Config(
             create_application(director),

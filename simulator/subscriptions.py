@@ -77,7 +77,7 @@ class Subscriptions:
         self.all: dict[str, Subscription] = {}
 
     def create(self, body: JsonObject, now: float, *, secret: str | None = None) -> Subscription:
-        """A new subscription from the body of the call. Raises ApiError."""
+        """Add a subscription from the body of the call. Raises ApiError."""
         for field in ("target_url", "subscribed_events"):
             if not body.get(field):
                 raise ApiError(1001, message=f"{field} is required")

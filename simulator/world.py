@@ -99,7 +99,7 @@ class World:
         service: str | None = "iMessage",
         is_group: bool | None = None,
     ) -> Chat:
-        """A chat of a line with these contacts; more than one make a group unless said otherwise."""
+        """Add a chat of a line with these contacts; more than one make a group unless said otherwise."""
         group = len(handles) > 1 if is_group is None else is_group
         chat = Chat((chat_id or str(uuid.uuid4())).lower(), line or self.lines[0], list(handles), service, group, now)
         self.chats[chat.id] = chat
@@ -108,7 +108,7 @@ class World:
         return chat
 
     def add_participant(self, chat_id: str, handle: str) -> None:
-        """The contact joins (or comes back to) a group."""
+        """Have the contact join (or come back to) a group."""
         chat = self.chats[chat_id]
         chat.left.discard(handle)
         if handle not in chat.handles:
@@ -116,7 +116,7 @@ class World:
             self._by_handle.setdefault(normal_handle(handle), []).append(chat)
 
     def chat(self, chat_id: str) -> Chat:
-        """The chat. ApiError 400/1002 where the id is no UUID, 404/2001 where there is no such chat."""
+        """Return the chat. ApiError 400/1002 where the id is no UUID, 404/2001 where there is no such chat."""
         chat = self.chats.get(chat_id.lower())
         if chat is None or chat.deleted:
             try:
@@ -132,7 +132,7 @@ class World:
         return [chat for chat in chats if not chat.deleted and line in (None, chat.line)]
 
     def create_chat(self, line: str, handles: list[str], service: str | None, now: float) -> tuple[Chat, bool]:
-        """The chat of exactly these participants, and whether it is new."""
+        """Return the chat of exactly these participants, and whether it is new."""
         if line not in self.lines:
             raise ApiError(2006)
         wanted = sorted(map(normal_handle, handles))
@@ -180,7 +180,7 @@ class World:
         return None
 
     def read(self, chat_id: str, now: float) -> list[Any]:
-        """The features of a chat: one for each participant whose share is readable here."""
+        """Return the features of a chat: one for each participant whose share is readable here."""
         chat = self.chat(chat_id)
         if not chat.available:
             raise ApiError(2013)
@@ -206,7 +206,7 @@ class World:
     def start_sharing(
         self, handle: str, now: float, *, line: str | None = None, chat_id: str | None = None, since: float = 0.0
     ) -> Share:
-        """The contact begins to share with a line, on whatever occasion; a running share gets its new end.
+        """Have the contact begin to share with a line, on whatever occasion; a running share gets its new end.
 
         `since`: real seconds for which the share has been running unnoticed; its planned end counts from `now`.
         """
@@ -235,7 +235,7 @@ class World:
         return share
 
     def stop_sharing(self, handle: str, now: float, *, line: str | None = None, announce: bool = True) -> None:
-        """The contact's share ends now, in every chat. KeyError if there is none."""
+        """End the contact's share now, in every chat. KeyError if there is none."""
         person = self.people.get(normal_handle(handle))
         key = (normal_handle(person.sharing_handle if person else handle), line or self.lines[0])
         share = self.shares.pop(key)

@@ -58,7 +58,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def loggers_remember_nothing(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module's logger that kept one test's set-up would be silent, or loud, in the tests after it."""
+    """Undo set-up: a module's logger that kept one test's set-up would be silent, or loud, in the tests after it."""
     configure = structlog.configure
 
     def forgetful(**options: Any) -> None:
@@ -69,14 +69,14 @@ def loggers_remember_nothing(logging_as_it_was: None, monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A real server, shared by all tests of this process: keep to your own `prefix`, and do not stop or flush it."""
+    """Return a real server that all tests of this process share: keep to your `prefix`, do not stop or flush it."""
     with EmbeddedRedis() as server:
         yield server.url
 
 
 @pytest.fixture
 def prefix() -> str:
-    """A KEY_PREFIX that no other test has."""
+    """Return a KEY_PREFIX that no other test has."""
     return f"test-{uuid.uuid4().hex}"
 
 
@@ -88,7 +88,7 @@ def lasting() -> set[str]:
 
 @pytest.fixture
 async def redis(redis_url: str, prefix: str, lasting: set[str]) -> AsyncIterator[Redis]:
-    """A client of the shared server; at the end every key under `prefix` must be permanent, alive or expiring."""
+    """Return a client of the shared server. At the end each key under `prefix` must be permanent, alive or expiring."""
     client = connect(Settings(redis_url=redis_url))
     yield client
     leaked = [key for key in await leaked_keys(client, prefix) if key not in lasting]

@@ -68,12 +68,12 @@ class ErrorEnvelope(NamedTuple):
 
 
 def no_reply(failure: Failure) -> Reply:
-    """The absence of an answer."""
+    """Return the absence of an answer."""
     return Reply(0, b"", None, None, failure)
 
 
 def build_reply(status: int, body: bytes, retry_after: str | None, trace_id: str | None) -> Reply:
-    """The reply of an answer whose body was read up to one byte over `REPLY_LIMIT`, in the encoding it
+    """Return the reply of an answer whose body was read up to one byte over `REPLY_LIMIT`, in the encoding it
     came in.
     """
     if 300 <= status < 400 and status != 304:
@@ -125,7 +125,7 @@ def _wait(seconds: float) -> float | None:
 
 
 def decode_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is, or None where it is none."""
+    """Return the JSON object that a body is, or None where it is none."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -135,7 +135,7 @@ def decode_object(body: bytes) -> dict[str, Any] | None:
 
 
 def parse_error(body: bytes) -> ErrorEnvelope | None:
-    """The error that a refusing reply carries, or None where the body is not the vendors' envelope (a
+    """Return the error that a refusing reply carries, or None where the body is not the vendors' envelope (a
     proxy's page).
     """
     reply = decode_object(body)
@@ -148,7 +148,7 @@ def parse_error(body: bytes) -> ErrorEnvelope | None:
 
 
 def read_error(error: dict[str, Any]) -> ErrorEnvelope:
-    """The parts of the error object itself."""
+    """Return the parts of the error object itself."""
     code, message = error.get("code"), error.get("message")
     retry_after, retryable = error.get("retry_after"), error.get("retryable")
     return ErrorEnvelope(
@@ -160,7 +160,7 @@ def read_error(error: dict[str, Any]) -> ErrorEnvelope:
 
 
 def error_detail(message: str | None, status: int) -> str:
-    """The vendor's message for people, at most 500 characters on one line; the status where there is none."""
+    """Return the vendor's message for people, at most 500 characters on one line; the status where there is none."""
     text = _CONTROL.sub(" ", message or "").strip()[:_MAX_DETAIL_LENGTH]
     return text or f"HTTP {status}"
 
@@ -168,7 +168,7 @@ def error_detail(message: str | None, status: int) -> str:
 def build_client(
     *, api_key: str, connections: int, timeout: float, headers: dict[str, str] | None = None
 ) -> httpx.AsyncClient:
-    """An httpx client as all calls here use it: bearer token, no redirects, no compression.
+    """Build an httpx client as all calls here use it: bearer token, no redirects, no compression.
 
     `timeout` (seconds) bounds each step; `exchange` bounds the whole. Proxies and extra certificates come
     from the usual environment variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE …), as in the pyreqwest client.

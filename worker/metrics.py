@@ -28,7 +28,7 @@ class HotCounter(Collector):
         self.counts[outcome] = self.counts.get(outcome, 0) + 1
 
     def collect(self) -> Iterable[Metric]:
-        """Give the counts as a scrape shows them."""
+        """Return the counts as a scrape shows them."""
         family = CounterMetricFamily(self._name, self._documentation, labels=["outcome"])
         for outcome, count in list(self.counts.items()):
             family.add_metric([outcome], count)
@@ -52,7 +52,7 @@ class HotHistogram(Collector):
         self._sum += value
 
     def collect(self) -> Iterable[Metric]:
-        """Give the buckets as a scrape shows them."""
+        """Return the buckets as a scrape shows them."""
         buckets = []
         total = 0
         for bound, count in zip((*map(float, self._bounds), float("inf")), list(self._counts), strict=True):

@@ -27,14 +27,14 @@ def simulator() -> Iterator[SimulatorServer]:
 async def stage(
     simulator: SimulatorServer, redis_url: str, redis: Redis, prefix: str, tmp_path: Path
 ) -> AsyncIterator[Stage]:
-    """A stage on the Redis that the tests of this process share."""
+    """Return a stage on the Redis that the tests of this process share."""
     async with open_stage(simulator, redis_url, prefix, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
 def own_redis() -> Iterator[EmbeddedRedis]:
-    """A Redis that the test may kill, freeze and start again; it keeps its data."""
+    """Return a Redis that the test may kill, freeze and start again; it keeps its data."""
     with EmbeddedRedis(persistence=True) as server:
         yield server
 
@@ -43,6 +43,6 @@ def own_redis() -> Iterator[EmbeddedRedis]:
 async def own_stage(
     simulator: SimulatorServer, own_redis: EmbeddedRedis, prefix: str, tmp_path: Path
 ) -> AsyncIterator[Stage]:
-    """A stage on a Redis of its own."""
+    """Return a stage on a Redis of its own."""
     async with open_stage(simulator, own_redis.url, prefix, tmp_path) as opened:
         yield opened

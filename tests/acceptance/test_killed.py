@@ -15,7 +15,7 @@ ROUNDS = 5
 
 
 def hung(stage: Stage, endpoint: str) -> list[Answer]:
-    """The requests that got no reply and were waiting for one."""
+    """Return the requests that got no reply and were waiting for one."""
     return [answer for answer in stage.requests(endpoint) if answer.outcome == "hung"]
 
 

@@ -11,7 +11,7 @@ FROZEN_SECONDS = 6.0  # longer than a reply of Redis is waited for
 
 
 async def follow(stage: Stage, count: int = 10) -> list[str]:
-    """Have people followed; give their chats."""
+    """Have people followed; return their chats."""
     chats = stage.people(count)
     async for _, result in stage.client.results(await stage.request_all(chats)):
         assert isinstance(result, dict)
@@ -20,7 +20,7 @@ async def follow(stage: Stage, count: int = 10) -> list[str]:
 
 
 async def see_nothing_ended(stage: Stage, chats: list[str]) -> None:
-    """The same processes go on with the same shares, and take new jobs."""
+    """See the same processes go on with the same shares, and take new jobs."""
     await stage.more_positions(chats, more=2, deadline=60)
     [newcomer] = stage.people(1)
     assert (await stage.request(newcomer))["status"] == "requested"

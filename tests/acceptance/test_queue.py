@@ -32,7 +32,7 @@ async def test_a_long_queue_of_jobs_does_not_hold_up_the_polling(stage: Stage) -
 
 
 def job(**changes: Any) -> dict[str, Any]:
-    """A job that is right but for the changes."""
+    """Return a job that is right but for the changes."""
     right: dict[str, Any] = {
         "t": None,
         "f": "untrack_location",
@@ -132,7 +132,7 @@ async def result_of(stage: Stage, job_id: str) -> dict[str, Any]:
 
 
 async def see_it_works(stage: Stage) -> None:
-    """A good job queued afterwards succeeds, and one process served it all."""
+    """See that a good job queued afterwards succeeds, and one process served it all."""
     untracked = await stage.client.untrack_location(str(uuid.uuid4()))
     assert await untracked.result() == {"status": "not_tracked"}
     assert all(worker.runs for worker in stage.workers.started)

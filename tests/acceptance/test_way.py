@@ -30,7 +30,7 @@ async def webs(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Web
 
 
 async def metrics(url: str) -> dict[str, float]:
-    """The samples without a label by name, those of a histogram's buckets by name and bound."""
+    """Return the samples without a label by name, those of a histogram's buckets by name and bound."""
     async with httpx.AsyncClient(trust_env=False) as http:
         text = (await http.get(f"{url}/metrics")).text
     return {

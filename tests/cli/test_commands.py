@@ -27,7 +27,7 @@ ADDRESS = {"phone": "+12025550147", "latitude": 51.5033, "longitude": -0.1196}
 
 @pytest.fixture
 def server(redis_url: str) -> Any:
-    """A client without asyncio, because commands bring a loop of their own."""
+    """Return a client without asyncio, because commands bring a loop of their own."""
     client = redis_client.Redis.from_url(redis_url, decode_responses=True)
     yield client
     client.close()

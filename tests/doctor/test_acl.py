@@ -49,7 +49,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 async def admin(server: EmbeddedRedis) -> AsyncIterator[Redis]:
-    """The default user, who makes the two of the page."""
+    """Connect as the default user, who makes the two of the page."""
     async with Redis.from_url(server.url) as client:
         for name in ("location-worker", "location-client"):
             rule = rules(name)
@@ -138,7 +138,7 @@ def installation(server: EmbeddedRedis, simulator: SimulatorServer, tmp_path: Pa
 
 
 async def denied(admin: Redis) -> list[str]:
-    """What the server refused: user, command or key."""
+    """Return what the server refused: user, command or key."""
     entries: list[Any] = await admin.acl_log()
     return [f"{_text(entry['username'])} {_text(entry['reason'])} {_text(entry['object'])}" for entry in entries]
 

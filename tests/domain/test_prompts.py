@@ -27,7 +27,7 @@ def state(chat: TrackedChat) -> Prompt:
 
 
 def read_until_prompted(chat: TrackedChat, *, at_most: int = 100) -> int:
-    """Read nobody whenever due until a prompt is; gives how many reads that took."""
+    """Read nobody whenever due until a prompt is; return how many reads that took."""
     for reads in range(at_most):
         chat.wait_until_due()
         if chat.next_action() == "prompt":

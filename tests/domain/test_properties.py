@@ -337,7 +337,7 @@ class Model:
             assert later.next_action() in ("prompt", "end")
 
     def called(self) -> None:
-        """A prompt leaves."""
+        """Check a prompt that leaves."""
         now = self.chat.now
         assert self.chat.asked
         assert not self.sharing

@@ -27,7 +27,7 @@ Published = Callable[[], Awaitable[list[str]]]
 
 @pytest.fixture
 def published(redis: Redis, prefix: str) -> Published:
-    """Give the types of the events so far, in order."""
+    """Return the types of the events so far, in order."""
 
     async def read() -> list[str]:
         return [fields[b"type"].decode() for _, fields in await redis.xrange(f"{prefix}:events")]

@@ -25,7 +25,7 @@ async def pool(services: Services) -> AsyncIterator[ArqRedis]:
 
 
 async def put(services: Services, pool: ArqRedis, count: int, *, delay: int = 0) -> list[bytes]:
-    """Queue so many jobs that fail (there is no Linq here), to be run after `delay` milliseconds; give their ids."""
+    """Queue so many jobs that fail (there is no Linq here), to be run after `delay` milliseconds; return their ids."""
     now = int(time.time() * 1000)
     names = [str(uuid.uuid4()) for _ in range(count)]
     for name in names:

@@ -15,7 +15,7 @@ CONTACT = "+12025550147"
 
 @pytest.fixture
 def chat_id(simulator: SimulatorServer) -> str:
-    """The chat of a contact who shares."""
+    """Return the chat of a contact who shares."""
     return simulator.add_person(CONTACT, sharing=True)
 
 

@@ -39,7 +39,7 @@ class Setting(NamedTuple):
     worker: WorkerProcess
 
     async def heard(self, count: int) -> list[str]:
-        """Wait until so many webhooks were taken in; give what came of each."""
+        """Wait until so many webhooks were taken in; return what came of each."""
         await self.worker.logged("webhook_heard", times=count)
         return [line["outcome"] for line in self.worker.lines("webhook_heard")]
 
@@ -47,7 +47,7 @@ class Setting(NamedTuple):
         return [entry["type"].removeprefix("location.") for entry in await self.stage.entries(chat_id)]
 
     async def ended(self, chat_id: str, *, deadline: float = 30) -> list[str]:
-        """Wait for the end of the chat's share; give the types of its events, repeated positions as one."""
+        """Wait for the end of the chat's share; return the types of its events, repeated positions as one."""
         await self.stage.published(chat_id, "location.tracking.ended", deadline=deadline)
         types = await self.types(chat_id)
         return [kind for index, kind in enumerate(types) if kind != "updated" or types[index - 1] != "updated"]
@@ -66,7 +66,7 @@ def simulator() -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def environment_of_worker() -> dict[str, str]:
-    """Settings of the worker; tests parametrize them."""
+    """Return settings of the worker; tests parametrize them."""
     return SELDOM
 
 

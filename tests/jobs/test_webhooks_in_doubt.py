@@ -18,7 +18,7 @@ LINE = "+14155550100"
 
 
 def heard(shared_by: str = ANNA, *, chat_id: str | None = None, **times: int | None) -> dict[str, Any]:
-    """An event as the web process stores it; `began_at` and the like in ns since 1970 UTC."""
+    """Return an event as the web process stores it; `began_at` and the like in ns since 1970 UTC."""
     now = time.time_ns()
     event = {"shared_by": shared_by, "shared_with": LINE, "chat_id": chat_id, "created_at": now, "began_at": None}
     return event | times
@@ -30,7 +30,7 @@ async def types(redis: Redis, prefix: str) -> list[str]:
 
 @pytest.fixture
 async def shown(simulator: SimulatorServer, services: Services, run_job: RunJob) -> str:
-    """A chat that is tracked and shows a position of Anna's."""
+    """Return a chat that is tracked and shows a position of Anna's."""
     chat_id = simulator.add_person(ANNA, sharing=True)
     await run_job("track_location", job_id=str(uuid.uuid4()), chat_id=chat_id)
     await services.need_engine().poll_now(chat_id)

@@ -57,7 +57,7 @@ def sign(body: bytes, *, secret: str = SECRET, at: float | None = None) -> dict[
 
 @pytest.fixture
 def october(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands at the time of the reference's vector, for us and for the library."""
+    """Stop the clock at the time of the reference's vector, for us and for the library."""
 
     class Clock(datetime):
         @classmethod

@@ -200,7 +200,7 @@ async def test_a_stream_that_was_deleted_is_read_from_its_new_beginning(
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedRedis]:
-    """A Redis of one test's own, which can be stopped and started."""
+    """Return a Redis of one test's own, which can be stopped and started."""
     with EmbeddedRedis(tcp=True, persistence=True) as server:
         yield server
 

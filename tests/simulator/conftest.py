@@ -11,7 +11,7 @@ from simulator.world import Habits
 
 @pytest.fixture
 def simulator() -> Iterator[SimulatorServer]:
-    """A simulator where first positions and new chats take no time."""
+    """Return a simulator where first positions and new chats take no time."""
     habits = Habits(first_position_after=0.0, creating_for=0.0, prompt_interval=30.0)
     with SimulatorServer(habits=habits, lines=("+14155550100", "+14155550101")) as server:
         yield server

@@ -43,7 +43,7 @@ class Receiver:
         await self._server.wait_closed()
 
     async def wait(self, count: int) -> list[Delivery]:
-        """The deliveries, once there are that many."""
+        """Return the deliveries, once there are that many."""
         async with asyncio.timeout(10), self._arrived:
             await self._arrived.wait_for(lambda: len(self.deliveries) >= count)
         return self.deliveries

@@ -24,13 +24,13 @@ def store(redis: Redis, redis_url: str, prefix: str) -> Store:
 
 
 async def sums(store: Store) -> dict[str, int]:
-    """What the fleet's sums say."""
+    """Return what the fleet's sums say."""
     values: list[Any] = await store.redis.hmget(store.keys.fleet, list(Tally._fields))  # type: ignore[misc]  # redis-py's two clients
     return {name: int(value or 0) for name, value in zip(Tally._fields, values, strict=True)}
 
 
 async def truth(store: Store) -> dict[str, int]:
-    """What they should say."""
+    """Return what they should say."""
     parts = [tally(share) async for page in store.shares.tracked() for _, share, _ in page]
     return {name: sum(getattr(part, name) for part in parts) for name in Tally._fields}
 
@@ -45,7 +45,7 @@ async def fleet_of(store: Store, count: int) -> list[str]:
 
 
 async def again(store: Store) -> reconciliation.Repair:
-    """A whole reconciliation, now."""
+    """Run a whole reconciliation, now."""
     await store.redis.delete(store.keys.reconciliation_rests)
     return await store.reconciliation.run(WHOLE)
 
@@ -136,7 +136,7 @@ async def test_a_reconciliation_that_nobody_went_on_with_is_given_up(
 
 @pytest.fixture
 async def busy(store: Store) -> AsyncIterator[list[str]]:
-    """A fleet whose shares begin, are read, begin to share, end and begin again, all the time."""
+    """Let shares begin, be read, begin to share, end and begin again, all the time."""
     chats = await fleet_of(store, 60)
     chats += [new_chat() for _ in range(20)]
     stopping = asyncio.Event()

@@ -49,7 +49,7 @@ def run_in(services: Services, default_id: str) -> RunJob:
 
 
 async def everything(redis: Redis, prefix: str) -> dict[str, str]:
-    """The content of every key under a prefix, as text; what is no text is replaced."""
+    """Return the content of every key under a prefix, as text; what is no text is replaced."""
     contents = {}
     async for key in redis.scan_iter(match=f"{prefix}:*", count=1000):
         # redis-py's annotation says "awaitable or not" for both of its clients at once.

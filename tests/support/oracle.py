@@ -91,7 +91,7 @@ def check(
     longest_read: float = math.inf,
     references: dict[str, str] | None = None,
 ) -> dict[str, Share]:
-    """Hold the stream against the replies; give the shares by id.
+    """Hold the stream against the replies; return the shares by id.
 
     The workers have been ended well, or nothing they hold could still come. Replies that took `longest_read` seconds or
     more may have come too late. `references`: what each chat's events carry. Raises AssertionError.
@@ -200,7 +200,7 @@ def _surely_used(answer: Answer, following: float, troubles: Iterable[Disturbanc
 
 
 def _shown(answer: Answer) -> Iterable[tuple[str, Fix]]:
-    """The valid positions of a reply that left as a whole (or in pieces: it may have been read)."""
+    """Return the valid positions of a reply that left as a whole (or in pieces: it may have been read)."""
     if answer.status != 200 or answer.outcome not in ("complete", "dripped"):
         return
     for feature in answer.features or ():
@@ -289,7 +289,7 @@ def check_budget(times: Sequence[float], rate: float) -> None:
 
 
 def check_prompts(answers: Sequence[Answer], chat_id: str, *, cooldown: float) -> int:
-    """See that every prompt but the first followed a read and the cool-down; give how many may have been sent."""
+    """See that every prompt but the first followed a read and the cool-down; return how many may have been sent."""
     log = [answer for answer in answers if answer.chat_id == chat_id]
     prompts = [
         answer

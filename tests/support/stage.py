@@ -35,7 +35,7 @@ class Stage:
         self.disturbances: list[Disturbance] = []
 
     def people(self, count: int, **arguments: Any) -> list[str]:
-        """Add contacts on journeys of their own, who accept when asked; give their chats."""
+        """Add contacts on journeys of their own, who accept when asked; return their chats."""
         return [
             self.simulator.add_person(**{"recording": RECORDING, "offset": 97.0 * number, **arguments})
             for number in range(count)
@@ -64,7 +64,7 @@ class Stage:
         self.disturbances.append(Disturbance(since, time.time()))
 
     async def entries(self, chat_id: str | None = None, kind: str | None = None) -> list[Entry]:
-        """The stream so far: of one chat, of one type."""
+        """Return the stream so far: of one chat, of one type."""
         raw = await self.redis.xrange(f"{self.prefix}:events")
         return [
             entry
@@ -128,7 +128,7 @@ class Stage:
         }
 
     def requests(self, endpoint: Any, chat_id: str | None = None) -> list[Any]:
-        """The simulator's answers so far."""
+        """Return the simulator's answers so far."""
         return self.simulator.answers(endpoint=endpoint, chat_id=chat_id)
 
 

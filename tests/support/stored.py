@@ -15,18 +15,18 @@ from worker.store.store import Store
 
 
 def open_store(redis: Redis, url: str, prefix: str, **settings: Any) -> Store:
-    """A store of its own under `prefix`, with these settings beside the defaults."""
+    """Return a store of its own under `prefix`, with these settings beside the defaults."""
     settings = {"linq_requests_per_second": 10_000.0} | settings
     return Store(redis, Settings(redis_url=url, key_prefix=prefix, **settings))
 
 
 def new_chat() -> str:
-    """The id of a chat that nobody has seen."""
+    """Return the id of a chat that nobody has seen."""
     return str(uuid.uuid4())
 
 
 async def begin(store: Store, chat_id: str, *, asked: bool = False) -> str:
-    """Begin to track a chat, due at once; gives the share's id."""
+    """Begin to track a chat, due at once; return the share's id."""
     loaded = await store.shares.load(chat_id)
     share = Share(
         share_id=str(uuid.uuid4()),
@@ -51,7 +51,7 @@ async def claim_one(store: Store, chat_id: str) -> tuple[Claim, Claimed]:
 
 
 def decision_of(claim: Claim, claimed: Claimed) -> Decision:
-    """A decision about a claimed chat, at the time of the claim."""
+    """Return a decision about a claimed chat, at the time of the claim."""
     return Decision(claimed.share, claimed.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
 
 
@@ -76,23 +76,23 @@ async def observe(store: Store, chat_id: str, *positions: Position) -> Decision:
 def somewhere(
     handle: str, *, updated_at: int | None = None, longitude: float = 13.4, latitude: float = 52.5
 ) -> Position:
-    """A position of a handle."""
+    """Return a position of a handle."""
     return Position(handle, longitude, latitude, None, None, None, updated_at)
 
 
 async def entries(store: Store) -> list[dict[str, str]]:
-    """The event stream, oldest first."""
+    """Return the event stream, oldest first."""
     found = await store.redis.xrange(store.keys.events)
     return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]
 
 
 async def latest(store: Store, chat_id: str) -> dict[str, str]:
-    """The latest view of a chat."""
+    """Return the latest view of a chat."""
     # redis-py's stubs mix its two clients.
     kept = await cast("Awaitable[dict[bytes, bytes]]", store.redis.hgetall(store.keys.latest + chat_id))
     return {handle.decode(): data.decode() for handle, data in kept.items()}
 
 
 async def on_map(store: Store) -> set[str]:
-    """The members of the geo set."""
+    """Return the members of the geo set."""
     return {member.decode() for member in await store.redis.zrange(store.keys.geo, 0, -1)}

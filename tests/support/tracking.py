@@ -33,12 +33,12 @@ def position(
     address: str | None = None,
     locality: str | None = None,
 ) -> Position:
-    """A position whose `updated_at` lies `at` seconds after the beginning; None: it has none."""
+    """Return a position whose `updated_at` lies `at` seconds after the beginning; None: it has none."""
     return Position(handle, longitude, latitude, None, address, locality, None if at is None else ns(at))
 
 
 def listing(*positions: Position, invalid: int = 0) -> Features:
-    """A successful read that lists these."""
+    """Return a successful read that lists these."""
     return Features(list(positions), ["the geometry is not a Point"] * invalid)
 
 
@@ -97,11 +97,11 @@ class TrackedChat:
         return [event.type.removeprefix("location.") for event in self.events]
 
     def data(self, event_type: str) -> list[dict[str, Any]]:
-        """The data of all events of a type, named without `location.`."""
+        """Return the data of all events of a type, named without `location.`."""
         return [json.loads(event.data) for event in self.events if event.type == f"location.{event_type}"]
 
     def decision(self) -> Decision:
-        """A decision on the stored state, not kept yet."""
+        """Return a decision on the stored state, not kept yet."""
         context = Context(self.fleet, self.limits)
         return Decision(self.share, CHAT, now=BEGINNING + self.now, context=context, random_unit=self.random_unit)
 
@@ -122,11 +122,11 @@ class TrackedChat:
         return self.wait(max(0.0, self.due_in))
 
     def next_action(self) -> Action:
-        """What would be done now."""
+        """Return what would be done now."""
         return self.decision().next_action()
 
     def read(self, observation: ReadObservation) -> list[str]:
-        """Read now; give the types of the events that come of it."""
+        """Read now; return the types of the events that come of it."""
         decision = self.decision()
         decision.next_action()
         decision.observe(observation)
@@ -141,7 +141,7 @@ class TrackedChat:
         self.keep(decision)
 
     def settle(self, outcome: PromptOutcome) -> list[str]:
-        """The answer to the prompt comes in."""
+        """Take in the answer to the prompt."""
         decision = self.decision()
         decision.apply_prompt_outcome(outcome)
         self.keep(decision)
@@ -155,7 +155,7 @@ class TrackedChat:
     def started(
         self, handle: str = ANNA, *, began: float | None = None, ends: float | None = None, created: float | None = None
     ) -> bool:
-        """A webhook says that sharing began; times in seconds after the beginning."""
+        """Take in a webhook that says that sharing began; times in seconds after the beginning."""
         decision = self.decision()
         changed = decision.apply_started(
             handle,
@@ -175,7 +175,7 @@ class TrackedChat:
         ended: float | None = None,
         created: float | None = None,
     ) -> bool:
-        """A webhook says that sharing stopped; times in seconds after the beginning."""
+        """Take in a webhook that says that sharing stopped; times in seconds after the beginning."""
         decision = self.decision()
         changed = decision.apply_stopped(
             handle,

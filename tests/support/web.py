@@ -33,7 +33,7 @@ _STOP_WITHIN = 30.0
 
 
 def event(event_type: str = STARTED, **data: Any) -> bytes:
-    """The body of a delivery; `data` beside the two handles."""
+    """Return the body of a delivery; `data` beside the two handles."""
     content = {
         "api_version": "v3",
         "webhook_version": "2026-02-03",
@@ -50,7 +50,7 @@ def event(event_type: str = STARTED, **data: Any) -> bytes:
 def signed(
     body: bytes, *, event_id: str | None = None, at: float | None = None, secret: str = SECRET
 ) -> dict[str, str]:
-    """The headers with which the library of the official SDK signs; `at` in seconds since 1970 UTC."""
+    """Return the headers with which the library of the official SDK signs; `at` in seconds since 1970 UTC."""
     moment = int(time.time() if at is None else at)
     name = event_id or str(uuid.uuid4())
     return {
@@ -101,12 +101,12 @@ class WebProcess:
         )
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; give its exit status."""
+        """Ask it to end; return its exit status."""
         self._process.send_signal(number)
         return await self.status()
 
     async def status(self) -> int:
-        """Wait for its end; give its exit status."""
+        """Wait for its end; return its exit status."""
         return await asyncio.to_thread(self._process.wait, _STOP_WITHIN)
 
     def log(self) -> str:
@@ -148,6 +148,6 @@ class WebProcesses:
 
 @contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
-    """A bare connection to a loopback port."""
+    """Return a bare connection to a loopback port."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         yield connection

@@ -24,7 +24,7 @@ async def web(webs: WebProcesses) -> WebProcess:
 
 @pytest.fixture
 def own_redis() -> Iterator[EmbeddedRedis]:
-    """A Redis that the test may stop, hang and start again."""
+    """Return a Redis that the test may stop, hang and start again."""
     with EmbeddedRedis(persistence=True) as server:
         yield server
 

@@ -18,7 +18,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 async def samples(web: WebProcess) -> Samples:
-    """The samples by name and label values."""
+    """Return the samples by name and label values."""
     reply = await web.client.get("/metrics")
     assert reply.status_code == 200
     assert reply.headers["content-type"].startswith("text/plain")

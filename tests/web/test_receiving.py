@@ -28,7 +28,7 @@ CHAT = "3F1C9A52-7D0E-4B8A-9A41-6C2B5E0D7F13"
 
 
 async def jobs(redis: Redis, prefix: str) -> list[dict[str, Any]]:
-    """The jobs in the queue, oldest first."""
+    """Return the jobs in the queue, oldest first."""
     names = await redis.zrange(f"{prefix}:jobs", 0, -1)
     found = [await redis.get(b"arq:job:" + name) for name in names]
     return [json.loads(job) for job in found if job is not None]

@@ -96,7 +96,7 @@ class ChertClient:
         return outcome
 
     async def probe(self) -> Reply:
-        """The cheapest authenticated read (the lines); it shows whether the secret and the tenant are
+        """Make the cheapest authenticated read (the lines), which shows whether the secret and the tenant are
         accepted.
         """
         request = self._client.build_request("GET", f"{self._base}/phone-numbers")
@@ -104,7 +104,7 @@ class ChertClient:
 
 
 def pin_outcome(reply: Reply) -> PinOutcome:
-    """What a reply to POST /api/v1/locations means: `retryable` decides, and the status where it is
+    """Return what a reply to POST /api/v1/locations means: `retryable` decides, and the status where it is
     absent.
     """
     status = reply.status
@@ -142,7 +142,7 @@ def _queued(reply: Reply) -> PinOutcome:
 
 
 def _error(body: bytes) -> ErrorEnvelope:
-    """The error of the envelope, or of the flat form that other routes of Chert use."""
+    """Return the error of the envelope, or of the flat form that other routes of Chert use."""
     reply = decode_object(body) or {}
     error = reply.get("error")
     return read_error(error if isinstance(error, dict) else reply)

@@ -81,5 +81,5 @@ class Pin(BaseModel):
         return self
 
     def body(self) -> bytes:
-        """The JSON that Chert gets: the same bytes for the same pin, as a repeat under one key must have."""
+        """Return the JSON that Chert gets: the same bytes for the same pin, as a repeat under one key must have."""
         return msgspec.json.encode({name: field for name, field in self if field is not None})

@@ -107,7 +107,7 @@ for _command in (
 
 
 def main() -> int:
-    """Run the command line of this process and give its exit status."""
+    """Run the command line of this process and return its exit status."""
     try:
         cli.main(prog_name="location-worker")
     except SystemExit as end:

@@ -19,13 +19,13 @@ _STREAM_ID = re.compile(r"\d{1,18}(-\d{1,18})?", re.ASCII)
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: quoted, on one line, not endless."""
+    """Return a value as a message shows it: quoted, on one line, not endless."""
     text = str(value)
     return repr(text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…")
 
 
 def chat_id(text: str) -> str:
-    """A chat id in lower case. Raises ValueError with the message for the person."""
+    """Return a chat id in lower case. Raises ValueError with the message for the person."""
     lower = text.strip().lower()
     if not _UUID.fullmatch(lower):
         raise ValueError(
@@ -36,7 +36,7 @@ def chat_id(text: str) -> str:
 
 
 def reference(text: str) -> str:
-    """A reference as it stands. Raises ValueError with the message for the person."""
+    """Return a reference as it stands. Raises ValueError with the message for the person."""
     if not (1 <= len(text) <= MAX_REFERENCE_LENGTH and text.isprintable()):
         raise ValueError(
             f"{shown(text)} is not a reference: expected 1 to {MAX_REFERENCE_LENGTH} printable characters; shorten it, "
@@ -46,7 +46,7 @@ def reference(text: str) -> str:
 
 
 def handle(text: str) -> str:
-    """A handle in normal form. Raises ValueError with the message for the person."""
+    """Return a handle in normal form. Raises ValueError with the message for the person."""
     from worker.domain.handle import normalize_handle  # noqa: PLC0415  # wrong usage answers without it
 
     try:
@@ -56,7 +56,7 @@ def handle(text: str) -> str:
 
 
 def phone(text: str) -> str:
-    """A phone number in normal form. Raises ValueError with the message for the person."""
+    """Return a phone number in normal form. Raises ValueError with the message for the person."""
     number = handle(text) if "@" not in text else ""
     if not number:
         raise ValueError(f"{shown(text)} is not a phone number: expected E.164, such as +12025550147")
@@ -64,7 +64,7 @@ def phone(text: str) -> str:
 
 
 def seconds(text: str) -> float:
-    """A duration. Raises ValueError with the message for the person."""
+    """Return a duration. Raises ValueError with the message for the person."""
     number = _number(text)
     if not 0 < number <= _LARGEST_SECONDS:
         raise ValueError(
@@ -91,7 +91,7 @@ def longitude(text: str) -> float:
 
 
 def moment(text: str) -> str:
-    """An RFC 3339 time as it stands. Raises ValueError with the message for the person."""
+    """Return an RFC 3339 time as it stands. Raises ValueError with the message for the person."""
     from worker.domain.timestamp import parse_time  # noqa: PLC0415  # see handle
 
     try:
@@ -102,7 +102,7 @@ def moment(text: str) -> str:
 
 
 def web_address(text: str) -> str:
-    """An http(s) URL as it stands. Raises ValueError with the message for the person."""
+    """Return an http(s) URL as it stands. Raises ValueError with the message for the person."""
     if not re.fullmatch(r"https?://[^\s/]+[^\s]*", text):
         raise ValueError(f"{shown(text)} is not a URL: expected one that begins with https:// or http://")
     return text
@@ -120,7 +120,7 @@ def starting_point(text: str) -> str:
 
 
 def event_type(text: str) -> str:
-    """A type of event, `location.` may be left out. Raises ValueError with the message for the person."""
+    """Return a type of event, `location.` may be left out. Raises ValueError with the message for the person."""
     from worker.domain.events import EVENT_TYPES  # noqa: PLC0415  # see handle
 
     for name in (text, f"location.{text}"):

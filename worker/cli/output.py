@@ -50,7 +50,7 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def progress(total: int, label: str) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error where the work is long; gives the function that is told of each step."""
+    """Show a bar on standard error where the work is long; yield the function that is told of each step."""
     if total < _LONG or not sys.stderr.isatty():
         yield lambda _: None
         return

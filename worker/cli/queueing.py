@@ -181,7 +181,7 @@ def _follow(
 def queue_and_report(
     function: str, arguments: Sequence[Mapping[str, Any]], wait: bool, timeout: float, *, as_json: bool
 ) -> int:
-    """Queue one job for each set of arguments, tell about them, and give the exit status."""
+    """Queue one job for each set of arguments, tell about them, and return the exit status."""
     from location_client import Job  # noqa: PLC0415  # brings redis-py, which wrong usage does not need
 
     jobs: list[Job[dict[str, Any]]] = [Job(function, one, str(uuid.uuid4())) for one in arguments]

@@ -17,7 +17,7 @@ _MEANINGS = {
 
 
 def pinned(url: str) -> str:
-    """Give the URL with the payload version pinned. Raises ValueError with the message for the person."""
+    """Return the URL with the payload version pinned. Raises ValueError with the message for the person."""
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.fragment:
         raise ValueError(

@@ -52,7 +52,7 @@ class DemoError(Exception):
 
 
 def run_demo(seconds: float | None, people: int) -> int:
-    """Run until Ctrl-C or for `seconds`, then tell what happened; give the exit status. Raises
+    """Run until Ctrl-C or for `seconds`, then tell what happened; return the exit status. Raises
     SettingsError.
     """
     settings = load_settings("demo")

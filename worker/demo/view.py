@@ -63,7 +63,7 @@ class Scene:
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
 
     def take(self, event: Event) -> str:
-        """Learn from an event; give the line that tells it."""
+        """Learn from an event; return the line that tells it."""
         line = describe_event(event)
         self.counts[event.type] += 1
         contact = self.contacts.get(event.chat_id or "")
@@ -151,6 +151,6 @@ class Scene:
 
 
 def _metres(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Give the distance of two places (longitude, latitude) that are near each other."""
+    """Return the distance of two places (longitude, latitude) that are near each other."""
     east = (other[0] - one[0]) * math.cos(math.radians(one[1]))
     return math.hypot(east, other[1] - one[1]) * _METRES_PER_DEGREE

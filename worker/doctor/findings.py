@@ -53,7 +53,7 @@ def fine(check: str, found: str) -> Finding:
 
 
 def warn(check: str, found: str, remedy: str) -> Finding:
-    """It works, but not as well or as safely as it could."""
+    """Report what works, but not as well or as safely as it could."""
     return Finding(check, True, "warning", found, remedy)
 
 
@@ -63,7 +63,7 @@ def wrong(check: str, found: str, remedy: str) -> Finding:
 
 
 def skipped(check: str, why: str) -> Finding:
-    """The check could not be made or has nothing to look at."""
+    """Report a check that could not be made or has nothing to look at."""
     return Finding(check, True, "skipped", f"not checked: {why}", "")
 
 

@@ -22,14 +22,14 @@ def may_start(person: Person, position: Position) -> bool:
 
 
 def _lingers(person: Person, updated_at: int) -> bool:
-    """Say whether a position may be the last one of a share that is over, listed still."""
+    """Return whether a position may be the last one of a share that is over, listed still."""
     if person.stopped_at is None or person.unlisted:
         return False
     return updated_at <= max(person.stopped_at, person.updated_at or 0)
 
 
 def known_end(person: Person) -> int:
-    """Give the newest end that is known (ns), the one that a last read is to confirm included; 0: none."""
+    """Return the newest end that is known (ns), the one that a last read is to confirm included; 0: none."""
     return max(person.stopped_at or 0, person.stopping_at or 0)
 
 
@@ -50,7 +50,7 @@ def is_news(person: Person, position: Position) -> bool:
 
 
 def _is_null_island(position: Position) -> bool:
-    """Say whether a position is (0, 0), what devices give that know none: only a newer one replaces a real one."""
+    """Return whether a position is (0, 0), what devices give that know none: only a newer one replaces a real one."""
     return position.longitude == 0 and position.latitude == 0
 
 
@@ -72,7 +72,7 @@ def has_moved(person: Person, position: Position) -> bool:
 
 
 def newest_at(person: Person) -> int:
-    """Give the time of the newest position in ns; where Linq gave none, when it was seen."""
+    """Return the time of the newest position in ns; where Linq gave none, when it was seen."""
     if person.updated_at is not None:
         return person.updated_at
     return int((person.seen_at or 0.0) * NANO) if person.content is not None else 0

@@ -15,7 +15,7 @@ _MAX_TEXT_LENGTH = 400
 
 
 def normalize_handle(text: str, *, lenient: bool = False) -> str:
-    """The handle in normal form: `+` and 7 to 15 digits, or a lower-case e-mail address of at most 254
+    """Return the handle in normal form: `+` and 7 to 15 digits, or a lower-case e-mail address of at most 254
     characters.
 
     `lenient` also takes digits without `+` as a phone number (replies of vendors; a person who leaves the

@@ -85,7 +85,7 @@ def follow(
     price_floor: float = PRICE_FLOOR,
     head_room: float = HEAD_ROOM,
 ) -> tuple[float, str]:
-    """Learn from an answer at `now`; give the seconds until the next read and the name of the rule that
+    """Learn from an answer at `now`; return the seconds until the next read and the name of the rule that
     chose.
 
     `updated_at` is the newest position's time, None where the answer held nothing newer (for a newer position
@@ -195,7 +195,7 @@ def follow(
 
 
 def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float) -> tuple[float, str]:
-    """Give the seconds until the next read of a chat asked `age` seconds ago, and the rule that chose them.
+    """Return the seconds until the next read of a chat asked `age` seconds ago, and the rule that chose them.
 
     `lower` and `upper` are the chat's bounds while it is tracked; while it waits they are min(5 s, lower) and
     6 * upper. `announced` (0 to 0.9) is the share of accepts that webhooks announce in time. All intervals
@@ -214,7 +214,7 @@ def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: flo
 
 
 def wanted_rate(age: float, *, announced: float, lower: float, upper: float) -> float:
-    """Reads per second that a chat asked `age` seconds ago wants where requests are plentiful; see `wait`."""
+    """Return reads per second that a chat asked `age` seconds ago wants where requests are plentiful; see `wait`."""
     return 1.0 / _wanted_interval(age, announced, lower, upper)
 
 
@@ -237,12 +237,12 @@ def backoff(failures: int, *, lower: float, upper: float, random_unit: float) ->
 
 
 def recovered_rate(rate: float, *, ceiling: float, calm: float) -> float:
-    """Requests per second allowed now, where the last 429 left `rate` and lies `calm` seconds back."""
+    """Return requests per second allowed now, where the last 429 left `rate` and lies `calm` seconds back."""
     return min(ceiling, rate + max(0.0, calm - RATE_CALM) * ceiling / RATE_RECOVERY)
 
 
 def throttled_rate(rate: float, *, ceiling: float, since_cut: float) -> float:
-    """Requests per second allowed after a 429: `rate` were until now, the last cut was `since_cut` seconds
+    """Return requests per second allowed after a 429: `rate` were until now, the last cut was `since_cut` seconds
     ago.
     """
     if since_cut < RATE_CUT_EVERY:

@@ -23,7 +23,7 @@ class Schedule(DecisionBase):
         self.share.rule = "webhook"
 
     def _bounds(self) -> tuple[float, float]:
-        """Give the least and the largest interval of this share's scheduled reads while it is followed."""
+        """Return the least and the largest interval of this share's scheduled reads while it is followed."""
         share = self.share
         limits = self.context.limits
         if share.lower is None and share.upper is None:
@@ -50,7 +50,7 @@ class Schedule(DecisionBase):
         self._apply_deadlines(lower)
 
     def _wait(self, lower: float, upper: float) -> tuple[float, str]:
-        """Give the interval while nobody shares yet, within the bounds of contract 2 and the caller's own."""
+        """Return the interval while nobody shares yet, within the bounds of contract 2 and the caller's own."""
         share = self.share
         context = self.context
         since = share.begun_at

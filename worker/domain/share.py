@@ -120,7 +120,7 @@ NOTHING = Tally()
 
 
 def tally(share: Share) -> Tally:
-    """Give what the share adds to the fleet's sums now."""
+    """Return what the share adds to the fleet's sums now."""
     pace = share.pace
     if share.ended is not None:
         return NOTHING
@@ -137,7 +137,7 @@ _decoder = msgspec.msgpack.Decoder(Share)
 
 
 def _tails() -> tuple[bytes, bytes, bytes]:
-    """Give what the packed form of a share begins with, and what it ends with where nothing unusual is to be said.
+    """Return what the packed form of a share begins with, and what it ends with where nothing unusual is to be said.
 
     The long end is that of a share whose last person has nothing unusual either, the short one that of any.
     """
@@ -175,7 +175,7 @@ def unpack(stored: bytes) -> Share:
 
 
 def describe(share: Share) -> dict[str, Any]:
-    """Give the share as plain data, for `status`."""
+    """Return the share as plain data, for `status`."""
     plain: dict[str, Any] = {
         "share_id": share.share_id,
         "reference": share.reference,

@@ -40,7 +40,7 @@ class Decision(Reading):
         return "prompt" if self._prompt_is_due() else "read"
 
     def apply_started(self, handle: str, *, began_at: int | None, ends_at: int | None, created_at: int) -> bool:
-        """Take in that sharing began (times: ns since 1970 UTC); give whether it changed anything.
+        """Take in that sharing began (times: ns since 1970 UTC); return whether it changed anything.
 
         It may come before the prompt's own answer, twice, late, or after the end (linq-api.md 13).
         """
@@ -70,7 +70,7 @@ class Decision(Reading):
         return True
 
     def apply_stopped(self, handle: str, *, began_at: int | None, ended_at: int | None, created_at: int) -> bool:
-        """Take in that sharing stopped; give whether it changed anything. The end follows after one last read."""
+        """Take in that sharing stopped; return whether it changed anything. The end follows after one last read."""
         share = self.share
         if share.ended is not None or handle_digest(handle) in share.excluded:
             return False
@@ -103,7 +103,7 @@ class Decision(Reading):
         return True
 
     def report_unreadable(self, shared_by: str, remedy: str, *, began_at: int | None = None) -> bool:
-        """Say that the contact shares under a handle that this chat does not have; give whether that is news.
+        """Say that the contact shares under a handle that this chat does not have; return whether that is news.
 
         With `began_at` (ns since 1970 UTC) it is once for each beginning.
         """
@@ -121,7 +121,7 @@ class Decision(Reading):
         return True
 
     def forget(self, handle: str, *, ends_share: bool) -> bool:
-        """Leave a handle out from now on; give whether the share knew it. A 1:1 share ends."""
+        """Leave a handle out from now on; return whether the share knew it. A 1:1 share ends."""
         share = self.share
         known = [person for person in share.people if person.handle == handle]
         share.people = [person for person in share.people if person.handle != handle]

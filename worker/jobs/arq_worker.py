@@ -209,7 +209,7 @@ def _look_at(task: asyncio.Task[None]) -> None:
 
 
 def running(worker: Worker) -> list[Any]:
-    """Give the tasks of the jobs that run now, and of those that are just being started."""
+    """Return the tasks of the jobs that run now, and of those that are just being started."""
     tasks = [*worker.tasks.values()]
     if isinstance(worker, _Worker) and worker.starting is not None:
         tasks.append(worker.starting)

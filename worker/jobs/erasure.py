@@ -33,7 +33,7 @@ Result = dict[str, Any]
 
 
 async def forget_handle(context: JobContext, arguments: ForgetHandle) -> Result:
-    """Erase what is kept about a handle; give the counts, or have the job go on in a moment."""
+    """Erase what is kept about a handle; return the counts, or have the job go on in a moment."""
     forgetting = _Forgetting(context, arguments.handle)
     return await forgetting.run()
 
@@ -127,7 +127,7 @@ class _Forgetting:
     async def _leave(self, chat_id: str, *, certain: bool, group: bool | None) -> bool:
         """End the tracking of a 1:1 chat, leave the handle out of a group's, or out of what is kept of an ended share.
 
-        `certain`: the handle takes part in the chat, whether its share has shown it or not. Gives whether a tracked
+        `certain`: the handle takes part in the chat, whether its share has shown it or not. Returns whether a tracked
         share was touched: what was done in an earlier run is passed over quickly, so that every run gets further.
         """
         for _ in range(CHANGE_TRIES):

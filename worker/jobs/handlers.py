@@ -155,7 +155,7 @@ async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
 async def _find_chat(
     context: JobContext, arguments: RequestLocation | TrackLocation, message: str | None
 ) -> str | Result:
-    """Give the chat that a job is about; the job's result where there is none."""
+    """Return the chat that a job is about; the job's result where there is none."""
     services: Services = context["services"]
     if arguments.chat_id is not None:
         return arguments.chat_id

@@ -61,7 +61,7 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
 
 
 async def know_chat(services: Services, chat_id: str) -> KnownChat:
-    """Give line, contacts and kind of a chat, asking Linq where they are not remembered. Raises as call_linq."""
+    """Return line, contacts and kind of a chat, asking Linq where they are not remembered. Raises as call_linq."""
     known = await services.store.chats.get(chat_id)
     if known is not None:
         return known
@@ -69,7 +69,7 @@ async def know_chat(services: Services, chat_id: str) -> KnownChat:
 
 
 async def find_direct_chat(services: Services, contact: str, line: str) -> str | None:
-    """Give the 1:1 chat of a contact and a line, None where there is none. Raises as call_linq."""
+    """Return the 1:1 chat of a contact and a line, None where there is none. Raises as call_linq."""
     remembered = await services.store.chats.between(contact, line)
     if remembered is not None:
         return remembered

@@ -46,7 +46,7 @@ class SendPin(Pin):
         return {name: value for name, value in given.items() if value is not None}
 
     def pin(self, job_id: str) -> Pin:
-        """Give the pin itself: the same one in every run of the job."""
+        """Return the pin itself: the same one in every run of the job."""
         key = self.idempotency_key or job_id
         if len(key) > MAX_KEY_LENGTH:
             key = hashlib.sha256(key.encode()).hexdigest()
@@ -55,7 +55,7 @@ class SendPin(Pin):
 
 
 async def send_pin(context: JobContext, arguments: SendPin) -> Result:
-    """Send a one-time pin through Chert; give its result, or have the job run again later."""
+    """Send a one-time pin through Chert; return its result, or have the job run again later."""
     sending = _Sending(context, arguments)
     return await sending.run()
 
@@ -171,7 +171,7 @@ class _Sending:
 
 
 def _location(pin: Pin, said: dict[str, Any]) -> PinLocation:
-    """Give the location as Chert said it back; the coordinates that were sent where it did not."""
+    """Return the location as Chert said it back; the coordinates that were sent where it did not."""
     try:
         return msgspec.convert({"latitude": pin.latitude, "longitude": pin.longitude, **said}, PinLocation)
     except msgspec.ValidationError:

@@ -63,7 +63,7 @@ def _fault(job: _Job, functions: Collection[str]) -> str | None:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Say whether a value is nested deeper: whoever shows or copies it would need more stack than there is."""
+    """Return whether a value is nested deeper: whoever shows or copies it would need more stack than there is."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value

@@ -27,19 +27,19 @@ class Services:
     chert: ChertClient | None = None
 
     def need_engine(self) -> Engine:
-        """Give the engine; raises MissingKeyError where Linq's key is not set."""
+        """Return the engine; raises MissingKeyError where Linq's key is not set."""
         if self.engine is None:
             raise MissingKeyError("LINQ_API_V3_API_KEY")
         return self.engine
 
     def need_linq(self) -> LinqClient:
-        """Give Linq's client; raises MissingKeyError where its key is not set."""
+        """Return Linq's client; raises MissingKeyError where its key is not set."""
         if self.linq is None:
             raise MissingKeyError("LINQ_API_V3_API_KEY")
         return self.linq
 
     def need_chert(self) -> ChertClient:
-        """Give Chert's client; raises MissingKeyError where its secret is not set."""
+        """Return Chert's client; raises MissingKeyError where its secret is not set."""
         if self.chert is None:
             raise MissingKeyError("CHERT_SIGNING_SECRET")
         return self.chert

@@ -26,7 +26,7 @@ class BusyError(RuntimeError):
 
 
 def share_id_of(job_id: str, chat_id: str) -> str:
-    """Give the id of the share that a job begins in a chat."""
+    """Return the id of the share that a job begins in a chat."""
     return str(uuid.uuid5(_NAMESPACE, f"{job_id} {chat_id}"))
 
 
@@ -43,7 +43,7 @@ async def track(
     min_interval: float | None = None,
     max_interval: float | None = None,
 ) -> tuple[Share, bool]:
-    """Begin to track a chat; give its share, and whether this job began it (in an earlier run, too)."""
+    """Begin to track a chat; return its share, and whether this job began it (in an earlier run, too)."""
     settings = services.settings
     shares = services.store.shares
     share_id = share_id_of(job_id, chat_id)
@@ -71,7 +71,7 @@ async def track(
 
 
 async def settle_request(services: Services, chat_id: str, share_id: str) -> Result:
-    """See a request through until its prompt has left, has to wait, or was refused; give the job's result."""
+    """See a request through until its prompt has left, has to wait, or was refused; return the job's result."""
     engine = services.need_engine()
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
@@ -102,13 +102,13 @@ def _request_result(status: str, chat_id: str, share_id: str, share: Share | Non
 
 
 def already_tracked(chat_id: str, share: Share, *, asked: bool) -> Result:
-    """Give the result of a job whose chat is tracked already."""
+    """Return the result of a job whose chat is tracked already."""
     result: Result = {"status": "already_tracked", "chat_id": chat_id, "share_id": share.share_id}
     return result | {"prompt": PROMPT_IN_RESULTS[share.prompt]} if asked else result
 
 
 async def untrack(services: Services, chat_id: str) -> bool:
-    """End the tracking of a chat; give whether it was tracked. Nothing changes upstream."""
+    """End the tracking of a chat; return whether it was tracked. Nothing changes upstream."""
     shares = services.store.shares
     for _ in range(CHANGE_TRIES):
         loaded = await shares.load(chat_id)

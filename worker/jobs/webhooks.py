@@ -20,7 +20,7 @@ log = structlog.get_logger("webhooks")
 
 
 async def apply_started(services: Services, event: SharingStarted, *, job_id: str, last_try: bool) -> str:
-    """Begin or update sharing wherever the event belongs; give what came of it, in a word.
+    """Begin or update sharing wherever the event belongs; return what came of it, in a word.
 
     Raises NotNowError while Linq has to be asked and cannot be; on the last try it makes do without.
     """
@@ -51,7 +51,7 @@ async def apply_started(services: Services, event: SharingStarted, *, job_id: st
 
 
 async def apply_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
-    """End the handle's sharing in every chat tracked with it; give what came of it, in a word."""
+    """End the handle's sharing in every chat tracked with it; return what came of it, in a word."""
     found = await _tracked_by_pair(services, event, last_try=last_try)
     if services.settings.follow_unrequested:
         # Its `started` may come after it, and must not begin a share.
@@ -117,7 +117,7 @@ async def _tracked_by_pair(services: Services, event: SharingStarted | SharingSt
 async def _is_on_line(
     services: Services, chat_id: str, event: SharingStarted | SharingStopped, *, last_try: bool
 ) -> bool:
-    """Tell whether a chat is of the event's line. Where Linq cannot be asked, only a start counts: it costs a read."""
+    """Return whether a chat is of the event's line; where Linq cannot be asked: for a start, which costs a read."""
     known = await _try_to_know(services, chat_id, last_try=last_try)
     if known is None:
         return isinstance(event, SharingStarted)
@@ -125,7 +125,7 @@ async def _is_on_line(
 
 
 async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:
-    """Tell whether a share under this handle is readable in a chat: an Apple ID e-mail may not be (linq-api.md 6.3)."""
+    """Return whether a share under this handle is readable in a chat: under an Apple ID e-mail it may not be."""
     if "@" not in handle:
         return True
     known = await _try_to_know(services, chat_id, last_try=last_try)

@@ -39,7 +39,7 @@ _NO_ENVELOPE = ErrorEnvelope(None, None, None, None)
 
 
 def read_observation(reply: Reply, *, now: float) -> ReadObservation:
-    """What a reply to GET …/location tells; `now` in seconds since 1970 (UTC).
+    """Return what a reply to GET …/location tells; `now` in seconds since 1970 (UTC).
 
     A refusal counts as Linq's only with Linq's error envelope: what a proxy answers in its place is a fault,
     and a fault never ends a share. Only 401 is believed whatever its body, because nothing ends by it.
@@ -75,7 +75,7 @@ def read_observation(reply: Reply, *, now: float) -> ReadObservation:
 
 
 def prompt_outcome(reply: Reply) -> PromptOutcome:
-    """What a reply to POST …/location/request means for the prompt."""
+    """Return what a reply to POST …/location/request means for the prompt."""
     status = reply.status
     if status == 0:
         return Uncertain(possibly_sent=reply.failure != "connect", detail=reply.failure or "broken")

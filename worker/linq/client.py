@@ -140,7 +140,7 @@ class LinqClient:
             query["cursor"] = cursor
 
     async def create_chat(self, *, from_: str, to: str, text: str, idempotency_key: str) -> Chat:
-        """The 1:1 chat of a line and a contact, over iMessage only; sends `text` into it. Raises LinqError.
+        """Create the 1:1 chat of a line and a contact, over iMessage only, with `text` in it. Raises LinqError.
 
         The same key never sends twice.
         """
@@ -173,7 +173,7 @@ class LinqClient:
         _succeeded(await self._call("DELETE", "/webhook-subscriptions/{}", subscription_id))
 
     async def phone_numbers(self) -> list[PhoneLine]:
-        """The lines of the account; the cheapest call that shows whether the key is accepted. Raises
+        """List the lines of the account: the cheapest call that shows whether the key is accepted. Raises
         LinqError.
         """
         reply = await self._call("GET", "/phone_numbers")
@@ -217,7 +217,7 @@ def _succeeded(reply: Reply) -> None:
 
 
 def _object(reply: Reply) -> dict[str, Any]:
-    """The JSON object of a successful reply, empty where it is none. Raises LinqError for an
+    """Return the JSON object of a successful reply, empty where it is none. Raises LinqError for an
     unsuccessful one.
     """
     _succeeded(reply)

@@ -29,7 +29,7 @@ class Poller(Protocol):
 def make_poller(
     kind: Literal["pyreqwest", "httpx", "socket"], *, base_url: str, api_key: str, timeout: float, window: int
 ) -> Poller:
-    """The poller that `POLL_CLIENT` names.
+    """Return the poller that `POLL_CLIENT` names.
 
     `base_url` as in `LINQ_API_V3_BASE_URL`; `timeout` (seconds) bounds a whole read, connecting (at most 5 s)
     included; `window` is the number of reads that will be under way at a time. All clients use the proxies

@@ -116,7 +116,7 @@ def _updated_at(position: Position) -> int:
 
 
 def _position(feature: _Feature, latest: int) -> Position | str:
-    """The position, or the reason why it is none."""
+    """Return the position, or the reason why it is none."""
     geometry = feature.geometry
     if geometry.type != "Point":
         return "the geometry is not a Point"
@@ -174,7 +174,7 @@ def _raw_features(body: bytes) -> list[msgspec.Raw] | Fault:
 
 
 def _without_nan(body: bytes) -> bytes:
-    """The reply with null for NaN and Infinity: not JSON, but what some encoders write, and no reason to lose the rest.
+    """Return the reply with null for NaN and Infinity: some encoders write them, which is no reason to lose the rest.
 
     Raises ValueError and RecursionError.
     """

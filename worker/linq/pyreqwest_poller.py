@@ -14,7 +14,7 @@ class PyreqwestPoller:
     """A `Poller` on Rust's reqwest; at its best under uvloop. One pool for any number of reads at a time."""
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float) -> None:
-        """Raises ValueError where the key cannot stand in a header, CertificatesError."""
+        """Build the client; raises ValueError where the key cannot stand in a header, CertificatesError."""
         self._prefix = f"{base_url.rstrip('/')}/v3/chats/"
         builder = (
             ClientBuilder()

@@ -90,7 +90,7 @@ class Ignored(msgspec.Struct, frozen=True):
 
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> str:
-    """The event id (`webhook-id`) of a delivery that Linq signed with one of the secrets (`whsec_…`).
+    """Return the event id (`webhook-id`) of a delivery that Linq signed with one of the secrets (`whsec_…`).
 
     `body` is what came over the wire. Raises SignatureError, and ValueError where a secret cannot be decoded.
     """
@@ -123,7 +123,7 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> s
 
 
 def _fits(secret: str, signed: bytes, entries: list[str]) -> bool:
-    """Tell whether an entry signs these bytes. The library signs text only, but the signature is one of bytes."""
+    """Return whether an entry signs these bytes. The library signs text only, but the signature is one of bytes."""
     key = base64.b64decode(secret.removeprefix("whsec_") + "==")
     digest = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
     return any(hmac.compare_digest(digest, entry.encode()) for entry in entries)
@@ -135,7 +135,7 @@ def _webhook(secret: str) -> Webhook:
 
 
 def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped | Ignored:
-    """What a verified delivery says; `now`: seconds since 1970 at which it came.
+    """Return what a verified delivery says; `now`: seconds since 1970 at which it came.
 
     Only the two handles are required; every other field that is absent, null or of a wrong shape counts as
     unknown. Raises NotAnEventError.

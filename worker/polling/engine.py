@@ -138,7 +138,7 @@ class Engine:
     # Stopping
 
     async def stop(self, grace: float) -> None:
-        """Claim nothing more, let what runs finish within `grace` seconds, and give the rest of the claims back."""
+        """Claim nothing more, let what runs finish within `grace` seconds, and return the rest of the claims back."""
         self._stopping = True
         self._progress.set()
         last = min(GIVE_BACK_SECONDS, grace / 2)
@@ -221,7 +221,7 @@ class Engine:
                 return
 
     def _ahead(self) -> int:
-        """Give how many chats may be claimed beyond the fetchers, which are as many as slow replies ask for."""
+        """Return how many chats may be claimed beyond the fetchers, which are as many as slow replies ask for."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
         # Before they are all taken: below MIN_CLAIMED nothing is claimed, and a reply that never comes held up all.
         if len(self._held) + MIN_CLAIMED > len(self._fetchers):
@@ -285,14 +285,14 @@ class Engine:
             self._committer = asyncio.create_task(self._commit_batches())
 
     async def _drop_unreadable(self, chat_id: str, stored: bytes) -> None:
-        """A state that is lost or not ours cannot be followed: say so and let it go."""
+        """Let go of a state that is lost or not ours, which nobody can go on with, and say so."""
         log.error("share_state_unreadable", chat_id=chat_id, bytes=len(stored))
         await self._store.shares.drop(chat_id)
 
     # Fetching and deciding
 
     def now(self) -> float:
-        """Give Redis' time, as of the last claim plus what has passed since."""
+        """Return Redis' time, as of the last claim plus what has passed since."""
         return time.monotonic() + self._clock_offset
 
     async def _fetch(self) -> None:

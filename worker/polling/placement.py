@@ -26,7 +26,7 @@ class Times(NamedTuple):
 
 
 def is_crowded(before: Times, now: Times, seconds: float) -> bool:
-    """Say whether somebody else holds up the main thread; what it waits for our own threads does not count."""
+    """Return whether somebody else holds up the main thread; what it waits for our own threads does not count."""
     waited = (now.waited - before.waited) - (now.others_ran - before.others_ran)
     return waited > CROWDED * seconds
 

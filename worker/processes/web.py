@@ -198,7 +198,7 @@ class _Server(uvicorn.Server):
 
 
 def run_web(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; give the exit status: 1 when the address cannot be listened on."""
+    """Serve until SIGTERM or SIGINT; return the exit status: 1 when the address cannot be listened on."""
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))

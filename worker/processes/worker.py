@@ -43,7 +43,7 @@ log = structlog.get_logger("main")
 
 
 def run_worker(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; give the exit status. An error that is final is 1, with a message."""
+    """Run a worker until SIGTERM or SIGINT; return the exit status. An error that is final is 1, with a message."""
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings))

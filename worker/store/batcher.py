@@ -21,7 +21,7 @@ class Batcher(Generic[Given, Answer]):
         self._calling: asyncio.Task[None] | None = None
 
     async def ask(self, given: Given) -> Answer:
-        """Give the answer; raises what the call raised."""
+        """Return the answer; raises what the call raised."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((given, future))
         if self._calling is None or self._calling.done():

@@ -42,7 +42,7 @@ class Budget:
         return float(answer) if answer else None
 
     async def take_probe(self) -> bool:
-        """Take this minute's probe of a pause, with a token, for a command; give whether there was one to take.
+        """Take this minute's probe of a pause, with a token, for a command; return whether there was one to take.
 
         There is only while no chat is tracked: else a read finds out whether the account works again.
         """
@@ -58,17 +58,17 @@ class Budget:
         await self._scripts.throttle_budget(keys=[self._keys.budget], args=[repr(self._ceiling), repr(seconds)])
 
     async def pause(self, reason: str) -> bool:
-        """Pause everything that goes to Linq; give whether it was not paused before."""
+        """Pause everything that goes to Linq; return whether it was not paused before."""
         answer: int = await self._scripts.begin_pause(keys=[self._keys.pause], args=[reason, repr(PROBE_SECONDS)])
         return answer == 1
 
     async def resume(self) -> bool:
-        """End the pause; give whether there was one."""
+        """End the pause; return whether there was one."""
         removed: int = await self._redis.delete(self._keys.pause)
         return removed == 1
 
     async def paused(self) -> Pause | None:
-        """Give the pause, None when there is none."""
+        """Return the pause, None when there is none."""
         # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
         kept = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._keys.pause))
         if not kept:
@@ -76,7 +76,7 @@ class Budget:
         return Pause(kept[b"reason"].decode(), float(kept[b"since"]), float(kept[b"probe_at"]))
 
     async def rate(self) -> float:
-        """Give the requests per second allowed now."""
+        """Return the requests per second allowed now."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.time()
             pipeline.hmget(self._keys.budget, ["rate", "limited_at"])

@@ -28,7 +28,7 @@ class Chats:
         self._keys = keys
 
     async def get(self, chat_id: str) -> KnownChat | None:
-        """Give what is remembered of a chat."""
+        """Return what is remembered of a chat."""
         kept = cast("bytes | None", await self._redis.get(self._keys.chat(chat_id)))
         return None if kept is None else msgspec.json.decode(kept, type=KnownChat)
 
@@ -39,7 +39,7 @@ class Chats:
         return known
 
     async def between(self, contact: str, line: str) -> str | None:
-        """Give the 1:1 chat of a contact and a line, where it is remembered."""
+        """Return the 1:1 chat of a contact and a line, where it is remembered."""
         kept = await self._redis.get(self._keys.pair(handle_digest(contact), handle_digest(line)))
         return None if kept is None else kept.decode()
 
@@ -53,7 +53,7 @@ class Chats:
         await self._redis.set(key, chat_id, ex=CHAT_TTL_SECONDS)
 
     async def end_of(self, contact: str, line: str) -> int | None:
-        """Give when a contact was last heard to stop sharing with a line: ns since 1970 (UTC)."""
+        """Return when a contact was last heard to stop sharing with a line: ns since 1970 (UTC)."""
         kept = await self._redis.get(self._keys.stopped(handle_digest(contact), handle_digest(line)))
         return None if kept is None else int(kept)
 

@@ -35,7 +35,7 @@ class DeadLetters:
         reference: str = "",
         chat_id: str = "",
     ) -> bool:
-        """Keep what could not be used; give whether it was kept.
+        """Keep what could not be used; return whether it was kept.
 
         With `chat_id`, at most one letter per chat and minute is.
         """

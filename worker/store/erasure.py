@@ -202,7 +202,7 @@ class Erasure:
     # Streams
 
     async def erase_events(self, job_id: str, progress: Progress, mentions: Mentions) -> Progress:
-        """Look through one page of the event stream; gives the progress after it, whose cursor is "0" at the end."""
+        """Look through one page of the event stream; return the progress after it, whose cursor is "0" at the end."""
         rows = await self._read(self._keys.events, progress, PAGE)
         ids = [entry for entry, fields in rows if _event_names(fields, mentions)]
         return await self._erase(self._keys.events, job_id, progress, rows, ids)

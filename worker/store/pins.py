@@ -62,7 +62,7 @@ class Pins:
         return Tries(retries, unadvised)
 
     async def settle(self, job_id: str, result: dict[str, Any], event: Event) -> dict[str, Any]:
-        """Keep the job's result and publish its event in one step; give the result that counts.
+        """Keep the job's result and publish its event in one step; return the result that counts.
 
         A second run of the same job gets the first one's, and publishes nothing.
         """
@@ -73,7 +73,7 @@ class Pins:
         return cast("dict[str, Any]", msgspec.json.decode(kept))
 
     async def now(self) -> float:
-        """Give Redis' time in seconds since 1970 (UTC)."""
+        """Return Redis' time in seconds since 1970 (UTC)."""
         seconds, microseconds = await self._redis.time()
         return float(seconds + microseconds / 1e6)
 
@@ -87,7 +87,7 @@ class Pins:
         return float(answer or 0.0)
 
     async def pause(self, reason: str) -> bool:
-        """Pause all pins; give whether they were not paused before."""
+        """Pause all pins; return whether they were not paused before."""
         key = self._keys.pins_pause
         begun: int = await self._scripts.begin_pause(keys=[key], args=[reason, repr(PROBE_SECONDS)])
         # Each failed probe prolongs it; when no pin is left to try, the pause is forgotten.
@@ -95,12 +95,12 @@ class Pins:
         return begun == 1
 
     async def resume(self) -> bool:
-        """End the pause; give whether there was one."""
+        """End the pause; return whether there was one."""
         removed: int = await self._redis.delete(self._keys.pins_pause)
         return removed == 1
 
     async def paused(self) -> Pause | None:
-        """Give the pause, None when there is none."""
+        """Return the pause, None when there is none."""
         # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
         kept = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._keys.pins_pause))
         if not kept:

@@ -57,7 +57,7 @@ class Reconciliation:
                 return Repair(rescued, {})
 
     async def _open(self) -> int | None:
-        """Give the cursor to go on from; None while there is nothing to do."""
+        """Return the cursor to go on from; None while there is nothing to do."""
         keys = self._keys
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(keys.reconciliation, ["began_at", "cursor"])
@@ -80,7 +80,7 @@ class Reconciliation:
     async def _count(self, chats: Sequence[bytes], cursor: int) -> tuple[int, bool]:
         """Count the shares of these chats, each as it is at one moment, and note the cursor to go on from.
 
-        Gives how many were put back into the schedule, and whether all were counted: else the page has to come again.
+        Returns how many were put back into the schedule, and whether all were counted: else the page has to come again.
         """
         rescued = 0
         for _ in range(CHANGE_TRIES):
@@ -109,7 +109,7 @@ class Reconciliation:
 
 
 def _part(state: bytes | None) -> Tally | None:
-    """Give what a share adds to the sums; None where it has ended or cannot be read."""
+    """Return what a share adds to the sums; None where it has ended or cannot be read."""
     try:
         share = unpack(state or b"")
     except msgspec.MsgspecError:

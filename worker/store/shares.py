@@ -154,7 +154,7 @@ class Shares:
         ]
 
     async def commit(self, items: Sequence["Item"]) -> list[bool]:
-        """Write decisions in one step; give for each whether it was still the newest."""
+        """Write decisions in one step; return for each whether it was still the newest."""
         keys = self._keys
         answer = await self._scripts.commit_decisions(
             keys=[keys.due, keys.events, keys.geo, keys.fleet],
@@ -191,7 +191,7 @@ class Shares:
         return await self._changes.ask(item)
 
     async def release(self, held: Sequence[Claimed]) -> None:
-        """Give claims back unchanged: due at once, for whoever polls next."""
+        """Return claims back unchanged: due at once, for whoever polls next."""
         seconds, microseconds = await self._redis.time()
         now = seconds + microseconds / 1e6
         await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
@@ -204,7 +204,7 @@ class Shares:
         await self.commit([(chat_id, False, False, False, False, self._kept, [], [], views)])
 
     async def shown_in(self, handle: str) -> list[str]:
-        """Give the tracked chats that show a handle's position now."""
+        """Return the tracked chats that show a handle's position now."""
         # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
         found = await cast("Awaitable[bytes | None]", self._redis.hget(self._keys.handles, handle_digest(handle)))
         return sorted((found or b"").decode().split())
@@ -227,7 +227,7 @@ class Shares:
             start += page
 
     async def overview(self) -> Overview:
-        """Give how many chats are tracked, and how late the most overdue one is."""
+        """Return how many chats are tracked, and how late the most overdue one is."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(self._keys.fleet, list(PHASES))
             pipeline.zrange(self._keys.due, 0, 0, withscores=True)
@@ -249,7 +249,7 @@ Item = tuple[Any, ...]
 
 
 def rate_at(now: float, ceiling: float, rate: bytes | None, limited_at: bytes | None) -> float:
-    """Give the requests per second allowed now, of what the budget's hash keeps."""
+    """Return the requests per second allowed now, of what the budget's hash keeps."""
     if rate is None or limited_at is None:
         return ceiling
     return recovered_rate(float(rate), ceiling=ceiling, calm=now - float(limited_at))

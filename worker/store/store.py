@@ -50,7 +50,7 @@ class Store:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Give the settings that decisions depend on."""
+    """Return the settings that decisions depend on."""
     return Limits(
         min_poll=settings.min_poll_seconds,
         max_poll=settings.max_poll_seconds,

@@ -3,7 +3,7 @@
 -- KEYS: due, budget, pause, fleet
 -- ARGV: prefix of the share keys, most chats, lease in seconds, ceiling in requests per second, one chat only ('' any),
 --       seconds between probes
--- Gives: now, requests per second, tokens left, paused (0, 1, 2: this claim is the probe), next due time or '',
+-- Returns: now, requests per second, tokens left, paused (0, 1, 2: this claim is the probe), next due time or '',
 --        the fleet's sums, then chat id and state ('' where it is lost) of each chat claimed
 local now = clock()
 local wanted = tonumber(ARGV[2])

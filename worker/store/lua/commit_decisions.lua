@@ -4,7 +4,7 @@
 -- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed
 -- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false: unchanged),
 --   next due time (false: ended), seconds the state is kept after the end, changes of the fleet's sums, events, views
--- Gives: 1 or 0 for each item
+-- Returns: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MAX_LATITUDE = 85.05112878 -- beyond, a geo set has no place
 

@@ -1,6 +1,6 @@
 -- Ends a reconciliation: the fleet's sums become what was counted, if all was.
 -- KEYS: fleet, reconciliation, mark of the rest; ARGV: seconds of rest, '1' if all was counted
--- Gives by how much weights, wanted, tracking, pending and requested were wrong; nothing where no reconciliation runs
+-- Returns by how much weights, wanted, tracking, pending and requested were wrong; nothing where no reconciliation runs
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested' }
 local began_at = redis.call('HGET', KEYS[2], 'began_at')
 if not began_at then

@@ -1,6 +1,6 @@
 -- Reads chats as they are stored, without claiming them.
 -- KEYS: due, budget, fleet; ARGV: prefix of the share keys, chat ids
--- Gives: seconds and microseconds of Redis' clock, the fleet's sums, rate and time of the last cut of the budget, then
+-- Returns: seconds and microseconds of Redis' clock, the fleet's sums, rate and time of the last cut of the budget, then
 --        the state and due time of each chat; nil where there is none
 local time = redis.call('TIME')
 local fleet = redis.call('HMGET', KEYS[3], 'weights', 'tracking', 'wanted', 'accepted', 'announced')

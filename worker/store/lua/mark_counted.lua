@@ -12,7 +12,7 @@ local function is_counted(run, chat)
   return redis.call('SISMEMBER', counted_key(run, chat)) == 1
 end
 
--- Gives whether it is counted only now.
+-- Returns whether it is counted only now.
 local function count(run, chat)
   local key, number = counted_key(run, chat)
   if redis.call('SADD', key, number) == 0 then

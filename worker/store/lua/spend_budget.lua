@@ -36,7 +36,7 @@ local function open_budget(key, ceiling, now)
   return budget
 end
 
--- Gives how many of the wanted requests may be sent now.
+-- Returns how many of the wanted requests may be sent now.
 local function available(budget, wanted)
   if budget.now < budget.blocked_until then
     return 0

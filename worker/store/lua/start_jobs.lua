@@ -1,6 +1,6 @@
 -- Marks jobs of the queue as running, those that are due and not marked yet, as arq does one by one.
 -- KEYS: queue; ARGV: prefix of the marks, milliseconds they stay, now in milliseconds by the worker's clock, job ids
--- Gives the time of each job that may start now (arq's score, milliseconds), nil for the others
+-- Returns the time of each job that may start now (arq's score, milliseconds), nil for the others
 local now = tonumber(ARGV[3])
 local answer = {}
 for index = 4, #ARGV do

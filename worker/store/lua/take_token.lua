@@ -1,4 +1,4 @@
--- Takes one token of the request budget, for a command. Gives '' when it was there, else the seconds until one may be.
+-- Takes one token of the request budget, for a command. Returns '' when it was there, else the seconds until one may be.
 -- While everything is paused it gives 'paused', or 'probe' where this command may find out whether the account works
 -- again: once a minute, and only while no chat is tracked, because else a read does.
 -- KEYS: budget, pause, due (left out: no probe); ARGV: ceiling in requests per second, seconds between probes

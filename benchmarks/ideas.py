@@ -1,25 +1,24 @@
 """Ideas for a cheaper poll, each alone: what the worker does beside what it could do instead."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import cycle
-from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import uvloop
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.request import ConsumedRequest
 from rich.console import Console
 
+from benchmarks.gets import chat_ids, timed
 from benchmarks.ideas_redis import redis_ideas
+from benchmarks.measure import ROOT, python_of
 from benchmarks.redis_server import running_redis
 from benchmarks.stub import Stub, running_stub
 from benchmarks.variants import Cost, Idea, measure
@@ -30,140 +29,94 @@ from worker.linq.classification import read_observation
 from worker.linq.reply import Reply
 from worker.linq.socket_poller import SocketPoller
 
-_IN_FLIGHT = 64  # as the floor of the part `speed`
-_GETS = 6_400
 _READ = 5_000  # replies
-_CHATS = 500
-
-Runner = Callable[[Coroutine[Any, Any, Cost]], Cost]
+_LOOPS: dict[str, Callable[[Coroutine[Any, Any, float]], float]] = {"uvloop": uvloop.run, "asyncio": asyncio.run}
+_BENCH_PYTHON = python_of("benchmarks/.venv")
 
 
 def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
     """Measure all variants in turn and print. Returns plain data for JSON."""
     skipped: dict[str, str] = {}
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         try:
             stub = stack.enter_context(running_stub(tls=True))
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             skipped["HTTP over TLS"] = str(error)
             stub = stack.enter_context(running_stub())
         redis = stack.enter_context(running_redis())
-        ideas = [*_http_ideas(stub), _reading(stub), *redis_ideas(redis)]
+        ideas = [_reading(stub), *redis_ideas(redis)]
         if stub.kind != "nginx":
             skipped = {"HTTP": "nginx is not installed, and the other stand-in is too slow to keep 64 GETs in flight"}
+        else:
+            if not _BENCH_PYTHON.exists():
+                skipped["pyreqwest"] = "not installed in benchmarks/.venv (`make bench-install`)"
+            ideas.insert(0, _http_idea(stub))
         found = measure(console, ideas, rounds=2 if quick else 7)
     for name, reason in skipped.items():
         console.print(f"skipped {name}: {reason}", markup=False)
     return {"stub": stub.kind, "redis": redis.version, "ideas": found, "skipped": skipped}
 
 
-def _http_ideas(stub: Stub) -> list[Idea]:
-    if stub.kind != "nginx":
-        return []
-    loops: dict[str, Runner] = {"uvloop": uvloop.run, "asyncio": asyncio.run}
-    ways = {"HTTP/1.1": (stub.url, "HTTP/1.1")}
+def _http_idea(stub: Stub) -> Idea:
+    urls = {"HTTP/1.1": stub.url}
     if stub.secure_url:
-        ways |= {
-            "HTTP/1.1 over TLS": (stub.secure_url, "HTTP/1.1"),
-            "HTTP/2 over TLS": (stub.secure_url, "HTTP/2.0"),
-        }
-    gets: dict[str, Callable[[], Cost]] = {
-        f"{loop}, {way}, pyreqwest": partial(_in_loop, run, stub, url, version)
-        for loop, run in loops.items()
-        for way, (url, version) in ways.items()
+        urls["HTTP/1.1 over TLS"] = stub.secure_url
+    variants: dict[str, Callable[[], Cost]] = {
+        f"`socket` on {loop}, {way}": partial(_with_sockets, loop, url, stub.certificate)
+        for loop in _LOOPS
+        for way, url in urls.items()
     }
-    for way, (url, version) in ways.items():
-        if version == "HTTP/1.1":
-            gets[f"uvloop, {way}, socket"] = partial(_in_loop_with_sockets, stub, url)
-    return [
-        Idea(
-            "client, loop and protocol",
-            "GET",
-            gets,
-        ),
-        Idea(
-            "building the request",
-            "GET",
-            {
-                "each time": partial(_in_loop, uvloop.run, stub, stub.url, "HTTP/1.1"),
-                "once per chat, then copied": partial(
-                    _in_loop, uvloop.run, stub, stub.url, "HTTP/1.1", built_once=True
-                ),
-            },
-        ),
-    ]
+    if _BENCH_PYTHON.exists():
+        ways = [(way, url, "HTTP/1.1") for way, url in urls.items()]
+        if stub.secure_url:
+            ways.append(("HTTP/2 over TLS", stub.secure_url, "HTTP/2.0"))
+        variants |= {
+            f"pyreqwest on {loop}, {way}": partial(_with_pyreqwest, loop, url, version, stub.certificate)
+            for loop in _LOOPS
+            for way, url, version in ways
+        }
+    return Idea("client, loop and protocol", "GET", variants)
 
 
-def _in_loop(run: Runner, stub: Stub, url: str, version: str, *, built_once: bool = False) -> Cost:
-    return run(_get(stub, url, version, built_once=built_once))
+def _with_sockets(loop: str, url: str, certificate: str) -> Cost:
+    """Read with the worker's own client, which makes a `Reply` of each answer; pyreqwest's are made nothing of."""
 
-
-async def _get(stub: Stub, url: str, version: str, *, built_once: bool) -> Cost:
-    builder = ClientBuilder().http2(version == "HTTP/2.0").default_headers({"Authorization": "Bearer benchmark"})
-    if stub.certificate:
-        builder = builder.add_root_certificate_pem(stub.certificate)
-    async with builder.build() as client:
-        next_request = _requests(client, f"{url}/none", built_once=built_once)
-
-        async def fetch(count: int) -> None:
-            for _ in range(count):
-                reply = await next_request().send()
-                await reply.bytes()
-                if reply.version != version:
-                    message = f"the stand-in answered over {reply.version}, asked for was {version}"
-                    raise RuntimeError(message)
-
-        return await _timed(fetch)
-
-
-def _in_loop_with_sockets(stub: Stub, url: str) -> Cost:
-    """Read with the worker's own client, which makes a `Reply` of each answer; the others make nothing of theirs."""
-
-    async def get() -> Cost:
+    async def get() -> float:
         poller = SocketPoller(base_url=f"{url}/none", api_key="benchmark", timeout=10)
-        chat_ids = cycle([str(UUID(int=number)) for number in range(1, _CHATS + 1)])
+        chats = cycle(chat_ids())
 
-        async def fetch(count: int) -> None:
-            for _ in range(count):
-                reply = await poller.fetch(next(chat_ids))
-                if reply.status != 200:
-                    message = f"the stand-in did not answer: {reply.failure}"
-                    raise RuntimeError(message)
+        async def fetch() -> None:
+            reply = await poller.fetch(next(chats))
+            if reply.status != 200:
+                message = f"the stand-in did not answer: {reply.failure}"
+                raise RuntimeError(message)
 
-        cost = await _timed(fetch)
-        await poller.close()
-        return cost
-
-    if not url.startswith("https"):
-        return uvloop.run(get())
-    with NamedTemporaryFile() as authority:
-        authority.write(stub.certificate)
-        authority.flush()
-        os.environ["SSL_CERT_FILE"] = authority.name
-        certificates.cache_clear()
         try:
-            return uvloop.run(get())
+            return await timed(fetch)
         finally:
-            del os.environ["SSL_CERT_FILE"]
-            certificates.cache_clear()
+            await poller.close()
+
+    with _believing(certificate):
+        return Cost(_LOOPS[loop](get()))
 
 
-async def _timed(fetch: Callable[[int], Coroutine[Any, Any, None]]) -> Cost:
-    """Measure a GET by `fetch`, which makes so many one after the other."""
-    await asyncio.gather(*(fetch(10) for _ in range(_IN_FLIGHT)))  # connections open
-    before = time.process_time()
-    await asyncio.gather(*(fetch(_GETS // _IN_FLIGHT) for _ in range(_IN_FLIGHT)))
-    return Cost((time.process_time() - before) / _GETS * 1e6)
+@contextlib.contextmanager
+def _believing(certificate: str) -> Iterator[None]:
+    """Accept this certificate over TLS."""
+    if certificate:
+        os.environ["SSL_CERT_FILE"] = certificate
+    certificates.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ.pop("SSL_CERT_FILE", None)
+        certificates.cache_clear()
 
 
-def _requests(client: Client, base_url: str, *, built_once: bool) -> Callable[[], ConsumedRequest]:
-    """Return what makes the next request: pyreqwest sends none twice ("Request was already sent"), only copies."""
-    urls = [f"{base_url}/v3/chats/{UUID(int=number)}/location" for number in range(1, _CHATS + 1)]
-    if built_once:
-        built = cycle([client.get(url).build() for url in urls])
-        return lambda: next(built).copy()
-    endless = cycle(urls)
-    return lambda: client.get(next(endless)).build()
+def _with_pyreqwest(loop: str, url: str, version: str, certificate: str) -> Cost:
+    command = [str(_BENCH_PYTHON), "-m", "benchmarks.pyreqwest_gets", f"{url}/none", version, loop, certificate]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return Cost(float(done.stdout))
 
 
 class _Geometry(BaseModel):

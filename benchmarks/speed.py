@@ -19,11 +19,11 @@ _BULLMQ = ROOT / "benchmarks/contenders/bullmq"
 _NEEDS_PACKAGES = "not installed in benchmarks/.venv (`make bench-install`)"
 _NEEDS_NODE = "Node or its packages are missing (`make bench-install`)"
 
-# The target was set against the fastest library; our own client is faster, and has a floor of its own.
+# The targets are set against the fastest library; the worker's own client is faster, and has a floor of its own.
 FLOOR, OWN_FLOOR = "floor: bare GETs, pyreqwest", "floor: bare GETs, socket"
 FLOORS = (FLOOR, OWN_FLOOR)
-DEFAULT, FASTEST = "this project, pyreqwest", "this project, socket"
-OURS = (DEFAULT, FASTEST, "this project, httpx")
+DEFAULT = "this project"
+OURS = (DEFAULT, "this project, httpx")
 OBVIOUS = "arq job per poll, httpx"
 QUEUES = ("saq", "streaq", "taskiq stream", "taskiq list", "BullMQ fetch", "BullMQ undici")
 
@@ -31,12 +31,13 @@ QUEUES = ("saq", "streaq", "taskiq stream", "taskiq list", "BullMQ fetch", "Bull
 def contenders() -> list[Contender]:
     """Everybody who is compared, present or not."""
 
-    def queue(name: str, module: str, **environment: str) -> Contender:
+    def other(name: str, module: str, *, publishes: bool = True, **environment: str) -> Contender:
         package = _BENCH_PYTHON.parent.parent / "lib"
         return Contender(
             name,
             (str(_BENCH_PYTHON), "-m", f"benchmarks.contenders.{module}"),
             environment=environment,
+            publishes=publishes,
             needs=next(package.glob(f"python*/site-packages/{module}"), package / module),
             remedy=_NEEDS_PACKAGES,
         )
@@ -53,30 +54,21 @@ def contenders() -> list[Contender]:
     def own(name: str, module: str, **more: Any) -> Contender:
         return Contender(name, (own_python(), "-m", f"benchmarks.contenders.{module}"), **more)
 
-    def ours(client: str) -> Contender:
-        return own(
-            f"this project, {client}",
-            "ours",
-            environment={"POLL_CLIENT": client},
-            # More than can be polled in the half second after which each is due again.
-            chats=2_000 if client == "httpx" else 20_000,
-            events_key="location:events",
-            needs=ROOT / "worker/polling/engine.py",
-            remedy="worker/polling/engine.py does not exist",
-        )
+    def ours(name: str, *, chats: int, **environment: str) -> Contender:
+        return own(name, "ours", environment=environment, chats=chats, events_key="location:events")
 
     return [
-        own(FLOOR, "floor", publishes=False),
-        own(OWN_FLOOR, "floor", environment={"POLL_CLIENT": "socket"}, publishes=False),
-        ours("pyreqwest"),
-        ours("socket"),
-        ours("httpx"),
+        other(FLOOR, "pyreqwest", publishes=False),
+        own(OWN_FLOOR, "floor", publishes=False),
+        # More chats than can be polled in the half second after which each is due again.
+        ours(OURS[0], chats=20_000),
+        ours(OURS[1], chats=2_000, POLL_CLIENT="httpx"),
         own(OBVIOUS, "arq_httpx"),
         own("arq job per poll, linq-python", "arq_sdk"),
-        queue("saq", "saq"),
-        queue("streaq", "streaq"),
-        queue("taskiq stream", "taskiq"),
-        queue("taskiq list", "taskiq", BROKER="list"),
+        other("saq", "saq"),
+        other("streaq", "streaq"),
+        other("taskiq stream", "taskiq"),
+        other("taskiq list", "taskiq", BROKER="list"),
         bullmq("fetch"),
         bullmq("undici"),
     ]
@@ -138,19 +130,18 @@ def compare(
 def ratios(samples: dict[tuple[str, str], list[Sample]]) -> dict[str, float]:
     """How this project relates to the floors, the obvious way and the best queue: quotients of median CPU per poll."""
     cost = {key: statistics.median(sample.cpu for sample in runs) for key, runs in samples.items()}
+    found: dict[str, float] = {}
+    for floor in FLOORS:
+        for mode in MODES:
+            if (DEFAULT, mode) in cost and (floor, "fifth") in cost:
+                found[f"{DEFAULT} ({mode}) over {floor}"] = cost[DEFAULT, mode] / cost[floor, "fifth"]
+    ours = cost.get((DEFAULT, "fifth"))
     obvious = cost.get((OBVIOUS, "fifth"))
     queues = [cost[name, "fifth"] for name in QUEUES if (name, "fifth") in cost]
-    found: dict[str, float] = {}
-    for name, floor in ((DEFAULT, FLOOR), (FASTEST, FLOOR), (FASTEST, OWN_FLOOR)):
-        for mode in MODES:
-            if (name, mode) in cost and (floor, "fifth") in cost:
-                found[f"{name} ({mode}) over {floor}"] = cost[name, mode] / cost[floor, "fifth"]
-    for name in (DEFAULT, FASTEST):
-        ours = cost.get((name, "fifth"))
-        if ours and obvious:
-            found[f"obvious way over {name}"] = obvious / ours
-        if ours and queues:
-            found[f"best queue over {name}"] = min(queues) / ours
+    if ours and obvious:
+        found[f"obvious way over {DEFAULT}"] = obvious / ours
+    if ours and queues:
+        found[f"best queue over {DEFAULT}"] = min(queues) / ours
     return found
 
 

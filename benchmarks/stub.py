@@ -78,14 +78,15 @@ _SECURE = "listen 127.0.0.1:{port} ssl http2 backlog=4096; ssl_certificate {cert
 class Stub:
     """A running stub: where it listens, what it is, and the process whose CPU seconds are its own.
 
-    With TLS it listens at `secure_url`, too, over HTTP/1.1 and HTTP/2, with a certificate of its own (PEM).
+    With TLS it listens at `secure_url`, too, over HTTP/1.1 and HTTP/2, with a certificate of its own
+    (a file in PEM form).
     """
 
     url: str
     kind: str
     pid: int
     secure_url: str = ""
-    certificate: bytes = b""
+    certificate: str = ""
 
     def base_url(self, mode: str) -> str:
         """Return the base URL in the sense of `LINQ_API_V3_BASE_URL` at which one of `MODES` is answered."""
@@ -126,12 +127,12 @@ def running_stub(*, nginx: bool = True, tls: bool = False) -> Iterator[Stub]:
         message = "nginx is not installed: only it speaks TLS here"
         raise FileNotFoundError(message)
     with tempfile.TemporaryDirectory(prefix="location-stub-") as folder:
-        secure, secure_url, pem = "", "", b""
+        secure = secure_url = pem = ""
         if tls:
             certificate, key = _make_certificate(folder)
             secure_port = free_port()
             secure = _SECURE.format(port=secure_port, certificate=certificate, key=key)
-            secure_url, pem = f"https://127.0.0.1:{secure_port}", certificate.read_bytes()
+            secure_url, pem = f"https://127.0.0.1:{secure_port}", str(certificate)
         if program is not None:
             configuration = Path(folder, "nginx.conf")
             handle = "$handle"

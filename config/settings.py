@@ -147,8 +147,8 @@ class Settings(BaseSettings):
         tuple[Annotated[str, AfterValidator(_webhook_secret)], ...], BeforeValidator(_webhook_secrets)
     ] = Field((), repr=False, description="whsec_ and base64, as Linq shows it once; several separated by commas")
     linq_requests_per_second: _Positive = Field(20, description=_ABOVE_ZERO)
-    poll_client: Annotated[Literal["pyreqwest", "httpx", "socket"], BeforeValidator(_lower)] = Field(
-        "pyreqwest", description="pyreqwest, httpx or socket"
+    poll_client: Annotated[Literal["socket", "httpx"], BeforeValidator(_lower)] = Field(
+        "socket", description="socket or httpx"
     )
     chert_signing_secret: _HeaderSecret | None = Field(None, description=_KEY)
     chert_tenant: Annotated[str, AfterValidator(_header)] | None = Field(

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import msgspec
 
+from worker.proxies import find_proxy
+
 # Larger replies are given up while they are being read, so that no server can fill the memory.
 REPLY_LIMIT = 1024 * 1024
 CONNECT_SECONDS = 5.0
@@ -79,7 +81,7 @@ def build_reply(status: int, body: bytes, retry_after: str | None, trace_id: str
     if 300 <= status < 400 and status != 304:
         return Reply(status, b"", None, trace_id, "redirect")
     if body[:2] == _GZIP:
-        # Both clients ask for no compression and unpack none; a proxy that compresses nevertheless is
+        # The clients ask for no compression and unpack none; a proxy that compresses nevertheless is
         # understood.
         body = _unpack(body)
     if len(body) > REPLY_LIMIT:
@@ -166,13 +168,15 @@ def error_detail(message: str | None, status: int) -> str:
 
 
 def build_client(
-    *, api_key: str, connections: int, timeout: float, headers: dict[str, str] | None = None
+    *, base_url: str, api_key: str, connections: int, timeout: float, headers: dict[str, str] | None = None
 ) -> httpx.AsyncClient:
-    """Build an httpx client as all calls here use it: bearer token, no redirects, no compression.
+    """Return an httpx client for one service as all calls use it: bearer token, no redirects, no compression.
 
-    `timeout` (seconds) bounds each step; `exchange` bounds the whole. Proxies and extra certificates come
-    from the usual environment variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE …), as in the pyreqwest client.
+    `timeout` (seconds) bounds each step; `exchange` bounds the whole. The proxy and extra certificates come
+    from the usual environment variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE …). Raises CertificatesError, and
+    SettingsError for a proxy that cannot be used.
     """
+    proxy = find_proxy(base_url)
     return httpx.AsyncClient(
         headers={
             "Authorization": f"Bearer {api_key}",
@@ -184,7 +188,14 @@ def build_client(
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         follow_redirects=False,
         verify=certificates(),
+        proxy=None if proxy is None else _secured(proxy.url),
+        trust_env=False,  # httpx fails on variables that do not concern this service
     )
+
+
+def _secured(url: str) -> httpx.Proxy:
+    # httpcore refuses certificates where there is no TLS.
+    return httpx.Proxy(url, ssl_context=certificates() if url.lower().startswith("https:") else None)
 
 
 @cache

@@ -90,7 +90,6 @@ async def test_every_kind_of_failure_mixed_ends_nothing_and_loses_nothing(stage:
     chats = stage.people(40)
     await stage.workers.start()
     await stage.workers.start(POLL_CLIENT="httpx")
-    await stage.workers.start(POLL_CLIENT="socket")
     async for _, result in stage.client.results(await stage.request_all(chats)):
         assert isinstance(result, dict)
     await stage.more_positions(chats)

@@ -57,6 +57,15 @@ async def test_wrong_settings_are_2_with_a_line_for_each(start: Start, command: 
     assert "MIN_POLL_SECONDS: given 'soon'" in errors
 
 
+@pytest.mark.parametrize("command", ["worker", "doctor"])
+async def test_a_proxy_that_cannot_be_used_is_2_with_its_variable(start: Start, command: str) -> None:
+    process = start(command, LINQ_API_V3_API_KEY="key", HTTPS_PROXY="http://me:secret@proxy:port", NO_PROXY="")
+    status, output, errors = await finish(process)
+    assert (status, output) == (2, "")
+    assert errors.startswith("Error: HTTPS_PROXY: given '•••@proxy:port'; accepted: http://HOST:PORT")
+    assert errors.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["worker", "web"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_told_to_stop_while_it_starts_ends_with_0(command: str, number: signal.Signals) -> None:

@@ -15,13 +15,13 @@ from tests.support.rawserver import Exchange, RawServer, Script, answering, http
 from worker.http import Reply
 from worker.linq.poller import Poller, make_poller
 
-Kind = Literal["pyreqwest", "httpx", "socket"]
+Kind = Literal["socket", "httpx"]
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 EMPTY = b'{"success":true,"data":{"type":"FeatureCollection","features":[]}}'
 MEBIBYTE = 1024 * 1024
 
 
-@pytest.fixture(params=["pyreqwest", "httpx", "socket"])
+@pytest.fixture(params=["socket", "httpx"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     chosen: Kind = request.param
     return chosen
@@ -158,8 +158,7 @@ async def test_a_connection_is_used_again_after_any_whole_answer(kind: Kind, fir
     async with raw_server(script) as server, polling(kind, server.url, window=1) as poller:
         assert (await poller.fetch(CHAT)).failure in {None, "redirect"}
         assert await poller.fetch(CHAT) == Reply(200, EMPTY, None, None, None)
-    # pyreqwest gives connections back in a thread of its own, which may be late.
-    assert server.connections == 1 or kind == "pyreqwest"
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize(
@@ -406,7 +405,7 @@ async def test_connections_with_tls_are_used_again(
     ):
         lengths = [len((await poller.fetch(CHAT)).body) for _ in range(5)]
     assert lengths == [len(EMPTY), MEBIBYTE, len(EMPTY), 100_000, len(EMPTY)]
-    assert server.connections == 1 or (kind == "pyreqwest" and server.connections < 5)
+    assert server.connections == 1
 
 
 async def test_a_body_without_a_length_ends_with_tls(kind: Kind, authority: trustme.CA) -> None:
@@ -468,8 +467,7 @@ async def test_a_read_that_is_cancelled_frees_its_place(kind: Kind) -> None:
 async def test_a_closed_poller_answers_with_a_failure(kind: Kind) -> None:
     async with polling(kind, "http://127.0.0.1:1") as poller:
         await poller.close()
-        # pyreqwest may still try to connect while it closes.
-        assert (await poller.fetch(CHAT)).failure in {"broken", "connect"}
+        assert (await poller.fetch(CHAT)).failure == "broken"
 
 
 async def test_proxies_of_the_environment_are_used(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:

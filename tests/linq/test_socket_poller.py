@@ -18,8 +18,6 @@ from tests.support.rawserver import Exchange, RawServer, Script, answering, http
 from tests.support.waiting import wait_until
 from worker.http import Reply
 from worker.linq import socket_poller
-from worker.linq.poller import make_poller
-from worker.linq.pyreqwest_poller import PyreqwestPoller
 from worker.linq.socket_poller import SocketPoller
 
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
@@ -455,42 +453,3 @@ def test_in_a_storm_of_reads_and_cancellations_each_gets_its_own_reply_and_nothi
 
 def descriptors() -> int:
     return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the directory changes while a Path walks it
-
-
-@pytest.mark.parametrize(
-    ("variables", "chosen"),
-    [
-        ({}, SocketPoller),
-        ({"HTTPS_PROXY": "http://proxy.example:3128"}, PyreqwestPoller),
-        ({"https_proxy": "http://proxy.example:3128"}, PyreqwestPoller),
-        ({"HTTP_PROXY": "http://proxy.example:3128"}, SocketPoller),
-        ({"ALL_PROXY": "socks5://proxy.example:1080"}, PyreqwestPoller),
-        ({"all_proxy": "http://proxy.example:3128"}, PyreqwestPoller),
-        ({"HTTPS_PROXY": ""}, SocketPoller),
-        *(
-            ({"HTTPS_PROXY": "http://proxy.example:3128", name: hosts}, chosen)
-            for name in ("NO_PROXY", "no_proxy")
-            for hosts, chosen in {
-                "*": SocketPoller,
-                "api.linq.example": SocketPoller,
-                "other.example, API.linq.example:8443": SocketPoller,
-                "linq.example": SocketPoller,
-                ".linq.example": SocketPoller,
-                "api.linq.example:443": PyreqwestPoller,
-                "inq.example": PyreqwestPoller,
-                "linq.example.org": PyreqwestPoller,
-                "": PyreqwestPoller,
-            }.items()
-        ),
-    ],
-)
-async def test_where_the_environment_names_a_proxy_pyreqwest_is_taken(
-    variables: dict[str, str], chosen: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    poller = make_poller("socket", base_url="https://api.linq.example:8443", api_key="k", timeout=1, window=1)
-    assert type(poller) is chosen
-    await poller.close()

@@ -60,6 +60,7 @@ class ChertClient:
         """`base_url` as in `CHERT_BASE_URL`; `tenant` is needed by multi-tenant accounts only."""
         self._base = f"{base_url.rstrip('/')}/api/v1"
         self._client = build_client(
+            base_url=base_url,
             api_key=signing_secret,
             connections=_CONNECTIONS,
             timeout=_TIMEOUT_SECONDS,

@@ -35,7 +35,10 @@ _LINQ_CHECKS = ("linq key", "linq clock", "webhooks")
 
 
 def diagnose() -> list[Finding]:
-    """Check the installation that the environment and `.env` describe; takes half a minute at most. Raises nothing."""
+    """Check the installation that the environment and `.env` describe; takes half a minute at most.
+
+    Raises CertificatesError, and SettingsError for a proxy that cannot be used: without them nothing can be asked.
+    """
     complaints: list[str] = []
     try:
         settings = load_settings("worker")

@@ -83,7 +83,9 @@ class LinqClient:
     def __init__(self, *, base_url: str, api_key: str) -> None:
         """`base_url` as in `LINQ_API_V3_BASE_URL`."""
         self._base = f"{base_url.rstrip('/')}/v3"
-        self._client = build_client(api_key=api_key, connections=_CONNECTIONS, timeout=_TIMEOUT_SECONDS)
+        self._client = build_client(
+            base_url=base_url, api_key=api_key, connections=_CONNECTIONS, timeout=_TIMEOUT_SECONDS
+        )
         self._client.event_hooks = {"response": [self._note_clock]}
         self.clock_ahead: float | None = None
         """Seconds (whole ones, roughly) by which Linq's clock was ahead of this machine's in the latest

@@ -1,4 +1,4 @@
-"""Reading locations with httpx, for whoever cannot or will not use pyreqwest."""
+"""Reading locations with httpx: through a proxy, or where the client on sockets of our own is not wanted."""
 
 import math
 from collections import deque
@@ -22,7 +22,13 @@ class HttpxPoller:
         self._prefix = f"{base_url.rstrip('/')}/v3/chats/"
         self._timeout = timeout
         self._clients = [
-            build_client(api_key=api_key, connections=_CONNECTIONS, timeout=timeout, headers={"Accept": ACCEPT})
+            build_client(
+                base_url=base_url,
+                api_key=api_key,
+                connections=_CONNECTIONS,
+                timeout=timeout,
+                headers={"Accept": ACCEPT},
+            )
             for _ in range(max(1, math.ceil(window / _CONNECTIONS)))
         ]
         # Each client stands here once per free connection, so that no read waits behind a slow one.

@@ -1,15 +1,13 @@
 """The narrow door through which locations are read: one GET per chat, with a choice of HTTP client."""
 
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import structlog
 
 from worker.linq.httpx_poller import HttpxPoller
-from worker.linq.pyreqwest_poller import PyreqwestPoller
 from worker.linq.reply import Reply
 from worker.linq.socket_poller import SocketPoller
+from worker.proxies import find_proxy
 
 log = structlog.get_logger("poller")
 
@@ -27,25 +25,18 @@ class Poller(Protocol):
 
 
 def make_poller(
-    kind: Literal["pyreqwest", "httpx", "socket"], *, base_url: str, api_key: str, timeout: float, window: int
+    kind: Literal["socket", "httpx"], *, base_url: str, api_key: str, timeout: float, window: int
 ) -> Poller:
-    """Return the poller that `POLL_CLIENT` names.
+    """Return the poller that `POLL_CLIENT` names, or httpx where a proxy of the environment applies.
 
     `base_url` as in `LINQ_API_V3_BASE_URL`; `timeout` (seconds) bounds a whole read, connecting (at most 5 s)
-    included; `window` is the number of reads that will be under way at a time. All clients use the proxies
-    and certificates of the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR),
-    follow no redirect, ask for no compression and keep no cookies. `socket` leaves proxies to pyreqwest.
+    included; `window` is the number of reads that will be under way at a time. Both clients use the certificates of
+    the environment (SSL_CERT_FILE, SSL_CERT_DIR), follow no redirect, ask for no compression and keep no cookies.
+    Raises CertificatesError, and SettingsError for a proxy that cannot be used.
     """
-    if kind == "httpx":
-        return HttpxPoller(base_url=base_url, api_key=api_key, timeout=timeout, window=window)
     if kind == "socket":
-        if not _is_proxied(base_url):
+        proxy = find_proxy(base_url)
+        if proxy is None:
             return SocketPoller(base_url=base_url, api_key=api_key, timeout=timeout)
-        log.warning("poll_client", wanted=kind, taken="pyreqwest", cause="a proxy is set")
-    return PyreqwestPoller(base_url=base_url, api_key=api_key, timeout=timeout)
-
-
-def _is_proxied(url: str) -> bool:
-    parts = urlsplit(url)
-    proxies = getproxies()
-    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.netloc)
+        log.warning("poll_client", wanted=kind, taken="httpx", cause=f"a proxy applies: {proxy.variable}")
+    return HttpxPoller(base_url=base_url, api_key=api_key, timeout=timeout, window=window)

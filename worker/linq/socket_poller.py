@@ -1,7 +1,6 @@
-"""Reading locations on non-blocking sockets of our own: the poll path of whoever polls thousands of chats a second.
+"""Reading locations on non-blocking sockets of our own, where every microsecond is paid a million times.
 
-pyreqwest works in a thread of its own, and Python's lock goes to and fro between the two; here a read is
-one `send` and one `recv` on the loop's own thread (`connection.py`).
+A read is one `send` and one `recv` on the loop's own thread (`connection.py`).
 """
 
 import asyncio

@@ -26,7 +26,6 @@ from worker.jobs.services import Services
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
 from worker.polling.engine import MAX_FETCHERS, Engine, end_tasks
-from worker.polling.placement import stay_on_one_cpu
 from worker.polling.poll_log import PollLog
 from worker.store.store import Store
 
@@ -76,8 +75,6 @@ async def _run(settings: Settings) -> int:
         if services.engine is not None:
             polling = asyncio.create_task(_poll_always(services.engine, stop))
             stack.push_async_callback(_end_polling, polling)
-            placing = asyncio.create_task(stay_on_one_cpu())
-            stack.push_async_callback(end_tasks, [placing])
         try:
             await _supervise(settings, services, stop)
         except ServerError as error:

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 WORKER = CollectorRegistry()
 WEB = CollectorRegistry()
+PORT_REMEDY = "free it or set another METRICS_PORT; worker and web on one machine need one each"
 
 
 class HotCounter(Collector):

@@ -1,12 +1,15 @@
 """GET /healthz, /readyz and /metrics (contract.md sections 7 and 8)."""
 
 import math
+import socket
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from config.settings import Settings
 from simulator.embedded_redis import EmbeddedRedis
+from tests.support.ports import free_port
 from tests.support.web import OTHER_SECRET, WebProcess, WebProcesses, event, signed
 from worker.domain.share import Share
 from worker.domain.webhooks import Decision
@@ -107,3 +110,23 @@ async def test_while_redis_is_away_the_own_counters_are_shown_and_the_fleet_is_u
     assert all(math.isnan(value) for (name, _), value in found.items() if name in FLEET)
     own_redis.restart()
     assert (await samples(web))["location_paused", ()] == 0
+
+
+async def test_a_metrics_port_has_the_metrics_and_nothing_else_and_the_public_port_has_none(webs: WebProcesses) -> None:
+    port = free_port()
+    web = await webs.start(METRICS_PORT=str(port), HOST="0.0.0.0")  # noqa: S104  # as on a host with Procfiles
+    assert (await web.client.get("/metrics")).status_code == 404
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        assert "location_shares" in (await client.get("/metrics")).text
+        assert (await client.get("/healthz")).status_code == 404
+    assert await web.stop() == 0
+
+
+async def test_a_metrics_port_that_is_taken_is_named_and_ends_the_start(webs: WebProcesses) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        web = webs.launch(METRICS_PORT=str(port))
+        assert await web.status() == 1
+    assert f"METRICS_PORT {port}" in web.log()
+    assert "worker and web on one machine need one each" in web.log()
+    assert "Traceback" not in web.log()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import math
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
 from typing import Literal
@@ -157,7 +158,7 @@ def _show_fleet(phases: Mapping[Phase, float], *, lag: float, rate: float, pause
 
 
 def make_app(settings: Settings, store: Store) -> Starlette:
-    """Build the web application over a store."""
+    """Build the web application over a store; with METRICS_PORT the metrics are at that port only."""
     receiver = Receiver(settings, store)
 
     @contextlib.asynccontextmanager
@@ -170,10 +171,15 @@ def make_app(settings: Settings, store: Store) -> Starlette:
             Route("/webhooks/linq", receiver.receive, methods=["POST"]),
             Route("/healthz", receiver.alive),
             Route("/readyz", receiver.ready),
-            Route("/metrics", receiver.show_metrics),
+            *([] if settings.metrics_port else [Route("/metrics", receiver.show_metrics)]),
         ],
         lifespan=closing,
     )
+
+
+def make_metrics_app(settings: Settings, store: Store) -> Starlette:
+    """Build what METRICS_PORT serves: the metrics alone."""
+    return Starlette(routes=[Route("/metrics", Receiver(settings, store).show_metrics)])
 
 
 async def _read_body(request: Request) -> bytes | None:
@@ -204,11 +210,10 @@ def run_web(settings: Settings) -> int:
         return runner.run(_serve(settings))
 
 
-async def _serve(settings: Settings) -> int:
-    redis = connect(settings, socket_timeout=REDIS_SECONDS)
-    server = _Server(
+def _make_server(app: Starlette, settings: Settings) -> _Server:
+    return _Server(
         uvicorn.Config(
-            make_app(settings, Store(redis, settings)),
+            app,
             host=settings.host,
             port=settings.port,
             http="h11",  # it bounds heads, which uvicorn's other parser does not
@@ -219,6 +224,12 @@ async def _serve(settings: Settings) -> int:
         )
     )
 
+
+async def _serve(settings: Settings) -> int:
+    store = Store(connect(settings, socket_timeout=REDIS_SECONDS), settings)
+    server = _make_server(make_app(settings, store), settings)
+    metrics_server = _make_server(make_metrics_app(settings, store), settings)
+
     def stop() -> None:
         server.should_exit = True
 
@@ -227,8 +238,19 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stop)
     if not settings.linq_webhook_secrets:
         log.warning("no_webhook_secret", consequence="deliveries are answered with 503; set LINQ_WEBHOOK_SECRET")
-    try:
-        await server.serve()
-    except SystemExit:
-        return 1
+    async with asyncio.TaskGroup() as group:
+        if settings.metrics_port:
+            try:
+                listener = socket.create_server(("127.0.0.1", settings.metrics_port))
+            except OSError as error:
+                named = f"METRICS_PORT {settings.metrics_port}"
+                log.error("cannot_start", setting=named, error=error.strerror, remedy=metrics.PORT_REMEDY)  # noqa: TRY400 (the text says it all)
+                return 1
+            group.create_task(metrics_server.serve([listener]))
+        try:
+            await server.serve()
+        except SystemExit:
+            return 1
+        finally:
+            metrics_server.should_exit = True
     return 0 if server.started else 1

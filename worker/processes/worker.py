@@ -62,8 +62,11 @@ async def _run(settings: Settings) -> int:
             services = await _build(settings, redis, stack)
         except OSError as error:
             # Of what is built here only these two can fail: METRICS_PORT and POLL_LOG.
-            named = f"POLL_LOG {settings.poll_log}" if error.filename else f"METRICS_PORT {settings.metrics_port}"
-            log.error("cannot_start", setting=named, error=error.strerror, remedy="free it or set another")  # noqa: TRY400 (the text says it all)
+            if error.filename:
+                named, remedy = f"POLL_LOG {settings.poll_log}", "name a file that can be written"
+            else:
+                named, remedy = f"METRICS_PORT {settings.metrics_port}", metrics.PORT_REMEDY
+            log.error("cannot_start", setting=named, error=error.strerror, remedy=remedy)  # noqa: TRY400 (the text says it all)
             return 1
         except CertificatesError as error:
             log.error("cannot_start", setting="SSL_CERT_FILE", error=str(error))  # noqa: TRY400 (the same)

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from location_client import address
+from location_client import address, limits
 
 Needs = Literal["worker", "web", "client", "demo"]
 
@@ -35,8 +35,7 @@ _SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret"}
 _URLS = {"redis_url", "linq_base_url", "chert_base_url"}
 _FILE = Path(".env")
 _MAX_SHOWN_LENGTH = 80
-# A hundred years: beyond it milliseconds overflow what Redis takes as an expiry.
-_LARGEST = 3_155_760_000
+_MAX_RATE = 1_000_000
 
 
 class SettingsError(Exception):
@@ -117,15 +116,15 @@ def _log_file(value: Path) -> Path:
     return value
 
 
-_Positive = Annotated[float, Field(gt=0, le=_LARGEST, allow_inf_nan=False)]
-_ZeroOrMore = Annotated[float, Field(ge=0, le=_LARGEST, allow_inf_nan=False)]
+_Rate = Annotated[float, Field(gt=0, le=_MAX_RATE, allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
+_SecondsOrZero = Annotated[float, Field(ge=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
 _Text = Annotated[str, AfterValidator(_printable)]
 _BaseUrl = Annotated[str, AfterValidator(_base_url)]
 _HeaderSecret = Annotated[SecretStr, AfterValidator(_secret_header)]
 
-_ABOVE_ZERO = f"a number above 0, at most {_LARGEST}"
-_SECONDS = f"a number of seconds above 0, at most {_LARGEST}"
-_SECONDS_OR_ZERO = f"a number of seconds from 0 (never) to {_LARGEST}"
+_SECONDS = limits.SECONDS.accepted
+_SECONDS_OR_ZERO = f"a number of seconds from 0 (never) to {limits.MAX_SECONDS}"
 _BASE_URL = "an http:// or https:// URL with a host, without user, query or fragment"
 _KEY = "the key as the vendor shows it: printable ASCII without spaces"
 _NAME = "printable characters without spaces"
@@ -146,7 +145,7 @@ class Settings(BaseSettings):
     linq_webhook_secrets: Annotated[
         tuple[Annotated[str, AfterValidator(_webhook_secret)], ...], BeforeValidator(_webhook_secrets)
     ] = Field((), repr=False, description="whsec_ and base64, as Linq shows it once; several separated by commas")
-    linq_requests_per_second: _Positive = Field(20, description=_ABOVE_ZERO)
+    linq_requests_per_second: _Rate = Field(20, description=f"a number above 0, at most {_MAX_RATE}")
     poll_client: Annotated[Literal["socket", "httpx"], BeforeValidator(_lower)] = Field(
         "socket", description="socket or httpx"
     )
@@ -160,16 +159,18 @@ class Settings(BaseSettings):
         default_factory=lambda fields: f"{fields.get('key_prefix', 'location')}:jobs", description=_NAME
     )
     events_maxlen: int = Field(1_000_000, ge=0, le=10**15, description="a whole number, 0 (no cap) or above")
-    events_retention_seconds: _ZeroOrMore = Field(86400, description=_SECONDS_OR_ZERO)
-    min_poll_seconds: _Positive = Field(60, description=_SECONDS)
-    max_poll_seconds: _Positive = Field(600, description=_SECONDS + ", MAX_POLL_SECONDS not below MIN_POLL_SECONDS")
-    accept_within_seconds: _Positive = Field(86400, description=_SECONDS)
-    follow_for_seconds: _Positive = Field(604800, description=_SECONDS)
+    events_retention_seconds: _SecondsOrZero = Field(86400, description=_SECONDS_OR_ZERO)
+    min_poll_seconds: _Seconds = Field(60, description=_SECONDS)
+    max_poll_seconds: _Seconds = Field(600, description=_SECONDS + ", MAX_POLL_SECONDS not below MIN_POLL_SECONDS")
+    accept_within_seconds: _Seconds = Field(86400, description=_SECONDS)
+    follow_for_seconds: _Seconds = Field(604800, description=_SECONDS)
     follow_unrequested: bool = Field(default=False, description="true or false")
-    request_cooldown_seconds: _ZeroOrMore = Field(600, description=f"a number of seconds from 0 to {_LARGEST}")
-    stale_after_seconds: _ZeroOrMore = Field(1800, description=_SECONDS_OR_ZERO)
-    lease_seconds: _Positive = Field(30, description=_SECONDS)
-    shutdown_grace_seconds: _Positive = Field(20, description=_SECONDS)
+    request_cooldown_seconds: _SecondsOrZero = Field(
+        600, description=f"a number of seconds from 0 to {limits.MAX_SECONDS}"
+    )
+    stale_after_seconds: _SecondsOrZero = Field(1800, description=_SECONDS_OR_ZERO)
+    lease_seconds: _Seconds = Field(30, description=_SECONDS)
+    shutdown_grace_seconds: _Seconds = Field(20, description=_SECONDS)
     poll_log: Annotated[Path, AfterValidator(_log_file)] | None = Field(
         None, description="a file in a directory that exists"
     )

@@ -102,7 +102,7 @@ def test_phones_are_normalized_and_whole_degrees_are_numbers() -> None:
         ({"label": "\ud800"}, "label"),
         ({"external_id": "a" * 201}, "at most 200"),
         ({"idempotency_key": ""}, "at least 1"),
-        ({"idempotency_key": "a" * 65}, "at most 64"),
+        ({"idempotency_key": "a" * 201}, "at most 200"),
         ({"idempotency_key": "ключ"}, "printable ASCII"),
         ({"idempotency_key": "a\tb"}, "printable ASCII"),
         ({"idempotency_key": None}, "valid string"),

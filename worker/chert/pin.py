@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from location_client import limits
 from worker.domain.handle import normalize_handle
 from worker.domain.timestamp import format_time, parse_time
 
@@ -46,9 +47,8 @@ def _no_vcard(mode: object) -> object:
     return mode
 
 
-# Chert states no limits; its reference advises to keep to a few hundred characters.
-_Name = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_printable)]
-_Identifier = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+_Name = Annotated[str, Field(min_length=1, max_length=limits.MAX_PIN_TEXT), AfterValidator(_printable)]
+_Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_PIN_IDENTIFIER), AfterValidator(_printable)]
 
 
 class Pin(BaseModel):
@@ -67,11 +67,16 @@ class Pin(BaseModel):
     longitude: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
     label: _Name | None = None
     address: _Name | None = None
-    url: Annotated[str, Field(max_length=2048), AfterValidator(_printable), AfterValidator(_web_address)] | None = None
+    url: (
+        Annotated[str, Field(max_length=limits.MAX_PIN_URL), AfterValidator(_printable), AfterValidator(_web_address)]
+        | None
+    ) = None
     fallback_mode: Annotated[Literal["auto", "balloon", "geo_url"], BeforeValidator(_no_vcard)] = "auto"
     expires_at: Annotated[str, Field(max_length=64), AfterValidator(_time)] | None = None
     phone_line_id: _Identifier | None = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
+    idempotency_key: Annotated[
+        str, Field(min_length=1, max_length=limits.MAX_IDEMPOTENCY_KEY), AfterValidator(_identifier)
+    ]
     external_id: _Identifier | None = None
 
     @model_validator(mode="after")

@@ -2,19 +2,17 @@
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import click
 
+from location_client import limits
+
 ValueT = TypeVar("ValueT")
 
-EXAMPLE_CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
-MAX_REFERENCE_LENGTH = 128
-# A hundred years: beyond it milliseconds overflow what Redis takes as an expiry.
-_LARGEST_SECONDS = 3_155_760_000
 _MAX_SHOWN_LENGTH = 60
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _STREAM_ID = re.compile(r"\d{1,18}(-\d{1,18})?", re.ASCII)
 
 
@@ -27,20 +25,20 @@ def shown(value: object) -> str:
 def chat_id(text: str) -> str:
     """Return a chat id in lower case. Raises ValueError with the message for the person."""
     lower = text.strip().lower()
-    if not _UUID.fullmatch(lower):
+    if not limits.CHAT_ID.accepts(lower):
         raise ValueError(
-            f"{shown(text)} is not a chat id: expected a UUID such as {EXAMPLE_CHAT}; copy it from Linq, or "
-            "name the contact with --to and --from"
+            f"{shown(text)} is not a chat id: expected {limits.CHAT_ID.accepted}; copy it from Linq, or name the "
+            "contact with --to and --from"
         )
     return lower
 
 
 def reference(text: str) -> str:
     """Return a reference as it stands. Raises ValueError with the message for the person."""
-    if not (1 <= len(text) <= MAX_REFERENCE_LENGTH and text.isprintable()):
+    if not limits.REFERENCE.accepts(text):
         raise ValueError(
-            f"{shown(text)} is not a reference: expected 1 to {MAX_REFERENCE_LENGTH} printable characters; shorten it, "
-            "or remove tabs, line ends and other control characters"
+            f"{shown(text)} is not a reference: expected {limits.REFERENCE.accepted}; shorten it, or remove tabs, line "
+            "ends and other control characters"
         )
     return text
 
@@ -66,27 +64,24 @@ def phone(text: str) -> str:
 def seconds(text: str) -> float:
     """Return a duration. Raises ValueError with the message for the person."""
     number = _number(text)
-    if not 0 < number <= _LARGEST_SECONDS:
-        raise ValueError(
-            f"{shown(text)} is not a duration: expected seconds above 0, at most {_LARGEST_SECONDS}; "
-            "write one hour as 3600"
-        )
+    if not limits.SECONDS.accepts(number):
+        raise ValueError(f"{shown(text)} is not a duration: expected {limits.SECONDS.accepted}; write one hour as 3600")
     return number
 
 
 def latitude(text: str) -> float:
     """Degrees north. Raises ValueError with the message for the person."""
     number = _number(text)
-    if not abs(number) <= 90:
-        raise ValueError(f"{shown(text)} is not a latitude: expected degrees from -90 to 90, such as 51.5033")
+    if not limits.LATITUDE.accepts(number):
+        raise ValueError(f"{shown(text)} is not a latitude: expected {limits.LATITUDE.accepted}, such as 51.5033")
     return number
 
 
 def longitude(text: str) -> float:
     """Degrees east. Raises ValueError with the message for the person."""
     number = _number(text)
-    if not abs(number) <= 180:
-        raise ValueError(f"{shown(text)} is not a longitude: expected degrees from -180 to 180, such as -0.1196")
+    if not limits.LONGITUDE.accepts(number):
+        raise ValueError(f"{shown(text)} is not a longitude: expected {limits.LONGITUDE.accepted}, such as -0.1196")
     return number
 
 
@@ -101,11 +96,15 @@ def moment(text: str) -> str:
     return text
 
 
-def web_address(text: str) -> str:
-    """Return an http(s) URL as it stands. Raises ValueError with the message for the person."""
-    if not re.fullmatch(r"https?://[^\s/]+[^\s]*", text):
-        raise ValueError(f"{shown(text)} is not a URL: expected one that begins with https:// or http://")
-    return text
+def formed(form: limits.Form) -> Callable[[str], str]:
+    """Return what takes a text of a form as it stands, and raises ValueError with the message for the person."""
+
+    def read(text: str) -> str:
+        if not form.accepts(text):
+            raise ValueError(f"{shown(text)} is not accepted: expected {form.accepted}")
+        return text
+
+    return read
 
 
 def starting_point(text: str) -> str:
@@ -162,6 +161,10 @@ SECONDS: Argument[float] = Argument(seconds, "seconds")
 LATITUDE: Argument[float] = Argument(latitude, "degrees")
 LONGITUDE: Argument[float] = Argument(longitude, "degrees")
 MOMENT: Argument[str] = Argument(moment, "time")
-WEB_ADDRESS: Argument[str] = Argument(web_address, "url")
+MESSAGE: Argument[str] = Argument(formed(limits.MESSAGE), "text")
+PIN_TEXT: Argument[str] = Argument(formed(limits.PIN_TEXT), "text")
+PIN_IDENTIFIER: Argument[str] = Argument(formed(limits.PIN_IDENTIFIER), "id")
+PIN_URL: Argument[str] = Argument(formed(limits.PIN_URL), "url")
+IDEMPOTENCY_KEY: Argument[str] = Argument(formed(limits.IDEMPOTENCY_KEY), "key")
 STARTING_POINT: Argument[str] = Argument(starting_point, "place")
 EVENT_TYPE: Argument[str] = Argument(event_type, "type")

@@ -4,15 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from location_client import limits
 from worker.cli.arguments import (
     CHAT_ID,
     HANDLE,
+    IDEMPOTENCY_KEY,
     LATITUDE,
     LONGITUDE,
     MOMENT,
     PHONE,
+    PIN_IDENTIFIER,
+    PIN_TEXT,
+    PIN_URL,
     REFERENCE,
-    WEB_ADDRESS,
 )
 from worker.cli.connection import with_client
 from worker.cli.queueing import queue_and_report, waiting
@@ -23,19 +27,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--phone", type=PHONE, help="The recipient.")
-@click.option("--chat-id", metavar="ID", help="The recipient's delivery chat at Chert, instead of --phone.")
+@click.option("--chat-id", type=PIN_IDENTIFIER, help="The recipient's delivery chat at Chert, instead of --phone.")
 @click.option("--latitude", type=LATITUDE)
 @click.option("--longitude", type=LONGITUDE)
 @click.option("--from-share", type=CHAT_ID, help="Take the coordinates from the latest position of this Linq chat.")
 @click.option("--handle", type=HANDLE, help="Whose position, where several people share in that chat.")
-@click.option("--label", metavar="TEXT", help="Name of the place.")
-@click.option("--address", metavar="TEXT", help="Second line.")
-@click.option("--url", type=WEB_ADDRESS, help="Overrides the link to the map.")
-@click.option("--fallback-mode", type=click.Choice(["auto", "balloon", "geo_url"]), help="Card, link, or what works.")
+@click.option("--label", type=PIN_TEXT, help="Name of the place.")
+@click.option("--address", type=PIN_TEXT, help="Second line.")
+@click.option("--url", type=PIN_URL, help="Overrides the link to the map.")
+@click.option("--fallback-mode", type=click.Choice(limits.FALLBACK_MODES), help="Card, link, or what works.")
 @click.option("--expires-at", type=MOMENT, help="For your own books: nothing expires on the phone.")
-@click.option("--phone-line-id", metavar="ID", help="A certain line of yours.")
-@click.option("--idempotency-key", metavar="KEY", help="One key per intended pin; the job id if left out.")
-@click.option("--external-id", metavar="ID", help="Your own id, kept by Chert.")
+@click.option("--phone-line-id", type=PIN_IDENTIFIER, help="A certain line of yours.")
+@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="One key per intended pin; the job id if left out.")
+@click.option("--external-id", type=PIN_IDENTIFIER, help="Your own id, kept by Chert.")
 @click.option("--reference", type=REFERENCE, help="Your own id, carried by the event.")
 @waiting
 def pin(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from worker.cli.arguments import CHAT_ID, HANDLE, REFERENCE, SECONDS
+from worker.cli.arguments import CHAT_ID, HANDLE, MESSAGE, REFERENCE, SECONDS
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, note, print_json, print_table, progress
 from worker.cli.targets import Target, read_targets
@@ -59,7 +59,7 @@ _following = together(
 @click.command()
 @_chats
 @_following
-@click.option("--message", help="Text with which a missing chat is created; goes with --to.")
+@click.option("--message", type=MESSAGE, help="Text with which a missing chat is created; goes with --to.")
 @click.option("--accept-within", type=SECONDS, help="How long the contact's answer is waited for.")
 @waiting
 def request(
@@ -82,8 +82,6 @@ def request(
     """  # noqa: D301  # \b keeps click from rewrapping the examples
     if message is not None and not following["to"]:
         raise click.UsageError("--message creates a chat with a contact: name both with --to and --from")
-    if message is not None and not message.strip():
-        raise click.BadParameter("it is empty: expected the text of the first message", param_hint="--message")
     extra = {"message": message, "accept_within": accept_within}
     return _follow("request_location", chat_ids, file, following, extra, wait=wait, timeout=timeout, as_json=as_json)
 

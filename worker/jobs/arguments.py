@@ -1,14 +1,13 @@
 """The arguments of jobs (contract.md section 3), checked before anything is done."""
 
-import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from location_client import limits
 from worker.domain.handle import normalize_handle
 
 MAX_FAULTS = 20  # named in one refusal
-MAX_SECONDS = 10 * 366 * 86_400.0  # ten years: more is a mistake, and would not fit a date any more
 PERSONAL = frozenset(
     {"event", "to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url"}
 )
@@ -22,42 +21,28 @@ class InvalidJobError(ValueError):
         self.detail = detail
 
 
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_CHAT_ID_ACCEPTED = "a UUID such as 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 is accepted"
+def checked(form: limits.Form) -> BeforeValidator:
+    """Return what refuses a value of another form."""
 
+    def check(value: object) -> object:
+        if not form.accepts(value):
+            raise ValueError(f"accepted: {form.accepted}")
+        return value
 
-def _chat_id(value: object) -> str:
-    # uuid.UUID would take misplaced hyphens and digits of every script.
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise ValueError(_CHAT_ID_ACCEPTED)
-    return value.lower()
-
-
-def _reference(value: str) -> str:
-    if not 1 <= len(value) <= 128 or not value.isprintable():
-        raise ValueError("1 to 128 printable characters are accepted")
-    return value
+    return BeforeValidator(check)
 
 
 def _handle(value: str) -> str:
     try:
         return normalize_handle(value)
     except ValueError:
-        raise ValueError("a phone number in E.164 form with + or an e-mail address is accepted") from None
+        raise ValueError(f"accepted: {limits.HANDLE.accepted}") from None
 
 
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a number of seconds is accepted")  # noqa: TRY004 (as above)
-    if not 0 < value <= MAX_SECONDS:  # not a number is neither
-        raise ValueError(f"a number of seconds above 0, at most {MAX_SECONDS:.0f}, is accepted")
-    return float(value)
-
-
-ChatId = Annotated[str, BeforeValidator(_chat_id)]
-Reference = Annotated[str, AfterValidator(_reference)]
+ChatId = Annotated[str, AfterValidator(str.lower), checked(limits.CHAT_ID)]
+Reference = Annotated[str, checked(limits.REFERENCE)]
 Handle = Annotated[str, AfterValidator(_handle)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, checked(limits.SECONDS)]
 
 
 class Arguments(BaseModel):
@@ -89,7 +74,7 @@ class _Tracking(Arguments):
 class RequestLocation(_Tracking):
     """Arguments of `request_location`."""
 
-    message: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    message: Annotated[str, checked(limits.MESSAGE)] | None = None
     accept_within: Seconds | None = None
 
     @model_validator(mode="after")

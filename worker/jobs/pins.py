@@ -11,19 +11,19 @@ from typing import Annotated, Any
 import arq
 import msgspec
 import structlog
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
+from location_client import limits
 from worker import metrics
 from worker.chert.client import Failed, Queued, Retry, Uncertain
 from worker.chert.pin import Pin
 from worker.domain.events import PIN_SOURCE, PinFailed, PinLocation, PinQueued, make_event
 from worker.domain.timestamp import format_milliseconds
-from worker.jobs.arguments import Reference
+from worker.jobs.arguments import Reference, checked
 from worker.jobs.services import Services
 from worker.store.shares import PROBE_SECONDS
 from worker.store.store import Store
 
-MAX_KEY_LENGTH = 64  # of an idempotency key (chert-api.md 3.3)
 WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up (chert-api.md 3.1)
 MAX_RETRIES = 9  # ten attempts in all
 SPREAD_SECONDS = 5.0  # so that not all pins go at once when a pause ends
@@ -37,7 +37,7 @@ Result = dict[str, Any]
 class SendPin(Pin):
     """Arguments of `send_pin`: a pin, and what the caller calls it. Without a key, the job's id is the key."""
 
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] = ""
+    idempotency_key: Annotated[str, checked(limits.IDEMPOTENCY_KEY)] = ""
     reference: Reference | None = None
 
     @model_validator(mode="before")
@@ -48,7 +48,7 @@ class SendPin(Pin):
     def pin(self, job_id: str) -> Pin:
         """Return the pin itself: the same one in every run of the job."""
         key = self.idempotency_key or job_id
-        if len(key) > MAX_KEY_LENGTH:
+        if len(key) > limits.MAX_IDEMPOTENCY_KEY:
             key = hashlib.sha256(key.encode()).hexdigest()
         fields = self.model_dump(exclude={"reference", "idempotency_key"}, exclude_none=True)
         return Pin(**fields, idempotency_key=key)

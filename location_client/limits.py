@@ -1,0 +1,117 @@
+"""Bounds and forms of what people and programs may give: one set for the client, the command line, jobs and settings.
+
+What needs more than the value itself (whether a handle can be called, whether a chat exists) is found out by the
+worker.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import NamedTuple, TypeGuard
+
+MAX_SECONDS = 316_224_000
+"""Ten years: more is a mistake, and would not fit a date any more."""
+MAX_REFERENCE = 128
+MAX_MESSAGE = 10_000
+MAX_HANDLE = 400
+MAX_PLACES = 16
+MAX_PLACE_NAME = 64
+MIN_RADIUS = 20
+MAX_RADIUS = 100_000
+MAX_IDEMPOTENCY_KEY = 200
+"""Bytes, as Chert's own SDK bounds it. Chert states no limits for the rest of a pin: these leave room."""
+MAX_PIN_TEXT = 300
+MAX_PIN_IDENTIFIER = 200
+MAX_PIN_URL = 2048
+FALLBACK_MODES = ("auto", "balloon", "geo_url")
+
+EXAMPLE_CHAT_ID = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
+
+# Not uuid.UUID, which takes misplaced hyphens and digits of every script.
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# E.164 has 7 to 15 digits; people add a trunk prefix, as in +44 (0)20.
+_MIN_PHONE_DIGITS = 7
+_MAX_PHONE_DIGITS = 16
+
+
+class Form(NamedTuple):
+    """What a value has to look like; `accepted` says it to people."""
+
+    accepted: str
+    accepts: Callable[[object], bool]
+
+
+def printable(maximum: int) -> Form:
+    """Return the form of a text of 1 to `maximum` printable characters, of any script."""
+    return Form(
+        f"1 to {maximum} printable characters",
+        lambda value: isinstance(value, str) and 1 <= len(value) <= maximum and value.isprintable(),
+    )
+
+
+def number(minimum: float, maximum: float, unit: str) -> Form:
+    """Return the form of a number from `minimum` to `maximum`."""
+    return Form(f"{unit} from {minimum} to {maximum}", lambda value: is_number(value) and minimum <= value <= maximum)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number as JSON has it: finite, and not true or false."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_phone(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_HANDLE:
+        return False
+    digits = sum(character.isdigit() for character in value)
+    return "+" in value and "@" not in value and _MIN_PHONE_DIGITS <= digits <= _MAX_PHONE_DIGITS
+
+
+def _is_email(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_HANDLE:
+        return False
+    parts = value.split("@")
+    return len(parts) == 2 and all(part.strip() for part in parts)
+
+
+def _is_idempotency_key(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= MAX_IDEMPOTENCY_KEY and value.isascii() and value.isprintable()
+
+
+def _matches(pattern: re.Pattern[str], maximum: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and len(value) <= maximum and pattern.fullmatch(value) is not None
+
+
+CHAT_ID = Form(f"a UUID such as {EXAMPLE_CHAT_ID}", _matches(_UUID, 36))
+JOB_ID = Form(
+    "printable ASCII without spaces, for example a UUID",
+    lambda value: isinstance(value, str) and re.fullmatch("[!-~]+", value) is not None,
+)
+REFERENCE = printable(MAX_REFERENCE)
+PHONE = Form("a phone number with + and its country code", _is_phone)
+HANDLE = Form(f"{PHONE.accepted}, or an e-mail address", lambda value: _is_phone(value) or _is_email(value))
+MESSAGE = Form(
+    f"a text of 1 to {MAX_MESSAGE} characters",
+    lambda value: isinstance(value, str) and len(value) <= MAX_MESSAGE and bool(value.strip()),
+)
+FLAG = Form("true or false", lambda value: isinstance(value, bool))
+SECONDS = Form(
+    f"a number of seconds above 0, at most {MAX_SECONDS}",
+    lambda value: is_number(value) and 0 < value <= MAX_SECONDS,
+)
+LATITUDE = number(-90, 90, "degrees")
+LONGITUDE = number(-180, 180, "degrees")
+RADIUS = number(MIN_RADIUS, MAX_RADIUS, "metres")
+PLACE_NAME = printable(MAX_PLACE_NAME)
+
+PIN_TEXT = printable(MAX_PIN_TEXT)
+PIN_IDENTIFIER = printable(MAX_PIN_IDENTIFIER)
+PIN_URL = Form(
+    f"an http:// or https:// address of at most {MAX_PIN_URL} characters", _matches(_WEB_ADDRESS, MAX_PIN_URL)
+)
+PIN_TIME = Form("an RFC 3339 time such as 2026-10-12T18:00:00Z", _matches(_TIME, 64))
+FALLBACK_MODE = Form(", ".join(FALLBACK_MODES), lambda value: value in FALLBACK_MODES)
+IDEMPOTENCY_KEY = Form(f"1 to {MAX_IDEMPOTENCY_KEY} bytes of printable ASCII", _is_idempotency_key)

@@ -1,0 +1,73 @@
+"""Every form takes what the worker can use, and refuses what can be nothing at all."""
+
+import math
+
+import pytest
+
+from location_client import limits
+from location_client.limits import Form
+
+FORMS = {name: form for name, form in vars(limits).items() if isinstance(form, Form)}
+CHAT = limits.EXAMPLE_CHAT_ID
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        (limits.CHAT_ID, CHAT),
+        (limits.CHAT_ID, CHAT.upper()),
+        (limits.REFERENCE, "Bestellung № 7"),
+        (limits.REFERENCE, "x" * 128),
+        (limits.HANDLE, "+1 (202) 555-0147"),
+        (limits.HANDLE, "+44 (0)20 7946 0018"),
+        (limits.HANDLE, " Anna@Example.org "),
+        (limits.SECONDS, 0.001),
+        (limits.SECONDS, limits.MAX_SECONDS),
+        (limits.LATITUDE, -90),
+        (limits.RADIUS, 20),
+        (limits.MESSAGE, "Where are you?\nWe are here."),
+        (limits.PIN_URL, "https://maps.example.org/?q=1"),
+        (limits.PIN_TIME, "2026-10-12T20:00:00.5+02:00"),
+        (limits.IDEMPOTENCY_KEY, "k" * 200),
+    ],
+)
+def test_what_the_worker_can_use_is_accepted(form: Form, value: object) -> None:
+    assert form.accepts(value)
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        (limits.CHAT_ID, CHAT.replace("-", "")),
+        (limits.CHAT_ID, CHAT + "\n"),
+        (limits.CHAT_ID, CHAT.replace("3", "٣")),
+        (limits.REFERENCE, "x" * 129),
+        (limits.REFERENCE, "a\tb"),
+        (limits.HANDLE, "12025550147"),
+        (limits.HANDLE, "+1202"),
+        (limits.HANDLE, "anna@"),
+        (limits.HANDLE, "a@b@example.org"),
+        (limits.HANDLE, "a" * 400 + "@example.org"),
+        (limits.SECONDS, 0),
+        (limits.SECONDS, limits.MAX_SECONDS + 1),
+        (limits.SECONDS, True),
+        (limits.LATITUDE, 90.5),
+        (limits.LATITUDE, math.nan),
+        (limits.RADIUS, 10**400),
+        (limits.MESSAGE, " "),
+        (limits.MESSAGE, "x" * 10_001),
+        (limits.PIN_URL, "maps.example.org"),
+        (limits.PIN_TIME, "2026-10-12 20:00"),
+        (limits.FALLBACK_MODE, "vcard"),
+        (limits.IDEMPOTENCY_KEY, "k" * 201),
+        (limits.IDEMPOTENCY_KEY, "ключ"),
+    ],
+)
+def test_what_it_cannot_use_is_refused(form: Form, value: object) -> None:
+    assert not form.accepts(value)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("value", [None, "", [], {}, b"x", object()], ids=lambda value: type(value).__name__)
+def test_a_value_of_another_kind_is_refused_without_an_exception(form: Form, value: object) -> None:
+    assert not form.accepts(value)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from random import Random
 
 from benchmarks.simulated import RETRY_AFTER, Answer, Fleet, Follower, Result, Scenario, follow
-from worker.domain import policy
+from worker.domain import policy, prompts, reads, webhooks
+from worker.domain.decision import Context, Decision, Limits
 from worker.domain.observation import Features, Position, Throttled
 from worker.domain.share import NOTHING, Share, Tally, tally
-from worker.domain.webhooks import Context, Decision, Limits
 
 CONFIRM_AFTER = 30.0  # seconds after which an empty answer is believed
 BEFORE_END = 2.0  # seconds before an announced end at which a share is read once more
@@ -121,10 +121,10 @@ class Worker:
         # Somebody who shares is listed, though it may take a while until there is something new.
         self._shown[chat] = Position(HANDLE, 0.0, 50.0, None, None, None, None)
         decision = self._decision(chat, now, self._ceiling)
-        decision.begin(accept_within=FOREVER, previous=None)
+        prompts.begin(decision, accept_within=FOREVER, previous=None)
         if ends_at is not None:
-            decision.apply_started(
-                HANDLE, began_at=nanoseconds(now), ends_at=nanoseconds(ends_at), created_at=nanoseconds(now)
+            webhooks.apply_started(
+                decision, HANDLE, began_at=nanoseconds(now), ends_at=nanoseconds(ends_at), created_at=nanoseconds(now)
             )
         self._keep(chat, decision, NOTHING)
 
@@ -140,7 +140,7 @@ class Worker:
             self._shown[chat] = Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(answer.updated_at))
         before = tally(self._shares[chat])
         decision = self._decision(chat, now, rate)
-        decision.observe(Features([self._shown[chat]] if answer.listed else [], []))
+        reads.observe(decision, Features([self._shown[chat]] if answer.listed else [], []))
         pace = decision.share.pace
         if pace is not None and not self._quiet_time:
             pace.updated_at = 0.0  # without the last update there is no gap to learn from
@@ -149,7 +149,7 @@ class Worker:
     def throttled(self, chat: int, retry_at: float) -> None:
         before = tally(self._shares[chat])
         decision = self._decision(chat, retry_at - RETRY_AFTER, self._ceiling)
-        decision.observe(Throttled(RETRY_AFTER))
+        reads.observe(decision, Throttled(RETRY_AFTER))
         self._keep(chat, decision, before)
 
     def _decision(self, chat: int, now: float, rate: float) -> Decision:

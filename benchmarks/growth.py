@@ -19,8 +19,9 @@ from benchmarks.measure import ROOT
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.stub import Stub, running_stub
+from worker.domain import reads
+from worker.domain.decision import Decision
 from worker.domain.observation import Features, Position
-from worker.domain.webhooks import Decision
 from worker.store.store import Store
 
 _COUNTS = (1_000, 100_000, 1_000_000)
@@ -162,7 +163,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
     """Claim, decide and commit without HTTP; return seconds per chat of each claim and each commit."""
     claims: list[float] = []
     commits: list[float] = []
-    reads = Counter[str]()
+    seen = Counter[str]()
     polled = 0
     while polled < polls:
         began = time.perf_counter()
@@ -173,8 +174,8 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
         items = []
         for chat in claim.chats:
             decision = Decision(chat.share, chat.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
-            decision.observe(Features([made_position(chat.chat_id, claim.now, reads[chat.chat_id])], []))
-            reads[chat.chat_id] += 1
+            reads.observe(decision, Features([made_position(chat.chat_id, claim.now, seen[chat.chat_id])], []))
+            seen[chat.chat_id] += 1
             items.append(store.shares.item(decision, chat.lease, chat.before))
         committing = time.perf_counter()
         await store.shares.commit(items)

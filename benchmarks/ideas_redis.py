@@ -15,10 +15,12 @@ from benchmarks.installation import always_due, opened_store
 from benchmarks.preload import preload
 from benchmarks.redis_server import RedisServer
 from benchmarks.variants import Cost, Idea
+from worker.domain import reads
+from worker.domain.decision import Decision
 from worker.domain.observation import Features
 from worker.domain.policy import Pace
-from worker.domain.share import Person, Share, pack, unpack
-from worker.domain.webhooks import Decision
+from worker.domain.share import Person, Share
+from worker.store.packing import pack, unpack
 
 _TURNS = 40  # batches per measurement
 _CHATS = 4_096
@@ -243,7 +245,7 @@ def _commit(redis: RedisServer, size: int) -> Cost:
             items = []
             for chat in claim.chats:
                 decision = Decision(chat.share, chat.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
-                decision.observe(Features([made_position(chat.chat_id, claim.now, chat.share.sequence)], []))
+                reads.observe(decision, Features([made_position(chat.chat_id, claim.now, chat.share.sequence)], []))
                 items.append(store.shares.item(decision, chat.lease, chat.before))
 
             async def commits() -> None:

@@ -32,8 +32,8 @@ from benchmarks.redis_server import RedisServer, running_redis
 from benchmarks.simulated import Fleet, follow, quantile
 from location_client import Job, LocationClient
 from simulator.harness import SimulatorServer
+from worker.domain.decision import Limits
 from worker.domain.timestamp import parse_time
-from worker.domain.webhooks import Limits
 
 SEEDS = 5
 TAIL = 60.0  # seconds before the end from which on a position's delay is not counted

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import followers, simulated
-from worker.domain.webhooks import Limits
+from worker.domain.decision import Limits
 
 FLEETS = {"mixed": "mixed fleet", "traces": "recorded people", "periodic": "near-regular phones"}
 MIN_POLL_SECONDS = (60.0, 30.0, 15.0, 5.0)  # the default first; 15 was the one before it

@@ -4,8 +4,9 @@ import random
 from collections.abc import Iterator
 from uuid import UUID
 
+from worker.domain import prompts
+from worker.domain.decision import Decision
 from worker.domain.share import NOTHING, Share
-from worker.domain.webhooks import Decision
 from worker.store.shares import Item
 from worker.store.store import Store
 
@@ -36,7 +37,7 @@ async def preload(store: Store, count: int, *, interval: float | None = None, sp
             upper=interval,
         )
         decision = Decision(share, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)
-        decision.begin(accept_within=86_400, previous=None)
+        prompts.begin(decision, accept_within=86_400, previous=None)
         decision.due = loaded.now + (spread * random.random())
         batch.append(store.shares.item(decision, None, NOTHING))
         if len(batch) == _AT_ONCE:

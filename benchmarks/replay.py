@@ -17,8 +17,8 @@ from rich.table import Table
 from benchmarks import recording
 from benchmarks.followers import Worker
 from benchmarks.simulated import Fleet, average, follow
+from worker.domain.decision import Limits
 from worker.domain.policy import PRICE_FLOOR
-from worker.domain.webhooks import Limits
 
 SEEDS = 3
 MIN_PAUSE_SECONDS = 3600.0  # seconds without a read after which nobody was recording

@@ -12,10 +12,10 @@ import msgspec
 
 from benchmarks.followers import CHAT, EPOCH, HANDLE, nanoseconds
 from benchmarks.simulated import SCENARIOS, quantile
-from worker.domain import policy
+from worker.domain import policy, prompts, reads, webhooks
+from worker.domain.decision import Context, Decision, Limits
 from worker.domain.observation import Features, Sent
 from worker.domain.share import Share
-from worker.domain.webhooks import Context, Decision, Limits
 
 RATE = 20.0  # plenty: what is under test is one request's schedule
 
@@ -68,8 +68,8 @@ def await_all(scenario: Scenario, random: Random) -> Result:
     polls = 0
     delays = []
     for request in scenario.chats:
-        reads, delay = _await(request, scenario, random)
-        polls += reads
+        spent, delay = _await(request, scenario, random)
+        polls += spent
         if delay is not None:
             delays.append(delay)
     delays.sort()
@@ -92,25 +92,25 @@ def _await(request: Request, scenario: Scenario, random: Random) -> tuple[int, f
         return Decision(share, CHAT, now=EPOCH + now, context=context, random_unit=random.random())
 
     decision = decide_at(0.0)
-    decision.begin(accept_within=scenario.give_up_s, previous=None)
-    decision.mark_prompt_sending()
-    decision.apply_prompt_outcome(Sent())
+    prompts.begin(decision, accept_within=scenario.give_up_s, previous=None)
+    prompts.mark_sending(decision)
+    prompts.apply_outcome(decision, Sent())
     announced = sorted(request.webhooks_at, reverse=True)
     first = math.inf if request.first_position_at is None else request.first_position_at
-    reads = 0
+    polls = 0
     while decision.due is not None:
         due = decision.due - EPOCH
         if announced and announced[-1] <= due:
             hearing = decide_at(announced.pop())
             began_at = nanoseconds(request.accepted_at or 0.0)
-            if hearing.apply_started(HANDLE, began_at=began_at, ends_at=None, created_at=began_at):
+            if webhooks.apply_started(hearing, HANDLE, began_at=began_at, ends_at=None, created_at=began_at):
                 decision = hearing
             continue
         if due > scenario.give_up_s + 1e-6:  # rounding alone
             break
-        reads += 1
+        polls += 1
         if first <= due:
-            return reads, due - first
+            return polls, due - first
         decision = decide_at(due)
-        decision.observe(Features([], []))
-    return reads, None
+        reads.observe(decision, Features([], []))
+    return polls, None

@@ -1,1 +1,1 @@
-"""The ground: settings, logging, Redis connections."""
+"""The foundation: settings, logging, Redis connections."""

@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator
 
 from tests.location_client.samples import CHAT, SHARE
 from worker.domain.events import EVENT_TYPES
-from worker.domain.share import Person, Share, pack
+from worker.domain.share import Person, Share
+from worker.store.packing import pack
 from worker.text import in_words
 
 Run = Callable[..., Result]

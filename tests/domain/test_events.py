@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.schemas import FOLDER, schema_files
 from tests.support.tracking import ANNA, BERT, CHAT, SHARE, TrackedChat, listing, position
-from worker.domain import events
+from worker.domain import events, webhooks
 from worker.domain.events import EVENT_TYPES, Event, make_event, schema
 from worker.domain.observation import Rejected, Sent
 
@@ -68,7 +68,7 @@ def test_every_event_of_a_shares_life_fits_its_schema() -> None:
     chat.stopped(BERT, ended=1890)
     chat.read(listing(position(at=0)))
     decision = chat.decision()
-    decision.report_unreadable(BERT, "share from Messages")
+    webhooks.report_unreadable(decision, BERT, "share from Messages")
     chat.keep(decision)
     chat.wait(9000).read(listing())
     refused, expired = TrackedChat(), TrackedChat(accept_within=10)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.tracking import ANNA, BEGINNING, CHAT, NANO, SHARE, TrackedChat, listing, position
+from worker.domain.decision import Limits
 from worker.domain.observation import (
     AlreadySharing,
     Fault,
@@ -14,8 +15,8 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.domain.share import PROMPT_IN_RESULTS, Prompt, describe, pack
-from worker.domain.webhooks import Limits
+from worker.domain.share import PROMPT_IN_RESULTS, Prompt
+from worker.store.packing import pack
 
 GROUP = Rejected("group_chat", 409, 2016, "not in group chats")
 LOST = Uncertain(possibly_sent=True, detail="timeout")
@@ -337,14 +338,14 @@ def test_a_chat_that_was_tracked_between_two_requests_keeps_the_cool_down() -> N
 
 def test_what_a_request_is_doing_can_be_told() -> None:
     chat = TrackedChat(accept_within=100)
-    assert chat.share.phase == "requested"
+    waiting = chat.share
+    assert waiting.phase == "requested"
     chat.prompt(Sent())
-    told = describe(chat.share)
-    assert (told["phase"], told["prompt"], told["sequence"]) == ("pending", "sent", 1)
-    assert told["expires_at"] == BEGINNING + 100
+    asked = chat.share
+    assert (asked.phase, PROMPT_IN_RESULTS[asked.prompt], asked.expires_at) == ("pending", "sent", BEGINNING + 100)
     chat.read(listing(position()))
-    assert describe(chat.share)["phase"] == "tracking"
-    assert describe(chat.share)["expires_at"] is None
+    seen = chat.share
+    assert seen.phase == "tracking"
 
 
 def test_the_state_of_a_request_that_waits_is_small() -> None:

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tracking import ALONE, ANNA, BEGINNING, BERT, CHAT, NANO, TrackedChat, ns
+from worker.domain import prompts, reads, webhooks
+from worker.domain.decision import Context, Decision, Limits
 from worker.domain.events import EVENT_TYPES, Event, schema
 from worker.domain.observation import (
     AlreadySharing,
@@ -31,8 +33,8 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.domain.share import NOTHING, pack, tally, unpack
-from worker.domain.webhooks import Context, Decision, Limits
+from worker.domain.share import NOTHING, tally
+from worker.store.packing import pack, unpack
 
 HANDLES = (ANNA, BERT, "+442079460000")
 VALIDATORS = {
@@ -334,7 +336,7 @@ class Model:
                 context=Context(ALONE, chat.limits),
                 random_unit=0.5,
             )
-            assert later.next_action() in ("prompt", "end")
+            assert prompts.next_action(later) in ("prompt", "end")
 
     def called(self) -> None:
         """Check a prompt that leaves."""
@@ -386,7 +388,7 @@ def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
 
     def settle(outcome: PromptOutcome) -> None:
         decision = chat.decision()
-        decision.apply_prompt_outcome(outcome)
+        prompts.apply_outcome(decision, outcome)
         chat.keep(decision)
         model.settled(outcome)
         model.take(decision)
@@ -399,25 +401,25 @@ def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
                 chat.wait(seconds)
             case ("lost", answer):
                 decision = chat.decision()
-                if decision.next_action() == "read":
-                    decision.observe(observation(answer, chat.now))
+                if prompts.next_action(decision) == "read":
+                    reads.observe(decision, observation(answer, chat.now))
             case ("serve" | "early" as kind, answer, outcome):
                 if kind == "serve":
                     chat.wait_until_due()
                 decision = chat.decision()
-                action = decision.next_action()
+                action = prompts.next_action(decision)
                 if action == "end":
-                    decision.expire()
+                    decision.end("time_limit")
                     chat.keep(decision)
                     model.take(decision)
                 elif action == "read":
                     seen_now = observation(answer, chat.now)
-                    decision.observe(seen_now)
+                    reads.observe(decision, seen_now)
                     chat.keep(decision)
                     model.take(decision, observed=seen_now)
                 else:
                     model.called()
-                    decision.mark_prompt_sending()
+                    prompts.mark_sending(decision)
                     decision.due = decision.now + 30.0
                     chat.keep(decision)
                     outstanding = outcome is None
@@ -432,7 +434,7 @@ def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
                 began_at = None if began is None else ns(chat.now + began)
                 ends_at = None if ends is None else ns(chat.now + ends)
                 created_at = ns(chat.now + created)
-                if decision.apply_started(handle, began_at=began_at, ends_at=ends_at, created_at=created_at):
+                if webhooks.apply_started(decision, handle, began_at=began_at, ends_at=ends_at, created_at=created_at):
                     if ends_at is not None:
                         model.ends[handle].add(ends_at)
                     chat.keep(decision)
@@ -444,7 +446,9 @@ def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
                 began_at = None if began is None else ns(chat.now + began)
                 ended_at = None if ended is None else ns(chat.now + ended)
                 created_at = ns(chat.now + created)
-                if decision.apply_stopped(handle, began_at=began_at, ended_at=ended_at, created_at=created_at):
+                if webhooks.apply_stopped(
+                    decision, handle, began_at=began_at, ended_at=ended_at, created_at=created_at
+                ):
                     chat.keep(decision)
                     model.take(decision, webhook=(handle, began_at or 0))
                     model.stops.add(handle)
@@ -526,8 +530,8 @@ def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple
         told = []
         for _ in range(2):
             decision = chat.decision()
-            decision.next_action()
-            decision.observe(observation(answer, chat.now))
+            prompts.next_action(decision)
+            reads.observe(decision, observation(answer, chat.now))
             told.append((decision.events, decision.views, decision.due, pack(decision.share)))
         assert told[0] == told[1]
         chat.keep(decision)

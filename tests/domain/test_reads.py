@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.tracking import ANNA, BERT, CHAT, SHARE, TrackedChat, listing, position
+from worker.domain import prompts, webhooks
+from worker.domain.decision import Decision, Limits
 from worker.domain.observation import (
     Fault,
     ReadObservation,
@@ -13,7 +15,6 @@ from worker.domain.observation import (
     Suspended,
     Throttled,
 )
-from worker.domain.webhooks import Decision, Limits
 
 FAULTS: list[ReadObservation] = [
     Fault("server_error", "HTTP 500"),
@@ -330,8 +331,8 @@ def test_a_share_that_never_ends_is_let_go_after_the_time_limit() -> None:
         chat.wait_until_due()
     assert chat.now == pytest.approx(310.0)
     decision = chat.decision()
-    assert decision.next_action() == "end"
-    decision.expire()
+    assert prompts.next_action(decision) == "end"
+    decision.end("time_limit")
     chat.keep(decision)
     assert chat.data("tracking.ended")[0]["reason"] == "time_limit"
     assert chat.due is None
@@ -410,6 +411,7 @@ def test_a_forgotten_handle_of_a_group_is_left_out_until_the_share_ends() -> Non
     decision = chat.decision()
     assert decision.forget(ANNA, ends_share=False)
     chat.keep(decision)
+    assert (chat.due_in, chat.share.rule) == (0, "forgotten")
     assert [person.handle for person in chat.share.people] == [BERT]
     assert ANNA.encode() not in chat.stored
     assert chat.views[-1][:2] == (ANNA, None)
@@ -444,10 +446,10 @@ def test_after_the_end_nothing_more_happens() -> None:
     assert not chat.stopped(ended=200)
     changes: list[Callable[[Decision], object]] = [
         lambda decision: decision.end("untracked"),
-        lambda decision: decision.expire(),
+        lambda decision: decision.end("time_limit"),
         lambda decision: decision.forget(ANNA, ends_share=True),
         lambda decision: decision.forget(BERT, ends_share=False),
-        lambda decision: decision.report_unreadable(BERT, "share from Messages"),
+        lambda decision: webhooks.report_unreadable(decision, BERT, "share from Messages"),
     ]
     for change in changes:
         decision = chat.decision()
@@ -460,7 +462,7 @@ def test_after_the_end_nothing_more_happens() -> None:
 def test_a_share_under_another_handle_is_reported_with_its_remedy() -> None:
     chat = TrackedChat(asked=False)
     decision = chat.decision()
-    decision.report_unreadable(BERT, "share from Messages")
+    webhooks.report_unreadable(decision, BERT, "share from Messages")
     chat.keep(decision)
     assert chat.data("sharing.unreadable") == [
         {"chat_id": CHAT, "share_id": SHARE, "shared_by": BERT, "remedy": "share from Messages"}

@@ -5,6 +5,7 @@ from itertools import permutations
 import pytest
 
 from tests.support.tracking import ANNA, BERT, TrackedChat, listing, ns, position
+from worker.domain import webhooks
 from worker.domain.observation import Fault, Sent
 
 BROKEN = Fault("broken", "connection reset")
@@ -191,8 +192,8 @@ def test_a_webhook_brings_one_read_forward_where_the_caller_set_the_least_interv
 def test_the_end_of_a_share_that_cannot_be_read_here_starts_and_ends_nothing() -> None:
     chat = asked().wait(20)
     decision = chat.decision()
-    assert decision.report_unreadable(BERT, "share from Messages", began_at=ns(10))
-    assert not decision.report_unreadable(BERT, "share from Messages", began_at=ns(10))
+    assert webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=ns(10))
+    assert not webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=ns(10))
     chat.keep(decision)
     chat.wait(60).stopped(BERT, began=10, ended=70)
     assert chat.read(listing()) == []
@@ -203,5 +204,5 @@ def test_a_forgotten_handle_is_not_reported_as_unreadable() -> None:
     chat = TrackedChat(asked=False)
     decision = chat.decision()
     decision.forget(BERT, ends_share=False)
-    assert not decision.report_unreadable(BERT, "share from Messages")
+    assert not webhooks.report_unreadable(decision, BERT, "share from Messages")
     assert decision.events == []

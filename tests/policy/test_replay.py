@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from benchmarks import replay, simulated
 from benchmarks.followers import Worker
 from benchmarks.simulated import Answer, Fleet
-from worker.domain.webhooks import Limits
+from worker.domain.decision import Limits
 
 BEGIN = 1_760_000_000.0
 

@@ -19,6 +19,7 @@ from tests.support.stored import (
     somewhere,
 )
 from tests.support.waiting import wait_until
+from worker.domain import reads
 from worker.domain.observation import Features
 from worker.domain.share import Prompt
 from worker.store.store import Store
@@ -101,8 +102,8 @@ async def test_the_decision_of_a_superseded_claim_is_dropped_whole(store: Store)
     claim, stale = await claim_one(store, chat)
     newer_claim, newer = await claim_one(store, chat)
     late, kept = decision_of(claim, stale), decision_of(newer_claim, newer)
-    late.observe(Features([somewhere("+12025550147", updated_at=5)], []))
-    kept.observe(Features([somewhere("+12025550199", updated_at=9)], []))
+    reads.observe(late, Features([somewhere("+12025550147", updated_at=5)], []))
+    reads.observe(kept, Features([somewhere("+12025550199", updated_at=9)], []))
     shares = store.shares
     items = [shares.item(late, stale.lease, stale.before), shares.item(kept, newer.lease, newer.before)]
     assert await shares.commit(items) == [False, True]
@@ -160,7 +161,7 @@ async def test_scripts_that_redis_has_lost_are_loaded_again(redis: Redis, redis_
         assert len(claim.chats) == 1
         await redis.script_flush()
         decision = decision_of(claim, claim.chats[0])
-        decision.observe(Features([somewhere("+12025550147", updated_at=round_number + 1)], []))
+        reads.observe(decision, Features([somewhere("+12025550147", updated_at=round_number + 1)], []))
         decision.due = 1.0
         item = store.shares.item(decision, claim.chats[0].lease, claim.chats[0].before)
         assert await store.shares.commit([item]) == [True]

@@ -20,6 +20,8 @@ from tests.support.stored import (
     open_store,
     somewhere,
 )
+from worker.domain import prompts, reads, webhooks
+from worker.domain.decision import Decision
 from worker.domain.observation import (
     Fault,
     Features,
@@ -31,8 +33,8 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.domain.share import tally, unpack
-from worker.domain.webhooks import Decision
+from worker.domain.share import tally
+from worker.store.packing import unpack
 from worker.store.shares import Item
 from worker.store.store import Store
 
@@ -101,7 +103,7 @@ async def test_who_stops_is_shown_no_longer_while_others_are(store: Store) -> No
     loaded = await store.shares.load(chat)
     assert loaded.live is not None
     decision = Decision(loaded.live, chat, now=loaded.now, context=loaded.context, random_unit=0.5)
-    assert decision.apply_stopped(ANNA, began_at=None, ended_at=None, created_at=int(loaded.now * 1e9))
+    assert webhooks.apply_stopped(decision, ANNA, began_at=None, ended_at=None, created_at=int(loaded.now * 1e9))
     assert await store.shares.change(loaded, decision)
     await observe(store, chat, somewhere(BERT, updated_at=1))
     assert set(await latest(store, chat)) == {BERT}
@@ -119,7 +121,7 @@ async def test_whatever_ends_a_share_nobody_is_shown_any_more(store: Store, reas
     if reason == "forgotten":
         decision.forget(ANNA, ends_share=True)
     elif reason == "time_limit":
-        decision.expire()
+        decision.end("time_limit")
     else:
         decision.end("untracked")
     assert await store.shares.commit([store.shares.item(decision, claimed.lease, claimed.before)]) == [True]
@@ -185,7 +187,7 @@ async def test_without_a_retention_nothing_is_trimmed_by_age(redis: Redis, redis
 async def test_the_fleets_sums_are_those_of_the_stored_shares_whatever_happened(store: Store, seed: int) -> None:
     chance = random.Random(seed)
     chats = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(12)]
-    reads: list[ReadObservation] = [
+    observations: list[ReadObservation] = [
         Features([], []),
         Fault("timeout", ""),
         Throttled(None),
@@ -210,14 +212,14 @@ async def test_the_fleets_sums_are_those_of_the_stored_shares_whatever_happened(
         claim, claimed = await claim_one(store, chat)
         decision = decision_of(claim, claimed)
         decision.now += step * 40.0
-        action = decision.next_action()
+        action = prompts.next_action(decision)
         if action == "prompt":
-            decision.mark_prompt_sending()
-            decision.apply_prompt_outcome(chance.choice(outcomes))
+            prompts.mark_sending(decision)
+            prompts.apply_outcome(decision, chance.choice(outcomes))
         elif chance.random() < 0.5:
-            decision.observe(Features([somewhere(chance.choice([ANNA, BERT]), updated_at=step)], []))
+            reads.observe(decision, Features([somewhere(chance.choice([ANNA, BERT]), updated_at=step)], []))
         else:
-            decision.observe(chance.choice(reads))
+            reads.observe(decision, chance.choice(observations))
         held.append(store.shares.item(decision, claimed.lease, claimed.before))
         if chance.random() < 0.5:
             # Some are superseded meanwhile, some sent twice: neither may count.

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.stored import begin, claim_one, decision_of, end, new_chat, observe, open_store, somewhere
+from worker.domain import reads
 from worker.domain.observation import Features
 from worker.domain.share import Tally, tally
 from worker.store import reconciliation
@@ -163,8 +164,8 @@ async def _read(store: Store, chat: str) -> None:
     claim, claimed = await claim_one(store, chat)
     decision = decision_of(claim, claimed)
     handle = f"+1202555{random.randrange(10_000):04d}"
-    decision.observe(
-        Features([somewhere(handle, updated_at=int(claim.now * 1e9))] if random.random() < 0.7 else [], [])
+    reads.observe(
+        decision, Features([somewhere(handle, updated_at=int(claim.now * 1e9))] if random.random() < 0.7 else [], [])
     )
     await store.shares.commit([store.shares.item(decision, claimed.lease, claimed.before)])
 

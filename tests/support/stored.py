@@ -7,9 +7,10 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from config.settings import Settings
+from worker.domain import prompts, reads
+from worker.domain.decision import Decision
 from worker.domain.observation import Features, Position
 from worker.domain.share import Share
-from worker.domain.webhooks import Decision
 from worker.store.shares import Claim, Claimed
 from worker.store.store import Store
 
@@ -37,7 +38,7 @@ async def begin(store: Store, chat_id: str, *, asked: bool = False) -> str:
         follow_for=604_800.0,
     )
     decision = Decision(share, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)
-    decision.begin(accept_within=3600.0, previous=loaded.share)
+    prompts.begin(decision, accept_within=3600.0, previous=loaded.share)
     assert await store.shares.change(loaded, decision)
     return share.share_id
 
@@ -68,7 +69,7 @@ async def observe(store: Store, chat_id: str, *positions: Position) -> Decision:
     """Claim a chat, take in a reply that lists these positions, and commit."""
     claim, claimed = await claim_one(store, chat_id)
     decision = decision_of(claim, claimed)
-    decision.observe(Features(list(positions), []))
+    reads.observe(decision, Features(list(positions), []))
     assert await store.shares.commit([store.shares.item(decision, claimed.lease, claimed.before)]) == [True]
     return decision
 

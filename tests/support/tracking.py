@@ -4,11 +4,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.domain import prompts, reads, webhooks
+from worker.domain.decision import Context, Decision, Limits, View
 from worker.domain.events import Event
 from worker.domain.observation import Features, Position, PromptOutcome, ReadObservation
 from worker.domain.policy import Fleet
-from worker.domain.share import Share, pack, unpack
-from worker.domain.webhooks import Action, Context, Decision, Limits, View
+from worker.domain.prompts import Action
+from worker.domain.share import Share
+from worker.store.packing import pack, unpack
 
 BEGINNING = 1_790_000_000.0  # seconds since 1970 (UTC)
 NANO = 1_000_000_000
@@ -77,7 +80,7 @@ class TrackedChat:
         )
         self.stored = pack(share)
         decision = self.decision()
-        decision.begin(accept_within=self.accept_within, previous=self.previous)
+        prompts.begin(decision, accept_within=self.accept_within, previous=self.previous)
         self.keep(decision)
 
     @property
@@ -123,27 +126,27 @@ class TrackedChat:
 
     def next_action(self) -> Action:
         """Return what would be done now."""
-        return self.decision().next_action()
+        return prompts.next_action(self.decision())
 
     def read(self, observation: ReadObservation) -> list[str]:
         """Read now; return the types of the events that come of it."""
         decision = self.decision()
-        decision.next_action()
-        decision.observe(observation)
+        prompts.next_action(decision)
+        reads.observe(decision, observation)
         self.keep(decision)
         return [event.type.removeprefix("location.") for event in decision.events]
 
     def call(self) -> None:
         """Record that a prompt leaves."""
         decision = self.decision()
-        assert decision.next_action() == "prompt"
-        decision.mark_prompt_sending()
+        assert prompts.next_action(decision) == "prompt"
+        prompts.mark_sending(decision)
         self.keep(decision)
 
     def settle(self, outcome: PromptOutcome) -> list[str]:
         """Take in the answer to the prompt."""
         decision = self.decision()
-        decision.apply_prompt_outcome(outcome)
+        prompts.apply_outcome(decision, outcome)
         self.keep(decision)
         return [event.type.removeprefix("location.") for event in decision.events]
 
@@ -157,7 +160,8 @@ class TrackedChat:
     ) -> bool:
         """Take in a webhook that says that sharing began; times in seconds after the beginning."""
         decision = self.decision()
-        changed = decision.apply_started(
+        changed = webhooks.apply_started(
+            decision,
             handle,
             began_at=None if began is None else ns(began),
             ends_at=None if ends is None else ns(ends),
@@ -177,7 +181,8 @@ class TrackedChat:
     ) -> bool:
         """Take in a webhook that says that sharing stopped; times in seconds after the beginning."""
         decision = self.decision()
-        changed = decision.apply_stopped(
+        changed = webhooks.apply_stopped(
+            decision,
             handle,
             began_at=None if began is None else ns(began),
             ended_at=None if ended is None else ns(ended),

@@ -11,8 +11,9 @@ from config.settings import Settings
 from simulator.embedded_redis import EmbeddedRedis
 from tests.support.ports import free_port
 from tests.support.web import OTHER_SECRET, WebProcess, WebProcesses, event, signed
+from worker.domain import prompts
+from worker.domain.decision import Decision
 from worker.domain.share import Share
-from worker.domain.webhooks import Decision
 from worker.store.store import Store
 
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
@@ -41,7 +42,7 @@ async def track_a_chat(store: Store) -> None:
     loaded = await store.shares.load(CHAT)
     share = Share("11111111-1111-4111-8111-111111111111", "", loaded.now, asked=False, follow=True, follow_for=600)
     decision = Decision(share, CHAT, now=loaded.now, context=loaded.context, random_unit=0.5)
-    decision.begin(accept_within=60, previous=None)
+    prompts.begin(decision, accept_within=60, previous=None)
     assert await store.shares.change(loaded, decision)
 
 

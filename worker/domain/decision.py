@@ -1,6 +1,10 @@
-"""One decision about a share, in the making: the changed share, its events, the changes of the latest view, when next.
+"""One decision about a share: the changed share, its events, the changes of the latest view, and when it is due next.
 
-What all decisions share stands here: how sharing starts, a position is published, sharing stops, the share ends.
+Every decision is a `Decision`: the share as it was stored, the moment and what is known of the fleet go in; what is to
+be stored comes out. The modules beside this one work on it: prompts.py (asking the contact), reads.py (what a read
+shows), webhooks.py (what a webhook says), schedule.py (when to look next). What they share stands here: how sharing
+starts, how a position is published, how sharing stops, how the share ends. The engine, the jobs and the receiver of
+webhooks decide nowhere else, so that the guarantees of docs/reference/events.md are kept in one place.
 """
 
 from typing import NamedTuple
@@ -8,12 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 from worker.domain import events, policy
-from worker.domain.freshness import NANO, checksum
+from worker.domain.freshness import checksum
+from worker.domain.handle import handle_digest
 from worker.domain.observation import Position
 from worker.domain.share import Person, Share
-from worker.domain.timestamp import format_milliseconds, format_time
+from worker.domain.timestamp import NANOSECONDS, format_milliseconds, format_time
 
-CONFIRM_SECONDS = 30.0  # contract 4: two reads that do not list a handle lie at least this far apart
+CONFIRM_SECONDS = 30.0  # between two reads that say the same, at least, before it is believed
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -49,11 +54,12 @@ class View(NamedTuple):
     latitude: float
 
 
-class DecisionBase:
-    """A share as it was stored and the moment go in; what is to be stored comes out. `share` is changed in place.
+class Decision:
+    """A decision about a share, which is changed in place.
 
-    `now` is in seconds since 1970 (UTC, Redis' clock), `random_unit` uniform in 0 to 1. Afterwards `events`, `views`
-    and `due` (None: the share has ended) say what is to be stored; `positions` are those published.
+    In: `share`; `now`, in seconds since 1970 (UTC, Redis' clock); `random_unit`, uniform in 0 to 1. Out: `events`,
+    `views` and `due` (None: the share has ended) are to be stored; `positions` are those published; `accepted` is set
+    where a request was accepted.
     """
 
     __slots__ = (
@@ -79,17 +85,10 @@ class DecisionBase:
         self.views: list[View] = []
         self.positions: list[Position] = []
         self.due: float | None = now
-        self.accepted: tuple[int, int] | None = None  # a request was accepted: 1, and whether a webhook announced it
+        self.accepted: tuple[int, int] | None = None  # 1, and whether a webhook announced it
 
-    def expire(self) -> None:
-        """Let a share go that has been followed for as long as was asked."""
-        self._finish("time_limit")
-
-    def end(self, reason: events.EndReason) -> None:
-        """End the share for a reason of ours; nothing changes upstream."""
-        self._finish(reason)
-
-    def _person(self, handle: str) -> Person:
+    def person(self, handle: str) -> Person:
+        """Return what is known of a handle, a new person where nothing is."""
         for person in self.share.people:
             if person.handle == handle:
                 return person
@@ -98,12 +97,14 @@ class DecisionBase:
         self.share.people = [*self.share.people, person]
         return person
 
-    def _anybody_shares(self) -> bool:
+    def anybody_shares(self) -> bool:
+        """Return whether somebody shares in this chat now."""
         return any(person.sharing for person in self.share.people)
 
-    def _start(self, person: Person, *, detected_by: events.DetectedBy) -> None:
+    def start_sharing(self, person: Person, *, detected_by: events.DetectedBy) -> None:
+        """Publish that a person began to share."""
         share = self.share
-        if share.asked and share.pace is None and not self._anybody_shares():
+        if share.asked and share.pace is None and not self.anybody_shares():
             self.accepted = (1, int(detected_by == "webhook"))
         if detected_by == "poll":
             person.began_at = person.ends_at = None
@@ -116,19 +117,20 @@ class DecisionBase:
             share.follow_until = self.now + share.follow_for
         began = None if person.began_at is None else format_time(person.began_at)
         ends = None if person.ends_at is None else format_time(person.ends_at)
-        self._emit(
+        self.emit(
             events.SharingStarted(self.chat_id, share.share_id, person.handle, began, ends, detected_by),
             subject=person.handle,
-            at=None if person.began_at is None else person.began_at / NANO,
+            at=None if person.began_at is None else person.began_at / NANOSECONDS,
         )
 
-    def _publish(self, person: Person, position: Position) -> None:
+    def publish(self, person: Person, position: Position) -> None:
+        """Publish a new position."""
         share = self.share
         received_at = format_milliseconds(self.now)
         longitude, latitude, altitude = position.longitude, position.latitude, position.altitude
         updated_at = None if position.updated_at is None else format_time(position.updated_at)
         coordinates = (longitude, latitude) if altitude is None else (longitude, latitude, altitude)
-        made = self._emit(
+        made = self.emit(
             events.Updated(
                 events.Point(coordinates),
                 events.PositionProperties(
@@ -145,7 +147,7 @@ class DecisionBase:
                 ),
             ),
             subject=person.handle,
-            at=None if position.updated_at is None else position.updated_at / NANO,
+            at=None if position.updated_at is None else position.updated_at / NANOSECONDS,
         )
         self.positions.append(position)
         self.views.append(View(person.handle, made.data, longitude, latitude))
@@ -158,7 +160,8 @@ class DecisionBase:
         person.stale = False
         share.hint_at = None
 
-    def _stop(self, person: Person, reason: events.StopReason, ended_at: int) -> None:
+    def stop_sharing(self, person: Person, reason: events.StopReason, ended_at: int) -> None:
+        """Publish that a person no longer shares; `ended_at` in ns since 1970 (UTC)."""
         person.sharing = False
         person.stopped_at = ended_at
         person.stopping_at = None
@@ -166,34 +169,62 @@ class DecisionBase:
         person.unlisted = person.missing_since is not None
         person.missing_since = None
         person.ends_at = None
-        self.views.append(View(person.handle, None, 0.0, 0.0))
-        self._emit(
+        self._hide(person.handle)
+        self.emit(
             events.SharingStopped(self.chat_id, self.share.share_id, person.handle, format_time(ended_at), reason),
             subject=person.handle,
-            at=ended_at / NANO,
+            at=ended_at / NANOSECONDS,
         )
 
-    def _expire_request(self) -> None:
+    def expire_request(self) -> None:
+        """End a share whose request nobody accepted in time."""
         share = self.share
         waited = round(self.now - share.begun_at, 3)
-        self._emit(events.RequestExpired(self.chat_id, share.share_id, waited))
-        self._finish("request_expired")
+        self.emit(events.RequestExpired(self.chat_id, share.share_id, waited))
+        self.end("request_expired")
 
-    def _finish(self, reason: events.EndReason) -> None:
+    def end(self, reason: events.EndReason) -> None:
+        """End the share; nothing changes upstream."""
         share = self.share
         self.due = None
         if share.ended is not None:
             return
         for person in share.people:
             if person.sharing:
-                self.views.append(View(person.handle, None, 0.0, 0.0))
-        self._emit(events.TrackingEnded(self.chat_id, share.share_id, reason))
+                self._hide(person.handle)
+        self.emit(events.TrackingEnded(self.chat_id, share.share_id, reason))
         share.ended = reason
         share.pace = None
         share.wanted_rate = None
         share.rule = ""
 
-    def _emit(self, data: msgspec.Struct, *, subject: str = "", at: float | None = None) -> events.Event:
+    def forget(self, handle: str, *, ends_share: bool) -> bool:
+        """Exclude a handle from now on; return whether the share knew it. A 1:1 share ends."""
+        share = self.share
+        known = any(person.handle == handle for person in share.people)
+        share.people = [person for person in share.people if person.handle != handle]
+        if share.ended is not None:
+            self.due = None
+            return known
+        if ends_share:
+            if known:
+                self._hide(handle)
+            self.end("forgotten")
+            return True
+        digest = handle_digest(handle)
+        if digest not in share.excluded:
+            share.excluded.append(digest)
+        self._hide(handle)
+        self.read_now("forgotten")
+        return known
+
+    def read_now(self, rule: str) -> None:
+        """Be due at once: a change from outside voids a read that is under way, so that another has to be made."""
+        self.due = self.now
+        self.share.rule = rule
+
+    def emit(self, data: msgspec.Struct, *, subject: str = "", at: float | None = None) -> events.Event:
+        """Add an event to those that are to be published; `at` (default: now) in seconds since 1970 (UTC)."""
         share = self.share
         share.sequence += 1
         made = events.make_event(
@@ -207,3 +238,6 @@ class DecisionBase:
         )
         self.events.append(made)
         return made
+
+    def _hide(self, handle: str) -> None:
+        self.views.append(View(handle, None, 0.0, 0.0))

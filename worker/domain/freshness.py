@@ -7,8 +7,8 @@ import msgspec
 
 from worker.domain.observation import Position
 from worker.domain.share import Person
+from worker.domain.timestamp import NANOSECONDS
 
-NANO = 1_000_000_000
 MOVED_DEGREES_SQUARED = (100 / 111_195) ** 2  # 100 m in degrees of latitude
 
 _pack_content = msgspec.msgpack.Encoder().encode
@@ -75,4 +75,4 @@ def newest_at(person: Person) -> int:
     """Return the time of the newest position in ns; where Linq gave none, when it was seen."""
     if person.updated_at is not None:
         return person.updated_at
-    return int((person.seen_at or 0.0) * NANO) if person.content is not None else 0
+    return int((person.seen_at or 0.0) * NANOSECONDS) if person.content is not None else 0

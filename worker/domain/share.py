@@ -1,4 +1,4 @@
-"""A share: one tracked chat, from the job that began it to its `location.tracking.ended`. Data only; life.py decides.
+"""A share: one tracked chat, from the job that began it to its `location.tracking.ended`. Data; decision.py decides.
 
 The whole share is one value, so that a commit can replace it in one step, and small, because a million are kept:
 absent numbers are None (one byte when packed), not 0.0 (nine), and what is usually absent comes last, where it takes no
@@ -6,7 +6,7 @@ room at all. New fields go to the end.
 """
 
 import enum
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -50,7 +50,7 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     stale: bool = False  # said since the last position
     began_at: int | None = None  # ns, as webhooks tell it
     ends_at: int | None = None  # ns, planned
-    heard_at: int | None = None  # ns: creation of the newest `started` that was applied
+    announced_at: int | None = None  # ns: creation of the newest `started` that was applied
     stopping_at: int | None = None  # ns: a `stopped` was heard, one last read is to be made
     stopped_at: int | None = None  # ns: end of the last sharing
     unlisted: bool = False  # not listed by some read since it stopped
@@ -130,63 +130,3 @@ def tally(share: Share) -> Tally:
     if share.phase == "requested":
         return Tally(0, wanted, 0, 0, 1)
     return Tally(0, wanted, 0, 1, 0)
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Share)
-
-
-def _tails() -> tuple[bytes, bytes, bytes]:
-    """Return what the packed form of a share begins with, and what it ends with where nothing unusual is to be said.
-
-    The long end is that of a share whose last person has nothing unusual either, the short one that of any.
-    """
-    plain = Share("", "", 0.0, asked=False, follow=False, follow_for=0.0)
-    short = _encoder.encode(plain).partition(_encoder.encode([]))[2]
-    person = _encoder.encode(Person("", listed=True)).rpartition(_encoder.encode(True))[2]
-    return _encoder.encode(plain)[:3], short, person + short
-
-
-_HEAD, _SHORT_TAIL, _LONG_TAIL = _tails()
-_SHORT, _LONG = b"\x01", b"\x02"  # first byte of a form whose head and end are left out; no array begins with it
-
-
-def pack(share: Share) -> bytes:
-    """Make the stored form of a share."""
-    packed = _encoder.encode(share)
-    if packed.endswith(_LONG_TAIL):
-        return _LONG + packed[len(_HEAD) : -len(_LONG_TAIL)]
-    if packed.endswith(_SHORT_TAIL):
-        return _SHORT + packed[len(_HEAD) : -len(_SHORT_TAIL)]
-    return packed
-
-
-def unpack(stored: bytes) -> Share:
-    """Read the stored form of a share; raises msgspec.ValidationError or DecodeError when it is not one."""
-    first = stored[:1]
-    if first == _LONG:
-        stored = b"".join((_HEAD, stored[1:], _LONG_TAIL))
-    elif first == _SHORT:
-        stored = b"".join((_HEAD, stored[1:], _SHORT_TAIL))
-    try:
-        return _decoder.decode(stored)
-    except (UnicodeDecodeError, RecursionError):
-        raise msgspec.DecodeError("not a share: text that is not UTF-8, or nested too deeply") from None
-
-
-def describe(share: Share) -> dict[str, Any]:
-    """Return the share as plain data, for `status`."""
-    plain: dict[str, Any] = {
-        "share_id": share.share_id,
-        "reference": share.reference,
-        "phase": share.phase,
-        "prompt": PROMPT_IN_RESULTS[share.prompt],
-        "rule": share.rule,
-        "failures": share.failures,
-        "read_at": share.read_at,
-        "expires_at": share.expires_at if share.pace is None else None,
-        "follow_until": share.follow_until,
-        "sequence": share.sequence,
-        "ended": share.ended,
-    }
-    return plain

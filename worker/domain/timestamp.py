@@ -7,7 +7,7 @@ from functools import lru_cache
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _SECONDS_UNTIL_YEAR_10000 = 253_402_300_800
-_BILLION = 1_000_000_000
+NANOSECONDS = 1_000_000_000  # in a second
 
 _RFC_3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?"
@@ -43,7 +43,7 @@ def parse_time(text: str) -> int:
         except ValueError:
             return _parse_any(text)
         if since.days >= 0:
-            return (since.days * 86400 + since.seconds) * _BILLION + since.microseconds * 1000
+            return (since.days * 86400 + since.seconds) * NANOSECONDS + since.microseconds * 1000
     return _parse_any(text)
 
 
@@ -62,7 +62,7 @@ def _parse_any(text: str) -> int:
         seconds += offset if sign == "-" else -offset
     if not 0 <= seconds < _SECONDS_UNTIL_YEAR_10000:
         raise ValueError("not a time between the years 1970 and 9999 (UTC)")
-    return seconds * _BILLION + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
+    return seconds * NANOSECONDS + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
 
 
 def format_time(nanoseconds: int) -> str:
@@ -70,7 +70,7 @@ def format_time(nanoseconds: int) -> str:
 
     Raises ValueError outside the years 1970 to 9999.
     """
-    seconds, fraction = divmod(nanoseconds, _BILLION)
+    seconds, fraction = divmod(nanoseconds, NANOSECONDS)
     if not fraction:
         return f"{_whole(seconds)}Z"
     if fraction % 1_000_000 == 0:

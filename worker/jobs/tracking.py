@@ -6,8 +6,9 @@ import time
 import uuid
 from typing import Any
 
+from worker.domain import prompts
+from worker.domain.decision import Decision
 from worker.domain.share import PROMPT_IN_RESULTS, Prompt, Share
-from worker.domain.webhooks import Decision
 from worker.jobs.services import Services
 from worker.polling.engine import Engine
 from worker.store.shares import Loaded
@@ -64,7 +65,7 @@ async def track(
             upper=max_interval,
         )
         decision = decision_of(loaded, share)
-        decision.begin(accept_within=accept_within or settings.accept_within_seconds, previous=loaded.share)
+        prompts.begin(decision, accept_within=accept_within or settings.accept_within_seconds, previous=loaded.share)
         if await shares.change(loaded, decision):
             return share, True
     raise BusyError("the chat changes too often to begin a share")

@@ -2,6 +2,7 @@
 
 import structlog
 
+from worker.domain import webhooks
 from worker.domain.handle import handle_digest
 from worker.domain.share import Share
 from worker.jobs.linq_calls import NotNowError, find_direct_chat, know_chat
@@ -73,12 +74,12 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
             return "not_tracked"
         decision = decision_of(loaded, loaded.live)
         if isinstance(event, SharingStarted):
-            changed = decision.apply_started(
-                event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
+            changed = webhooks.apply_started(
+                decision, event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
             )
         else:
-            changed = decision.apply_stopped(
-                event.shared_by, began_at=event.began_at, ended_at=event.ended_at, created_at=event.created_at
+            changed = webhooks.apply_stopped(
+                decision, event.shared_by, began_at=event.began_at, ended_at=event.ended_at, created_at=event.created_at
             )
         if not changed:
             return "unchanged"
@@ -170,7 +171,9 @@ async def _follow_elsewhere(
         if other is not None:
             return await _follow_in(services, event, other, share, job_id=job_id)
         decision = decision_of(loaded, share)
-        if not decision.report_unreadable(event.shared_by, REMEDY, began_at=event.began_at or event.created_at):
+        if not webhooks.report_unreadable(
+            decision, event.shared_by, REMEDY, began_at=event.began_at or event.created_at
+        ):
             return "unchanged"
         if await shares.change(loaded, decision):
             return "unreadable"

@@ -19,6 +19,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
+from worker.domain import prompts, reads
+from worker.domain.decision import Context, Decision
 from worker.domain.observation import (
     AlreadySharing,
     Fault,
@@ -34,7 +36,6 @@ from worker.domain.observation import (
     Uncertain,
 )
 from worker.domain.share import Prompt, Share
-from worker.domain.webhooks import Context, Decision
 from worker.linq.classification import prompt_outcome, read_observation
 from worker.linq.client import LinqClient
 from worker.linq.poller import Poller
@@ -310,7 +311,7 @@ class Engine:
     async def _process(self, work: _Work) -> None:
         claimed = work.claimed
         decision = self._decision(claimed, work)
-        action = "read" if work.probe else decision.next_action()
+        action = "read" if work.probe else prompts.next_action(decision)
         if action == "read":
             started = time.monotonic()
             reply = await self._poller.fetch(claimed.chat_id)
@@ -323,7 +324,7 @@ class Engine:
             usual = isinstance(observation, Features) and not observation.invalid
             if work.probe or not usual:
                 await self._account(observation, probe=work.probe)
-            decision.observe(observation)
+            reads.observe(decision, observation)
             self._record(decision, observation, reply)
             if not usual:
                 await self._keep_bad_reply(decision, observation, reply)
@@ -331,7 +332,7 @@ class Engine:
             await self._prompt(work, decision)
             return
         else:
-            decision.expire()
+            decision.end("time_limit")
         self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
 
     def _decision(self, claimed: Claimed, work: _Work) -> Decision:
@@ -409,7 +410,7 @@ class Engine:
     async def _prompt(self, work: _Work, decision: Decision) -> None:
         """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
         claimed = work.claimed
-        decision.mark_prompt_sending()
+        prompts.mark_sending(decision)
         fence = decision.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
         decision.due = fence
         fenced = await self._commit([self._shares.item(decision, claimed.lease, claimed.before)])
@@ -447,7 +448,7 @@ class Engine:
                 context=loaded.context,
                 random_unit=self._random_unit(),
             )
-            decision.apply_prompt_outcome(outcome)
+            prompts.apply_outcome(decision, outcome)
             if await self._shares.change(loaded, decision):
                 return
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from worker.domain.webhooks import Decision
+from worker.domain.decision import Decision
 
 log = structlog.get_logger("poll_log")
 

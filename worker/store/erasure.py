@@ -15,8 +15,9 @@ from redis.exceptions import WatchError
 
 from worker.domain.handle import handle_digest
 from worker.domain.mentions import Mentions
-from worker.domain.share import Share, pack
+from worker.domain.share import Share
 from worker.store.keys import Keys
+from worker.store.packing import pack
 
 PAGE = 500
 LETTERS_PAGE = 25  # of up to 64 KiB and more each: what is looked through holds up the worker's other jobs

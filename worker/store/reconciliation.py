@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from worker.domain.share import Tally, tally, unpack
+from worker.domain.share import Tally, tally
 from worker.store.keys import Keys
+from worker.store.packing import unpack
 from worker.store.scripts import Scripts
 
 PAGE = 500  # keys looked at in one step

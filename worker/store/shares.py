@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from redis.asyncio import Redis
 
+from worker.domain.decision import Context, Decision, Limits
 from worker.domain.handle import handle_digest
 from worker.domain.policy import MAX_ANNOUNCED, Fleet, recovered_rate
-from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, pack, tally, unpack
-from worker.domain.webhooks import Context, Decision, Limits
+from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, tally
 from worker.store.batcher import Batcher
 from worker.store.keys import Keys
+from worker.store.packing import pack, unpack
 from worker.store.scripts import Scripts
 
 PROBE_SECONDS = 60.0  # contract.md 4: one probe a minute while everything is paused

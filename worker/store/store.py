@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from worker.domain.webhooks import Limits
+from worker.domain.decision import Limits
 from worker.store.budget import Budget
 from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.policy import Pace
-from worker.domain.share import Person, Prompt, Share, pack, unpack
+from worker.domain.share import Person, Prompt, Share
+from worker.store.packing import pack, unpack
 
 SHARE_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 times = st.none() | st.floats(0, 4e9)
@@ -55,7 +56,7 @@ def test_a_form_from_before_it_was_made_small_can_be_read(share: Share) -> None:
     assert unpack(msgspec.msgpack.encode(share)) == share
 
 
-def test_a_followed_share_takes_little_room() -> None:
+def test_a_tracked_share_takes_little_room() -> None:
     person = Person("+12025550147", True, 10**18, 1.7e9, 2**32 - 1, -0.1195, 51.5033, True)
     pace = Pace(1.7e9, 1.7e9, 3.3, 500.1, 20.2, 30.3, 0.1)
     share = Share(SHARE_ID, "", 1.7e9, asked=False, follow=True, follow_for=604_800.0, people=[person], pace=pace)

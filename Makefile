@@ -28,12 +28,12 @@ install: $(VENV)/.installed  ## Make .venv with everything for use and developme
 demo: $(VENV)/.runtime  ## Watch it work on a Redis and a stand-in API of its own (SECONDS=60 ends it)
 	@$(BIN)/python -m worker demo $(if $(SECONDS),--seconds $(SECONDS))
 
-# In the background a shell makes its children deaf to Ctrl-C, so they get SIGTERM from here; the first to be waited
-# for (the worker) takes the others with it.
+# In the background a shell makes its children deaf to Ctrl-C, so they get SIGTERM from here. The last of the Procfile,
+# the worker, is waited for first: its end takes the others with it.
 .PHONY: run
 run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings of the environment and .env
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; processes=; status=0; \
-	while IFS=: read -r name command; do $$command & processes="$$processes $$!"; done < Procfile; \
+	while IFS=: read -r name command; do $$command & processes="$$! $$processes"; done < Procfile; \
 	trap 'kill -TERM $$processes 2>/dev/null' INT TERM; \
 	for process in $$processes; do \
 		wait $$process; code=$$?; \
@@ -95,6 +95,7 @@ lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping wh
 	@$(PIP) install 'uv>=0.9,<1'
 	@$(LOCK) --extra embedded pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --extra embedded --group dev -c requirements/runtime.txt pyproject.toml -o requirements/development.txt
+	@sed -n '/^[a-z]/ { s/\[[^]]*\]//; s/ \\$$//; p; }' requirements/runtime.txt > requirements/constraints.txt
 	@$(LOCK) requirements/benchmarks.in -o requirements/benchmarks.txt
 
 # The oldest pip is that of Python 3.11.0; a later Python cannot run it and keeps its own.
@@ -114,6 +115,7 @@ check-locks-oldest check-locks-newest: check-locks-%: $(VENV)/.created
 		$(VENV)/pip-$*/bin/python -m pip --disable-pip-version-check --no-input --quiet install --dry-run --require-hashes \
 			-r requirements/$$lock.txt || exit; \
 	done
+	@$(VENV)/pip-$*/bin/python -m pip --disable-pip-version-check --no-input --quiet install --dry-run -r requirements.txt
 
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports

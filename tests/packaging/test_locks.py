@@ -1,4 +1,4 @@
-"""The locks install with every pip: what needs an extra finds it pinned.
+"""The locks install with every pip, and hosts with Procfiles install the same.
 
 pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`. It takes the newest release for the latter,
 and refuses the lock as soon as there is a newer one than the lock's.
@@ -6,22 +6,28 @@ and refuses the lock as soon as there is a newer one than the lock's.
 
 import re
 import sysconfig
+import tomllib
 from collections.abc import Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LOCKS = ("runtime", "development", "benchmarks")
 
 
+def _pin_lines(lock: str) -> list[str]:
+    lines = (_ROOT / f"requirements/{lock}.txt").read_text().splitlines()
+    return [line.removesuffix("\\") for line in lines if line[0] not in " #"]
+
+
 def _pins(lock: str) -> dict[str, Requirement]:
     """Return the requirements of a lock that concern this machine, by normal name and without their hashes."""
-    lines = (_ROOT / f"requirements/{lock}.txt").read_text().splitlines()
-    pins = [Requirement(line.removesuffix("\\")) for line in lines if line[0] not in " #"]
+    pins = map(Requirement, _pin_lines(lock))
     return {canonicalize_name(pin.name): pin for pin in pins if not pin.marker or pin.marker.evaluate()}
 
 
@@ -70,3 +76,21 @@ def test_a_lock_holds_exact_versions_and_hashes_and_nothing_else(lock: str) -> N
 
 def test_development_adds_to_what_runs_and_changes_nothing_of_it() -> None:
     assert _pins("runtime").items() <= _pins("development").items()
+
+
+def test_hosts_install_every_distribution_of_the_repository_with_the_versions_that_run_here() -> None:
+    lines = (_ROOT / "requirements.txt").read_text().splitlines()
+    folders = [f"./{path.parent.name}" for path in _ROOT.glob("*/pyproject.toml")]
+    assert sorted(line for line in lines if line[0] != "#") == sorted(
+        ["-c requirements/constraints.txt", ".", *folders]
+    )
+
+    constraints = map(Requirement, (_ROOT / "requirements/constraints.txt").read_text().splitlines())
+    pins = {(canonicalize_name(each.name), str(each.specifier), str(each.marker)) for each in constraints}
+    lock = map(Requirement, _pin_lines("runtime"))
+    assert pins == {(canonicalize_name(each.name), str(each.specifier), str(each.marker)) for each in lock}
+
+
+def test_hosts_take_a_python_that_the_project_supports() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    assert (_ROOT / ".python-version").read_text().strip() in SpecifierSet(project["requires-python"])

@@ -16,6 +16,11 @@ def clean(text: object) -> str:
     return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many there are of something whose plural takes an s: `1 chat`, `2,500 chats`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def describe_event(event: "Event", *, who: str | None = None) -> str:
     """One line for people: when, what, which chat, who, and what the type has to say. `who` stands for chat, handle
     and reference where they are known by a name.

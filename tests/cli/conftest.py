@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis as redis_client
 from click.testing import CliRunner, Result
 
 from worker.cli import cli
@@ -27,6 +29,14 @@ def run(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Run:
         return CliRunner().invoke(cli, list(words), input=stdin)
 
     return invoke
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[Any]:
+    """Yield a client without asyncio, because commands bring a loop of their own."""
+    client = redis_client.Redis.from_url(redis_url, decode_responses=True)
+    yield client
+    client.close()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any, Self
 from uuid import UUID
 
 import pytest
-import redis as redis_client
 from click.testing import Result
 from jsonschema import Draft202012Validator
 
@@ -24,14 +23,6 @@ from worker.text import in_words
 Run = Callable[..., Result]
 SECOND_CHAT = "11111111-2222-3333-4444-555555555555"
 ADDRESS = {"phone": "+12025550147", "latitude": 51.5033, "longitude": -0.1196}
-
-
-@pytest.fixture
-def server(redis_url: str) -> Any:
-    """Return a client without asyncio, because commands bring a loop of their own."""
-    client = redis_client.Redis.from_url(redis_url, decode_responses=True)
-    yield client
-    client.close()
 
 
 def queued(server: Any, prefix: str) -> list[dict[str, Any]]:
@@ -230,7 +221,8 @@ def test_wait_ends_with_1_when_a_job_did_not_succeed(
 def test_wait_without_a_worker_ends_with_1_and_says_so(run: Run) -> None:
     result = run("untrack", CHAT, "--wait", "--timeout", "0.1")
     assert result.exit_code == 1
-    assert "does a worker run on this Redis" in result.stdout
+    assert "does a worker run on this Redis" in " ".join(result.stdout.split())
+    assert "1 job still waiting for a result" in result.stderr
 
 
 def add(server: Any, prefix: str, kind: str, data: Any, **fields: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.output import as_json, print_json, print_table
-from worker.text import clean
+from worker.text import clean, counted
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -33,7 +33,7 @@ def list_subscriptions(*, as_json: bool) -> None:
         print_json([_about(subscription) for subscription in found])
         return
     print_table(
-        f"{len(found)} subscriptions",
+        counted(len(found), "subscription"),
         ("id", "url", "events", "lines", "active"),
         [
             (

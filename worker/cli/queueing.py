@@ -10,15 +10,17 @@ from worker.cli.arguments import CHAT_ID, HANDLE, MESSAGE, REFERENCE, SECONDS
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, note, print_json, print_table, progress
 from worker.cli.targets import Target, read_targets
+from worker.text import counted
 
 if TYPE_CHECKING:
+    from config.settings import Settings
     from location_client import Job, LocationClient, QueuedJob
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 # More lines than this nobody reads; --json gives them all.
 _MAX_TABLE_ROWS = 50
-_UNSUCCESSFUL = {"rejected", "failed"}
+_UNSUCCESSFUL = {"rejected", "ended", "failed", "error"}
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[CommandT], CommandT]:
@@ -33,8 +35,14 @@ def together(*options: Callable[[Any], Any]) -> Callable[[CommandT], CommandT]:
 
 
 waiting = together(
-    click.option("--wait", is_flag=True, help="Wait for the worker and print the result; exit status 1 if it failed."),
-    click.option("--timeout", type=SECONDS, default=60, show_default=True, help="How long --wait waits."),
+    click.option(
+        "--wait",
+        is_flag=True,
+        help="Wait for the results, and until each prompt was sent or refused; exit status 1 if one failed.",
+    ),
+    click.option(
+        "--timeout", type=SECONDS, default=60, show_default=True, help="How long --wait waits for the next result."
+    ),
     as_json,
 )
 _chats = together(
@@ -180,19 +188,34 @@ def queue_and_report(
     function: str, arguments: Sequence[Mapping[str, Any]], wait: bool, timeout: float, *, as_json: bool
 ) -> int:
     """Queue one job for each set of arguments, tell about them, and return the exit status."""
-    from location_client import Job  # noqa: PLC0415  # brings redis-py, which wrong usage does not need
+    # Both take a while to import, and wrong usage does not need them.
+    from config.settings import load_settings  # noqa: PLC0415
+    from location_client import Job  # noqa: PLC0415
 
+    settings = load_settings("client")
+    queued_count = 0
     jobs: list[Job[dict[str, Any]]] = [Job(function, one, str(uuid.uuid4())) for one in arguments]
 
     async def work(client: "LocationClient") -> int:
         with progress(len(jobs), "queueing") as tell:
-            queued = await client.queue_many(jobs, progress=tell)
+
+            def count(step: int) -> None:
+                nonlocal queued_count
+                queued_count += step
+                tell(step)
+
+            queued = await client.queue_many(jobs, progress=count)
         if wait:
-            return await _report_results(client, jobs, queued, timeout, as_json=as_json)
+            outcomes = await _await_results(client, settings, queued, timeout)
+            return _report_results(jobs, outcomes, timeout, as_json=as_json)
         _report_queued(jobs, as_json=as_json)
         return 0
 
-    return with_client(work)
+    try:
+        return with_client(work, settings)
+    except KeyboardInterrupt:
+        note(f"interrupted: {queued_count:,} of {counted(len(jobs), 'job')} queued, which stay so and are carried out")
+        raise
 
 
 def _report_queued(jobs: "Sequence[Job[dict[str, Any]]]", *, as_json: bool) -> None:
@@ -206,35 +229,54 @@ def _report_queued(jobs: "Sequence[Job[dict[str, Any]]]", *, as_json: bool) -> N
         click.echo(f"{len(jobs)} jobs queued ({jobs[0].function})")
 
 
-async def _report_results(
-    client: "LocationClient",
+async def _await_results(
+    client: "LocationClient", settings: "Settings", queued: "Sequence[QueuedJob[dict[str, Any]]]", timeout: float
+) -> dict[str, dict[str, Any]]:
+    """Return the results by job id, after prompts that wait were sent; what has none after `timeout` s is left out."""
+    from worker.cli.prompts import settle_prompts  # noqa: PLC0415  # see queue_and_report
+    from worker.store.store import Store  # noqa: PLC0415
+
+    outcomes: dict[str, dict[str, Any]] = {}
+    with progress(len(queued), "waiting", least=2) as tell:
+        answered = -1
+        while answered < len(outcomes) < len(queued):
+            answered = len(outcomes)
+            rest = [job for job in queued if job.id not in outcomes]
+            async for job, outcome in client.results(rest, timeout=timeout):
+                if isinstance(outcome, Exception):
+                    outcomes[job.id] = {"status": "error", "error": outcome.error, "detail": outcome.detail}
+                else:
+                    outcomes[job.id] = outcome
+                tell(outcomes[job.id].get("prompt") != "waiting")
+        await settle_prompts(Store(client.redis, settings), outcomes, timeout=timeout, tell=tell)
+    return outcomes
+
+
+def _report_results(
     jobs: "Sequence[Job[dict[str, Any]]]",
-    queued: "Sequence[QueuedJob[dict[str, Any]]]",
+    outcomes: Mapping[str, Mapping[str, Any]],
     timeout: float,
     *,
     as_json: bool,
 ) -> int:
-    outcomes: dict[str, dict[str, Any]] = {}
-    with progress(len(jobs), "waiting for results") as tell:
-        async for answered, outcome in client.results(queued, timeout=timeout):
-            outcomes[answered.id] = (
-                {"status": "error", "error": outcome.error, "detail": outcome.detail}
-                if isinstance(outcome, Exception)
-                else outcome
-            )
-            tell(1)
     missing = {
         "status": "waiting",
         "detail": f"no result within {timeout:g} s: does a worker run on this Redis, queue and prefix?",
     }
     results = [(job, outcomes.get(job.id, missing)) for job in jobs]
-    bad = [result for _, result in results if result.get("status") in _UNSUCCESSFUL | {"error", "waiting"}]
+    bad = [result for _, result in results if result.get("status") in _UNSUCCESSFUL]
+    unasked = [result for _, result in results if result.get("prompt") == "waiting"]
+    unanswered = len(jobs) - len(outcomes)
     if as_json:
         for job, result in results:
             print_json({"job_id": job.id, **_about(job), "result": result})
     else:
         # Of very many results the bad ones are what one wants to read.
-        rows = results if len(results) <= _MAX_TABLE_ROWS else [row for row in results if row[1] in bad]
+        rows = (
+            results
+            if len(results) <= _MAX_TABLE_ROWS
+            else [row for row in results if row[1] in bad or row[1] is missing]
+        )
         print_table(
             f"results: {jobs[0].function}",
             ("chat", "reference", "status", "more"),
@@ -249,8 +291,14 @@ async def _report_results(
             ],
         )
     if bad:
-        note(f"{len(bad)} of {len(jobs)} did not succeed")
-    return 1 if bad else 0
+        note(f"{len(bad):,} of {len(jobs):,} did not succeed")
+    if unasked:
+        note(
+            f"{counted(len(unasked), 'prompt')} still waiting: sent as soon as may be, a refusal will be on the stream"
+        )
+    if unanswered:
+        note(f"{counted(unanswered, 'job')} still waiting for a result")
+    return 1 if bad or unanswered else 0
 
 
 def _about(job: "Job[dict[str, Any]]") -> dict[str, Any]:

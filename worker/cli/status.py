@@ -7,7 +7,7 @@ import click
 from worker.cli.arguments import CHAT_ID
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, print_json, print_table, progress
-from worker.text import clean, describe_share, in_words
+from worker.text import clean, counted, describe_share, in_words
 
 if TYPE_CHECKING:
     from location_client import LocationClient
@@ -117,7 +117,7 @@ async def _show_all(store: "Store", *, as_json: bool) -> int:
 def _title(overview: "Overview") -> str:
     phases = ", ".join(f"{count:,} {phase}" for phase, count in overview.phases.items() if count)
     late = f"; the most overdue one is {in_words(overview.lag)} late" if overview.lag >= 1 else ""
-    return f"{overview.tracked:,} chats tracked" + (f": {phases}" if phases else "") + late
+    return f"{counted(overview.tracked, 'chat')} tracked" + (f": {phases}" if phases else "") + late
 
 
 def _row(described: dict[str, Any]) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from config.settings import Settings
 from worker.linq.client import PhoneLine, Subscription
 from worker.store.budget import Pause
 from worker.store.shares import Overview
+from worker.text import counted
 
 Level = Literal["ok", "warning", "wrong", "skipped"]
 
@@ -192,7 +193,7 @@ def judge_queue(due: int, oldest: float, *, reported: bool) -> Finding:
 
     `reported`: a worker has said within half a minute that it lives.
     """
-    found = f"{due} jobs due" + (f", the oldest for {oldest:.0f} s" if due else "")
+    found = f"{counted(due, 'job')} due" + (f", the oldest for {oldest:.0f} s" if due else "")
     if due and oldest > QUEUE_HARMFUL_SECONDS:
         remedy = "start more workers" if reported else "start `location-worker worker` on this Redis and QUEUE_NAME"
         return wrong("queue", found, f"{remedy}; their logs say what they wait for")
@@ -275,7 +276,7 @@ def judge_lines(lines: Sequence[PhoneLine]) -> Finding:
     """Judge what an accepted key reaches."""
     if not lines:
         return warn("linq key", "accepted, but the account has no phone line", "add a line in Linq's dashboard")
-    found = f"accepted; {len(lines)} lines"
+    found = f"accepted; {counted(len(lines), 'line')}"
     if all(line.line_type == "RCS" for line in lines):
         return wrong("linq key", f"{found}, none of them iMessage", "locations need an iMessage line: ask Linq")
     poor = sum(line.reputation == "CRITICAL" for line in lines)
@@ -326,7 +327,7 @@ def judge_subscriptions(subscriptions: Sequence[Subscription], *, secrets: int) 
             "set it for `web`; if it is lost, register another URL and delete the old subscription",
         )
     only = "" if any(not one.phone_numbers for one in useful) else ", for some lines only"
-    return fine("webhooks", f"{len(useful)} active subscription{'s' if len(useful) > 1 else ''}{only}")
+    return fine("webhooks", f"{counted(len(useful), 'active subscription')}{only}")
 
 
 def judge_chert(status: int, code: int | None) -> Finding:

@@ -5,11 +5,13 @@ the finished line, so they are caught wherever they turn up: in a value, a trace
 no recognizable form (coordinates, addresses) must not be logged in the first place.
 """
 
+import asyncio
 import json
 import logging
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, TextIO
@@ -24,6 +26,7 @@ _HIDDEN = "•••"
 # Below this a "secret" is part of ordinary words, and masking it would only make logs unreadable.
 _MIN_SECRET_LENGTH = 4
 _MAX_NAME_LENGTH = 100
+_SUM_SECONDS = 1.0
 
 # One list for ever: loggers made before a second `configure_logging` look at it, too.
 _processors: list[Processor] = []
@@ -115,6 +118,31 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     for name in ("httpx", "uvicorn.access"):
         logging.getLogger(name).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
+
+
+class SummedLine:
+    """A line that anybody outside can provoke: written once a second for each cause, with how often it was meant.
+
+    Used on an event loop. `write` is a logger's method; `fields` go into every line.
+    """
+
+    def __init__(self, write: Callable[..., object], event: str, **fields: str) -> None:
+        self._write = write
+        self._event = event
+        self._fields = fields
+        self._causes: Counter[str] = Counter()
+
+    def add(self, cause: str) -> None:
+        """Count one more."""
+        if not self._causes:
+            asyncio.get_running_loop().call_later(_SUM_SECONDS, self.flush)
+        self._causes[cause] += 1
+
+    def flush(self) -> None:
+        """Write what was counted, at once."""
+        causes, self._causes = self._causes, Counter()
+        for cause, count in causes.items():
+            self._write(self._event, cause=cause, count=count, **self._fields)
 
 
 def _for_people(terminal: bool) -> list[Processor]:

@@ -1,10 +1,14 @@
-"""Which errors of Redis pass by themselves: one list for whoever waits, in the client and in the worker."""
+"""What Redis answers when it refuses something, and which of it passes: one list, for the client and the worker."""
 
 import re
 
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -13,28 +17,63 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-_PASSING = (
-    RedisConnectionError,  # away, starting (LOADING), too many clients
-    RedisTimeoutError,
-    OSError,
-    ReadOnlyError,  # a replica, or a master that has just become one
-    OutOfMemoryError,
-    ClusterDownError,  # MASTERDOWN, too: a replica without its master
-    TryAgainError,
+# Whatever went wrong on the way: away, not there yet, cut off, too many clients, no answer in time.
+_UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
+
+_PASSING = frozenset(
+    (
+        "OOM",  # full
+        "READONLY",  # a replica, or a master that has just become one
+        "MISCONF",  # a snapshot failed: nothing may be written
+        "NOREPLICAS",  # fewer replicas than min-replicas-to-write
+        "MASTERDOWN",  # a replica without its master
+        "LOADING",  # it starts
+        "BUSY",  # a script runs for long
+        "UNBLOCKED",  # the server became a replica while a read waited
+        "NOSCRIPT",  # the scripts were flushed, or are those of another master: they are loaded with the next call
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+    )
 )
 
-# The first words of replies that redis-py, or its versions before 6, have no classes for.
-_PASSING_WORDS = re.compile(
-    "(?:Command # .* of pipeline caused error: )?"
-    "(?:MISCONF "  # a snapshot failed: nothing may be written
-    "|NOREPLICAS "  # fewer replicas than min-replicas-to-write
-    "|MASTERDOWN |CLUSTERDOWN |TRYAGAIN "
-    "|BUSY "  # a script runs for long
-    "|UNBLOCKED "  # the server became a replica while a read waited
-    # Redis 6.2 tells so what a script was refused.
-    "|Error running script .*: -(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN) )",
+# redis-py takes the first word off the replies that it has classes for; its versions have classes for different ones.
+_CODES: dict[type[Exception], str] = {
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    BusyLoadingError: "LOADING",
+    NoScriptError: "NOSCRIPT",
+    NoPermissionError: "NOPERM",
+    MasterDownError: "MASTERDOWN",
+    ClusterDownError: "CLUSTERDOWN",
+    TryAgainError: "TRYAGAIN",
+}
+
+# The first word of a reply; behind what redis-py puts in front of it in a pipeline, and what Redis 6.2 puts in front of
+# it when a script was refused something.
+_CODE = re.compile(
+    r"(?:Command # .* of pipeline caused error: (?:\([\"'])?)?"
+    r"(?:(?:ERR )?Error running script .*: -)?"
+    r"(?P<code>[A-Z]+) ",
     re.DOTALL,
 )
+
+
+def error_code(error: BaseException) -> str:
+    """Return the word with which Redis names what it refuses (`OOM`, `NOPERM`, …); empty where there is none.
+
+    A refused login is `NOAUTH` (a password is asked for and none was given), `WRONGPASS` (user or password are wrong)
+    or `NOPASS` (ours: a password was given where none is known).
+    """
+    if isinstance(error, AuthenticationError):
+        text = str(error)
+        if "without any password" in text or "no password is set" in text:
+            return "NOPASS"
+        return "NOAUTH" if "Authentication required" in text else "WRONGPASS"
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return code
+    found = _CODE.match(str(error)) if isinstance(error, ResponseError) else None
+    return found["code"] if found else ""
 
 
 def passes_by_itself(error: BaseException) -> bool:
@@ -45,9 +84,7 @@ def passes_by_itself(error: BaseException) -> bool:
     """
     if isinstance(error, AuthenticationError):
         return False
-    return isinstance(error, _PASSING) or (
-        isinstance(error, ResponseError) and _PASSING_WORDS.match(str(error)) is not None
-    )
+    return isinstance(error, _UNREACHABLE) or error_code(error) in _PASSING
 
 
 def is_login_refused(error: BaseException) -> bool:

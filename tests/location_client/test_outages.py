@@ -1,11 +1,11 @@
 """What passes by itself is told from what somebody has to mend, in the words of every supported redis-py."""
 
 import pytest
-from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from location_client.outages import is_login_refused, passes_by_itself
+from location_client.outages import error_code, is_login_refused, passes_by_itself
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,9 @@ from location_client.outages import is_login_refused, passes_by_itself
         ReadOnlyError("You can't write against a read only replica."),
         ResponseError("MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk."),
         ResponseError("Command # 1 (SET name value) of pipeline caused error: MISCONF Redis is configured to save"),
+        ResponseError("Command # 1 (SET name value) of pipeline caused error: ('NOREPLICAS Not enough replicas',)"),
+        ResponseError("NOREPLICAS Not enough good replicas to write. script: 166a8013, on @user_script:1."),
+        NoScriptError("No matching script. Please use EVAL."),
         ResponseError("NOREPLICAS Not enough good replicas to write."),
         ResponseError("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."),
         ResponseError("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."),
@@ -53,3 +56,24 @@ def test_a_refused_login_is_told_from_an_outage() -> None:
     error = AuthenticationError("invalid username-password pair or user is disabled.")
     assert is_login_refused(error)
     assert not passes_by_itself(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (AuthenticationError("Authentication required."), "NOAUTH"),
+        (AuthenticationError("invalid username-password pair or user is disabled."), "WRONGPASS"),
+        (
+            AuthenticationError("AUTH <password> called without any password configured for the default user."),
+            "NOPASS",
+        ),
+        (NoPermissionError("this user has no permissions to run the 'xadd' command"), "NOPERM"),
+        (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), "WRONGTYPE"),
+        (ResponseError("unknown command 'XADDD'"), ""),
+        (RedisConnectionError("Connection refused"), ""),
+        (ValueError("OOM is not said by Redis here"), ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_redis_refuses_has_a_name(error: Exception, code: str) -> None:
+    assert error_code(error) == code

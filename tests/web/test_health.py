@@ -1,15 +1,20 @@
 """GET /healthz, /readyz and /metrics (contract.md sections 7 and 8)."""
 
+import asyncio
+import json
 import math
 import socket
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from config.redis import connect
 from config.settings import Settings
 from simulator.embedded_redis import EmbeddedRedis
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 from tests.support.web import OTHER_SECRET, WebProcess, WebProcesses, event, signed
 from worker.domain import prompts
 from worker.domain.decision import Decision
@@ -131,3 +136,46 @@ async def test_a_metrics_port_that_is_taken_is_named_and_ends_the_start(webs: We
     assert f"METRICS_PORT {port}" in web.log()
     assert "worker and web on one machine need one each" in web.log()
     assert "Traceback" not in web.log()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "setting"), [("OOM", {"maxmemory": 1}), ("NOREPLICAS", {"min-replicas-to-write": 1})]
+)
+async def test_a_redis_that_takes_no_writes_is_not_ready_and_its_figures_stay_known(
+    own_redis: EmbeddedRedis, own_webs: WebProcesses, prefix: str, refusal: str, setting: dict[str, int]
+) -> None:
+    web = await own_webs.start()
+    async with connect(Settings(redis_url=own_redis.url)) as redis:
+        await track_a_chat(store_of(redis, own_redis.url, prefix))
+        [name] = setting
+        await redis.config_set(name, setting[name])
+
+        async def refused() -> list[str]:
+            return [reason for reason in (await web.client.get("/readyz")).json()["reasons"] if refusal in reason]
+
+        assert await wait_until(refused, "it says that writes are refused")
+        found = await samples(web)
+        assert found["location_shares", ("pending",)] == 1
+        assert found["location_due_lag_seconds", ()] > 0
+        assert (await web.deliver(event())).status_code == 503
+        await redis.config_set(name, 0)
+
+    async def ready() -> bool:
+        return (await web.client.get("/readyz")).status_code == 200
+
+    await wait_until(ready, "it is ready again")
+    [line] = [line for line in web.log().splitlines() if "webhook_not_stored" in line]
+    assert refusal in line
+
+
+async def test_what_anybody_can_provoke_is_logged_once_a_second(web: WebProcess) -> None:
+    body = event()
+    forged = signed(body, secret=OTHER_SECRET)
+    replies = await asyncio.gather(*(web.deliver(body, forged) for _ in range(200)))
+    assert {reply.status_code for reply in replies} == {401}
+    assert await web.stop() == 0
+    lines = [json.loads(line) for line in web.log().splitlines() if "webhook_refused" in line]
+    assert sum(line["count"] for line in lines) == 200
+    # However long 200 deliveries took: a line for each second of it, not for each delivery.
+    assert len(lines) < 20
+    assert all("LINQ_WEBHOOK_SECRET" in line["cause"] for line in lines)

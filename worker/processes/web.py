@@ -26,9 +26,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from config.logging import configure_logging
+from config.logging import SummedLine, configure_logging
 from config.redis import connect
+from config.redis_errors import explain
 from config.settings import Settings
+from location_client.outages import error_code
 from worker import metrics
 from worker.domain.share import PHASES, Phase
 from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
@@ -39,6 +41,7 @@ REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is found out well bef
 ANSWER_SECONDS = 1.5
 LINGER_SECONDS = 2.0
 READ_SECONDS = 10.0  # after so long Linq itself gives a delivery up and sends it again
+PROBE_SECONDS = 3.0  # what is known of writes is that old at most
 
 log = structlog.get_logger("web")
 
@@ -68,6 +71,11 @@ class Receiver:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._secrets = settings.linq_webhook_secrets
         self._store = store
+        self._refused = SummedLine(log.warning, "webhook_refused")
+        self._not_stored = SummedLine(log.error, "webhook_not_stored", consequence="Linq sends them again")
+        self._probing = asyncio.Lock()
+        self._probed_at = -math.inf  # monotonic
+        self._trouble = ""  # what Redis said of the last write that was tried
 
     async def receive(self, request: Request) -> Response:
         """POST /webhooks/linq."""
@@ -94,7 +102,7 @@ class Receiver:
         try:
             event_id = verify(self._secrets, request.headers, body)
         except SignatureError as error:
-            log.warning("webhook_refused", error=type(error).__name__)
+            self._refused.add(str(error))
             return 401, "bad_signature"
         try:
             event = parse_event(body, now=time.time())
@@ -106,8 +114,8 @@ class Receiver:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 new = await self._store.inbox.put(event_id, kind, msgspec.to_builtins(event))
-        except (RedisError, OSError):
-            log.error("webhook_not_stored", consequence="Linq sends it again")  # noqa: TRY400 (Redis is away)
+        except (RedisError, OSError) as error:
+            self._not_stored.add(_cause(error))
             return 503, "not_stored"
         return 204, "accepted" if new else "duplicate"
 
@@ -115,7 +123,8 @@ class Receiver:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._store.dead_letters.add("webhook", "not_an_event", payload=body, detail={"fault": fault})
-        except (RedisError, OSError):
+        except (RedisError, OSError) as error:
+            self._not_stored.add(_cause(error))
             return 503, "not_stored"
         metrics.DEAD_LETTERS.labels("webhook").inc()
         return 400, "not_an_event"
@@ -126,14 +135,41 @@ class Receiver:
 
     async def ready(self, _: Request) -> Response:
         """GET /readyz."""
+        reasons = []
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 pause = await self._store.budget.paused()
-        except (RedisError, OSError):
-            return JSONResponse({"ready": False, "reasons": ["Redis does not answer"]}, 503)
-        if pause is not None:
-            return JSONResponse({"ready": False, "reasons": [f"polling is paused: {pause.reason}"]}, 503)
-        return JSONResponse({"ready": True, "reasons": []})
+                if pause is not None:
+                    reasons.append(f"polling is paused: {pause.reason}")
+                trouble = await self._write_trouble()
+        except (RedisError, OSError) as error:
+            trouble = _cause(error)
+        if trouble:
+            reasons.append(trouble)
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def _write_trouble(self) -> str:
+        """Return why Redis takes no writes, empty where it does; looks at most once in a few seconds.
+
+        Raises RedisError where it is away.
+        """
+        async with self._probing:
+            if time.monotonic() - self._probed_at > PROBE_SECONDS:
+                try:
+                    await self._store.outage.probe()
+                except RedisError as error:
+                    if not error_code(error):
+                        raise
+                    self._trouble = _cause(error)
+                else:
+                    self._trouble = ""
+                self._probed_at = time.monotonic()
+        return self._trouble
+
+    def close(self) -> None:
+        """Write the lines that are still being summed up."""
+        self._refused.flush()
+        self._not_stored.flush()
 
     async def show_metrics(self, _: Request) -> Response:
         """GET /metrics: this process' counters, and the fleet as Redis has it (NaN while Redis does not answer)."""
@@ -147,6 +183,13 @@ class Receiver:
         else:
             _show_fleet(overview.phases, lag=overview.lag, rate=rate, paused=pause is not None)
         return Response(generate_latest(metrics.WEB), media_type=CONTENT_TYPE_LATEST)
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        # Ours, not the connection's: which of the two is slow, nobody knows here.
+        return f"no answer of Redis within {ANSWER_SECONDS:g} s: it is slow or away, or this process is overloaded"
+    return f"Redis {explain(error).cause}"
 
 
 def _show_fleet(phases: Mapping[Phase, float], *, lag: float, rate: float, paused: float) -> None:
@@ -164,6 +207,7 @@ def make_app(settings: Settings, store: Store) -> Starlette:
     @contextlib.asynccontextmanager
     async def closing(_: Starlette) -> AsyncIterator[None]:
         yield
+        receiver.close()
         await store.redis.aclose()
 
     return Starlette(

@@ -77,7 +77,8 @@ class Budget:
 
     async def rate(self) -> float:
         """Return the requests per second allowed now."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        # No MULTI: a full Redis refuses it where plain reads are answered.
+        async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             pipeline.hmget(self._keys.budget, ["rate", "limited_at"])
             (seconds, microseconds), kept = await pipeline.execute()

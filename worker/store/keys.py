@@ -45,6 +45,11 @@ class Keys:
         return f"{self.prefix}:handles"
 
     @property
+    def probe(self) -> str:
+        """Name the key that is written to see whether Redis takes writes."""
+        return f"{self.prefix}:probe"
+
+    @property
     def budget(self) -> str:
         """Name the request budget."""
         return f"{self.prefix}:budget"

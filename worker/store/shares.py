@@ -229,7 +229,8 @@ class Shares:
 
     async def overview(self) -> Overview:
         """Return how many chats are tracked, and how late the most overdue one is."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        # No MULTI: a full Redis refuses it where plain reads are answered.
+        async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.fleet, list(PHASES))
             pipeline.zrange(self._keys.due, 0, 0, withscores=True)
             pipeline.zcard(self._keys.due)

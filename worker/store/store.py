@@ -9,6 +9,7 @@ from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
 from worker.store.erasure import Erasure
 from worker.store.keys import Keys
+from worker.store.outage import Outage
 from worker.store.pins import Pins
 from worker.store.reconciliation import Reconciliation
 from worker.store.shares import Shares
@@ -21,6 +22,7 @@ class Store:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self.redis = redis
         self.keys = Keys(settings.key_prefix)
+        self.outage = Outage(redis, self.keys)
         ceiling = settings.linq_requests_per_second
         self.shares = Shares(
             redis,

@@ -1,0 +1,106 @@
+"""Redis away, or refusing writes: whoever meets it waits here, one of them looks again, and the log says so once."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.redis_errors import explain
+from location_client.outages import error_code, is_login_refused, passes_by_itself
+from worker.store.keys import Keys
+
+PROBE_TTL_SECONDS = 60
+FULL_SECONDS = 3.0  # between two looks at a full Redis: it is emptied every 10 s
+FIRST_PAUSE_SECONDS = 0.05
+MAX_PAUSE_SECONDS = 2.0
+QUIET_SECONDS = 60.0  # a Redis that is full, takes a few writes and is full again is not told of more often
+
+Done = TypeVar("Done")
+
+log = structlog.get_logger("redis")
+
+
+def is_waited_out(error: BaseException) -> bool:
+    """Return whether to wait where Redis was reached before: also for a password that is being rotated."""
+    return passes_by_itself(error) or is_login_refused(error)
+
+
+class Outage:
+    """What one process knows of Redis being away or refusing writes."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._key = keys.probe
+        self._met: Exception | None = None
+        self._told = ""  # the cause that the log ends with
+        self._told_at: dict[str, float] = {}  # monotonic
+        self._looking = asyncio.Lock()
+
+    @property
+    def error(self) -> Exception | None:
+        """What was met and lasts; None while all is well."""
+        return self._met
+
+    async def probe(self) -> None:
+        """Make a write that changes nothing. Raises what redis-py raises where Redis is away or refuses it."""
+        await self._redis.set(self._key, b"", ex=PROBE_TTL_SECONDS)
+
+    def meet(self, error: Exception) -> None:
+        """Note what Redis answered, or that it did not. Raises it where waiting does not help."""
+        if not is_waited_out(error):
+            raise error
+        self._met = error
+        if error_code(error):
+            self._tell(error)
+        # Else it may be one connection that broke: `end` looks before anything is said.
+
+    async def end(self) -> None:
+        """Wait until Redis takes writes; return at once where nothing is known to be wrong.
+
+        Raises what is no outage.
+        """
+        async with self._looking:
+            pause = 0.0
+            while self._met is not None:
+                await asyncio.sleep(FULL_SECONDS if error_code(self._met) == "OOM" else pause)
+                try:
+                    await self.probe()
+                except (RedisError, OSError) as error:
+                    self.meet(error)
+                    self._tell(error)
+                    pause = min(MAX_PAUSE_SECONDS, 2 * pause or FIRST_PAUSE_SECONDS)
+                else:
+                    self._met = None
+                    if self._told:
+                        self._told = ""
+                        log.warning("redis_back")
+
+    async def wait_out(self, write: Callable[[], Awaitable[Done]]) -> Done:
+        """Do what may be done twice, again and again until it is done. Raises what is no outage."""
+        pause = 0.0
+        while True:
+            await self.end()
+            await asyncio.sleep(pause)
+            try:
+                return await write()
+            except (RedisError, OSError) as error:
+                self.meet(error)
+                # Also where a probe is taken and this is not.
+                pause = min(MAX_PAUSE_SECONDS, 2 * pause or FIRST_PAUSE_SECONDS)
+
+    def _tell(self, error: Exception) -> None:
+        trouble = explain(error)
+        if trouble.cause == self._told:
+            return
+        refuses = bool(error_code(error))
+        now = time.monotonic()
+        if refuses and now - self._told_at.get(trouble.cause, -QUIET_SECONDS) < QUIET_SECONDS:
+            return
+        self._told = trouble.cause
+        self._told_at[trouble.cause] = now
+        name = "redis_refuses" if refuses else "redis_away"
+        log.warning(name, cause=f"Redis {trouble.cause}", remedy=trouble.remedy)

@@ -1,7 +1,12 @@
-"""Every metric in one place; names and labels are contract.md's, section 8. No label names a chat, share or person."""
+"""Every metric in one place; names and labels are those of docs/reference/http.md. None names a chat, share or person.
+
+Each counter has all its series from the start, at 0: to Prometheus' increase() one that turns up at 1 has not risen, so
+that the first dead letter of a process would raise no alarm.
+"""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -9,6 +14,38 @@ from prometheus_client.registry import Collector
 
 WORKER = CollectorRegistry()
 WEB = CollectorRegistry()
+
+PollOutcome = Literal[
+    "new",
+    "unchanged",
+    "corrected",
+    "empty",
+    "server_error",
+    "timeout",
+    "broken",
+    "malformed",
+    "unexpected",
+    "throttled",
+    "chat_not_found",
+    "chat_unavailable",
+    "forbidden",
+    "suspended",
+]
+PromptOutcome = Literal["sent", "conflict", "later", "uncertain", "rejected", "suspended"]
+PinOutcome = Literal["queued", "failed", "retried", "uncertain", "paused"]
+WebhookOutcome = Literal[
+    "accepted",
+    "duplicate",
+    "ignored",
+    "bad_signature",
+    "not_an_event",
+    "not_stored",
+    "no_secret_set",
+    "too_large",
+    "too_slow",
+    "disconnected",
+]
+DeadLetterKind = Literal["job", "api_reply", "webhook"]
 PORT_REMEDY = "free it or set another METRICS_PORT; worker and web on one machine need one each"
 
 
@@ -18,13 +55,13 @@ class HotCounter(Collector):
     prometheus_client's own cost 8 µs a poll, more than deciding does.
     """
 
-    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
-        self.counts: dict[str, int] = {}
+    def __init__(self, name: str, documentation: str, outcomes: Any, registry: CollectorRegistry) -> None:
+        self.counts: dict[str, int] = dict.fromkeys(get_args(outcomes), 0)
         self._name = name.removesuffix("_total")
         self._documentation = documentation
         registry.register(self)
 
-    def inc(self, outcome: str) -> None:
+    def inc(self, outcome: PollOutcome) -> None:
         """Count one more."""
         self.counts[outcome] = self.counts.get(outcome, 0) + 1
 
@@ -64,7 +101,14 @@ class HotHistogram(Collector):
         return [family]
 
 
-POLLS = HotCounter("location_polls_total", "Reads of a chat's location, by what came of them.", WORKER)
+def _counter(name: str, documentation: str, label: str, values: Any, registry: CollectorRegistry) -> Counter:
+    counter = Counter(name, documentation, [label], registry=registry)
+    for value in get_args(values):
+        counter.labels(value)
+    return counter
+
+
+POLLS = HotCounter("location_polls_total", "Reads of a chat's location, by what came of them.", PollOutcome, WORKER)
 POLL_SECONDS = HotHistogram(
     "location_poll_seconds",
     "Seconds from sending a read to its whole reply.",
@@ -78,13 +122,13 @@ STALENESS_SECONDS = HotHistogram(
     (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 7200),
     WORKER,
 )
-REQUESTS = Counter(
-    "location_requests_total", "Prompts to share a location, by what came of them.", ["outcome"], registry=WORKER
+REQUESTS = _counter(
+    "location_requests_total", "Prompts to share a location, by what came of them.", "outcome", PromptOutcome, WORKER
 )
-PINS = Counter("location_pins_total", "Attempts to send a pin, by what came of them.", ["outcome"], registry=WORKER)
+PINS = _counter("location_pins_total", "Attempts to send a pin, by what came of them.", "outcome", PinOutcome, WORKER)
 
-WEBHOOKS = Counter(
-    "location_webhooks_total", "Webhook deliveries received, by what came of them.", ["outcome"], registry=WEB
+WEBHOOKS = _counter(
+    "location_webhooks_total", "Webhook deliveries received, by what came of them.", "outcome", WebhookOutcome, WEB
 )
 DUE_LAG_SECONDS = Gauge(
     "location_due_lag_seconds", "How late the most overdue share is, in seconds; 0 when none is.", registry=WEB
@@ -93,7 +137,7 @@ SHARES = Gauge("location_shares", "Tracked shares, by phase.", ["phase"], regist
 RATE_LIMIT = Gauge("location_rate_limit_per_second", "Requests to Linq allowed per second now.", registry=WEB)
 PAUSED = Gauge("location_paused", "1 while everything is paused because Linq refuses the account.", registry=WEB)
 
-DEAD_LETTERS = Counter(
-    "location_dead_letters_total", "Dead letters kept by this process, by kind.", ["kind"], registry=WORKER
+DEAD_LETTERS = _counter(
+    "location_dead_letters_total", "Dead letters kept by this process, by kind.", "kind", DeadLetterKind, WORKER
 )
 WEB.register(DEAD_LETTERS)

@@ -81,7 +81,9 @@ async def test_every_delivery_is_counted_by_what_came_of_it(web: WebProcess) -> 
     await web.deliver(b"no event")
     await web.deliver(b" " * 300_000, headers)
     found = await samples(web)
-    counted = {labels[0]: value for (name, labels), value in found.items() if name == "location_webhooks_total"}
+    counted = {
+        labels[0]: value for (name, labels), value in found.items() if name == "location_webhooks_total" and value
+    }
     assert counted == {
         "accepted": 1,
         "duplicate": 2,

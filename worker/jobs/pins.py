@@ -115,7 +115,7 @@ class _Sending:
             )
         raise arq.Retry(defer=seconds)
 
-    async def _try_again(self, after: float | None, reason: str, outcome: str) -> Result:
+    async def _try_again(self, after: float | None, reason: str, outcome: metrics.PinOutcome) -> Result:
         tries = await self._store.pins.count_retry(self._job_id, advised=after is not None)
         if after is not None:
             seconds = after

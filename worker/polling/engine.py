@@ -526,7 +526,7 @@ _PROMPT_OUTCOMES: dict[type, str] = {
 }
 
 
-def _outcome(observation: ReadObservation, decision: Decision) -> str:
+def _outcome(observation: ReadObservation, decision: Decision) -> metrics.PollOutcome:
     """Name what came of a read, as the label of location_polls_total."""
     if isinstance(observation, Features):
         if decision.positions:

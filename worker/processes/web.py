@@ -87,7 +87,7 @@ class Receiver:
         answer = _UnreadResponse if outcome in ("too_large", "too_slow", "no_secret_set") else JSONResponse
         return answer({"error": outcome}, status)
 
-    async def _receive(self, request: Request) -> tuple[int, str]:
+    async def _receive(self, request: Request) -> tuple[int, metrics.WebhookOutcome]:
         if not self._secrets:
             return 503, "no_secret_set"
         try:
@@ -119,7 +119,7 @@ class Receiver:
             return 503, "not_stored"
         return 204, "accepted" if new else "duplicate"
 
-    async def _keep(self, body: bytes, fault: str) -> tuple[int, str]:
+    async def _keep(self, body: bytes, fault: str) -> tuple[int, metrics.WebhookOutcome]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._store.dead_letters.add("webhook", "not_an_event", payload=body, detail={"fault": fault})

@@ -7,11 +7,10 @@
             ...
             await event.acknowledge()
 
-It needs Redis and nothing else of this project: what it writes and reads is contract.md sections 4 and 6.
+It needs Redis and nothing else of this project: what it writes and reads is docs/reference/jobs.md and events.md.
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,28 +18,36 @@ from typing import Any, Generic, Self, TypeVar, Unpack
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from location_client import events as client_events
-from location_client.events import Event, Feature, Group
+from location_client import stream
+from location_client.address import ACCEPTED, parse_address, show_url
+from location_client.arguments import Chat, Pin, Request
+from location_client.commands import Commands, stop_if_cancelled
+from location_client.connection import connect
+from location_client.data import Feature, Place
+from location_client.events import Event
 from location_client.jobs import (
     FIRST_PAUSE_SECONDS,
     JOB_KEY,
     LIFE_MILLISECONDS,
     RESULT_KEY,
-    Chat,
-    ForgetResult,
     Job,
     JobExists,
     JobFailed,
     Pace,
-    Pin,
+    decode_result,
+)
+from location_client.limits import LATITUDE, LONGITUDE, is_number
+from location_client.results import (
+    ForgetResult,
     PinResult,
-    Request,
+    PlacesResult,
     RequestResult,
     StopResult,
     TrackResult,
     UntrackResult,
-    decode_result,
 )
 
 ResultT = TypeVar("ResultT")
@@ -79,12 +86,14 @@ class LocationClient:
     def __init__(
         self, redis_or_url: Redis | str, *, key_prefix: str = "location", queue_name: str | None = None
     ) -> None:
-        """`redis_or_url`: a URL as redis-py takes it, or a Redis of your own (Sentinel), which stays open.
+        """`redis_or_url`: a URL as in the worker's REDIS_URL, `redis+sentinel://` too, or a Redis, which stays open.
 
-        `key_prefix` and `queue_name`: KEY_PREFIX and QUEUE_NAME of the workers.
+        `key_prefix` and `queue_name`: KEY_PREFIX and QUEUE_NAME of the workers. Raises ValueError for a URL that is
+        none.
         """
         self._owns_redis = isinstance(redis_or_url, str)
         self.redis = _connect(redis_or_url) if isinstance(redis_or_url, str) else redis_or_url
+        self._commands = Commands(self.redis)
         self.key_prefix = key_prefix
         self.queue_name = queue_name or f"{key_prefix}:jobs"
         self._stream = f"{key_prefix}:events"
@@ -113,6 +122,12 @@ class LocationClient:
     async def track_location(self, *, job_id: str | None = None, **arguments: Unpack[Chat]) -> QueuedJob[TrackResult]:
         """Follow a chat without a prompt: a group, or a contact who shares already."""
         return await self.queue(Job.track_location(job_id=job_id, **arguments))
+
+    async def set_places(
+        self, chat_id: str, places: list[Place], *, until: str | None = None, job_id: str | None = None
+    ) -> QueuedJob[PlacesResult]:
+        """Change the places of a tracked share; `until` names the one whose entering ends it."""
+        return await self.queue(Job.set_places(chat_id, places, until=until, job_id=job_id))
 
     async def untrack_location(self, chat_id: str, *, job_id: str | None = None) -> QueuedJob[UntrackResult]:
         """Stop following a chat; nothing changes for the contact."""
@@ -188,7 +203,7 @@ class LocationClient:
         missing_since: dict[str, float] = {}
         pace = Pace.until(timeout)
         while waiting:
-            client_events.stop_if_cancelled()
+            stop_if_cancelled()
             found = False
             for batch in _batches(list(waiting.values()), _BATCH):
                 for job, outcome in await self._look(batch, missing_since):
@@ -208,8 +223,10 @@ class LocationClient:
         # Both keys of a job in one MGET: what is neither waiting nor answered has been lost.
         keys = [kind + job.id for job in jobs for kind in (RESULT_KEY, JOB_KEY)]
         try:
-            values = await client_events.command(self.redis, "MGET", *keys)
-        except client_events.UNREACHABLE:
+            values = await self._commands.send("MGET", *keys)
+        except (RedisError, OSError) as error:
+            if not self._commands.passes(error):
+                raise
             return []  # looked at again, until the time is up
         now = asyncio.get_running_loop().time()
         found: list[tuple[QueuedJob[ResultT], ResultT | JobFailed]] = []
@@ -242,7 +259,7 @@ class LocationClient:
         the next event before the iteration ends, None for ever. A Redis that goes away is waited for; nothing
         is left out or repeated.
         """
-        return client_events.read_events(self.redis, self._stream, after, types=types, block=block, count=count)
+        return stream.read_events(self._commands, self._stream, after, types=types, block=block, count=count)
 
     def group_events(
         self,
@@ -263,14 +280,8 @@ class LocationClient:
         take; None never. `start`: where a new group begins, `$` or `0`; one whose stream was deleted begins
         again at `0`. Events of other `types` are acknowledged unseen. `block` as in events().
         """
-        return client_events.read_group_events(
-            Group(self.redis, self._stream, group, consumer, start),
-            claim_idle=claim_idle,
-            types=types,
-            block=block,
-            count=count,
-            longest=client_events.longest_block(self.redis),
-        )
+        reader = stream.Group(self._commands, self._stream, group, consumer, start)
+        return stream.read_group_events(reader, claim_idle=claim_idle, types=types, block=block, count=count)
 
     async def acknowledge(self, events: Iterable[Event]) -> None:
         """Mark events of group_events() as done; waits for a Redis that is away."""
@@ -278,15 +289,13 @@ class LocationClient:
 
     async def last_event_id(self) -> str:
         """Return the stream id of the newest event, for events(after=…): `0-0` where there is none."""
-        return await client_events.last_stream_id(self.redis, self._stream)
+        return await stream.last_stream_id(self._commands, self._stream)
 
     # Latest view
 
     async def latest(self, chat_id: str) -> dict[str, Feature]:
         """Return the last position of each handle that shares in this chat now."""
-        fields: dict[bytes, bytes] = await client_events.command(
-            self.redis, "HGETALL", f"{self.key_prefix}:latest:{chat_id.lower()}"
-        )
+        fields: dict[bytes, bytes] = await self._commands.send("HGETALL", f"{self.key_prefix}:latest:{chat_id.lower()}")
         return {handle.decode(): msgspec.json.decode(value) for handle, value in fields.items()}
 
     async def nearby(self, longitude: float, latitude: float, radius: float) -> list[tuple[str, float]]:
@@ -294,27 +303,27 @@ class LocationClient:
 
         Raises ValueError for a point that is not on the map (Redis: latitudes up to 85.05112878°).
         """
-        if not (abs(longitude) <= 180 and abs(latitude) <= 85.05112878):
+        if not (LONGITUDE.accepts(longitude) and LATITUDE.accepts(latitude) and abs(latitude) <= _MAX_GEO_LATITUDE):
             raise ValueError(
                 "not a point of the geo set: expected -180 to 180 degrees of longitude and -85.05112878 to "
                 "85.05112878 of latitude, longitude first"
             )
-        if not (math.isfinite(radius) and radius >= 0):
+        if not (is_number(radius) and radius >= 0):
             raise ValueError(f"radius {radius}: expected metres, 0 or more")
         area = ("FROMLONLAT", longitude, latitude, "BYRADIUS", radius, "m", "ASC", "WITHDIST")
-        found = await client_events.command(self.redis, "GEOSEARCH", f"{self.key_prefix}:geo", *area)
+        found = await self._commands.send("GEOSEARCH", f"{self.key_prefix}:geo", *area)
         return [(handle.decode(), float(metres)) for handle, metres in found]
 
 
 def _connect(url: str) -> Redis:
-    options: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 30}
-    if url.startswith("unix:"):
-        del options["socket_connect_timeout"]
-    else:
-        options["socket_keepalive"] = True
-    redis: Redis = Redis.from_url(url, **options)
-    return redis
+    try:
+        return connect(parse_address(url))
+    except ValueError as error:
+        raise ValueError(f"{show_url(url)!r}: {error}; accepted: {ACCEPTED}") from None
 
+
+# Redis' geo sets reach as far as Web Mercator.
+_MAX_GEO_LATITUDE = 85.05112878
 
 _NOT_FOUND = (
     "neither the job nor its result is in Redis: it ran more than an hour ago, waited for a day without a "

@@ -1,11 +1,24 @@
-"""Jobs as other services write them: arguments, results, the JSON of contract.md section 6."""
+"""Jobs as other services write them, and their results: the JSON of docs/reference/jobs.md ("Wire format")."""
 
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 from uuid import uuid4
+
+from location_client.arguments import Chat, Pin, Request, check
+from location_client.data import Place
+from location_client.limits import JOB_ID
+from location_client.results import (
+    ForgetResult,
+    PinResult,
+    PlacesResult,
+    RequestResult,
+    StopResult,
+    TrackResult,
+    UntrackResult,
+)
 
 ResultT = TypeVar("ResultT")
 
@@ -13,121 +26,32 @@ FIRST_PAUSE_SECONDS = 0.02
 JOB_KEY = "arq:job:"
 RESULT_KEY = "arq:result:"
 LIFE_MILLISECONDS = 86_400_000
-"""How long a job that no worker takes stays in Redis (section 6)."""
+"""How long a job that no worker takes stays in Redis."""
 
 
 class JobFailed(Exception):  # noqa: N818  # named for what the caller reads: the job failed
-    """The job did not run to its end: `error` is the name of the failure, `detail` says what to do about
-    it.
+    """The job did not run to its end: `error` is the name of the failure, `detail` (JSON) says what is wrong.
+
+    `detail` is a text, or for wrong arguments (`InvalidJobError`) a list with `field`, `message` and, unless it is
+    personal, `given` of each.
     """
 
-    def __init__(self, error: str, detail: str) -> None:
-        super().__init__(f"{error}: {detail}")
+    def __init__(self, error: str, detail: Any) -> None:
+        super().__init__(f"{error}: {_in_words(detail)}")
         self.error = error
         self.detail = detail
 
 
+def _in_words(detail: Any) -> str:
+    if isinstance(detail, list):
+        return "; ".join(_in_words(part) for part in detail)
+    if isinstance(detail, dict) and {"field", "message"} <= set(detail):
+        return f"{detail['field']}: {detail['message']}"
+    return str(detail)
+
+
 class JobExists(Exception):  # noqa: N818  # see JobFailed
     """A job with this id is queued or running, or its result is still kept: ids are never used twice."""
-
-
-class Chat(TypedDict, total=False):
-    """Whom a share is about: `chat_id` (UUID), or `to` (the contact's handle) and `from_` (the own line).
-
-    `reference` (1 to 128 printable characters) comes back in every event of the share. `follow=False` ends it
-    with the first position. All times in seconds; the intervals bound the scheduled reads of this share.
-    """
-
-    chat_id: str
-    to: str
-    from_: str
-    reference: str
-    follow: bool
-    follow_for: float
-    min_interval: float
-    max_interval: float
-
-
-class Request(Chat, total=False):
-    """What `request_location` takes beyond `track_location`.
-
-    `message`: the text with which a missing 1:1 chat is created (with `to` and `from_` only).
-    `accept_within`: seconds for which the answer is waited for.
-    """
-
-    message: str
-    accept_within: float
-
-
-class Pin(TypedDict, total=False):
-    """A pin. Exactly one of `phone` (E.164) and `chat_id` (Chert's); degrees are WGS 84; `expires_at` RFC
-    3339.
-    """
-
-    phone: str
-    chat_id: str
-    latitude: float
-    longitude: float
-    label: str
-    address: str
-    url: str
-    fallback_mode: str
-    expires_at: str
-    phone_line_id: str
-    idempotency_key: str
-    external_id: str
-    reference: str
-
-
-class RequestResult(TypedDict):
-    """Where `status` is "rejected": `reason` and `code` (Linq's, or None); else `prompt`. No chat: no ids."""
-
-    status: Literal["requested", "already_sharing", "already_tracked", "rejected"]
-    chat_id: NotRequired[str]
-    share_id: NotRequired[str]
-    prompt: NotRequired[Literal["sent", "uncertain", "waiting"]]
-    reason: NotRequired[str]
-    code: NotRequired[int | None]
-
-
-class TrackResult(TypedDict):
-    """`rejected` (with `reason` and `code`) only where `to` and `from_` have no 1:1 chat."""
-
-    status: Literal["tracking", "already_tracked", "rejected"]
-    chat_id: NotRequired[str]
-    share_id: NotRequired[str]
-    reason: NotRequired[str]
-    code: NotRequired[int | None]
-
-
-class UntrackResult(TypedDict):
-    """Whether the chat was tracked."""
-
-    status: Literal["untracked", "not_tracked"]
-
-
-class StopResult(TypedDict):
-    """`stopping`: Linq took the order; `location.sharing.stopped` follows when the share is really over."""
-
-    status: Literal["stopping", "not_sharing"]
-
-
-class PinResult(TypedDict):
-    """`queued` with `message_id` and `phone_line_id`, or `failed` with Chert's `code` and `detail`."""
-
-    status: Literal["queued", "failed"]
-    message_id: NotRequired[str]
-    phone_line_id: NotRequired[str | None]
-    code: NotRequired[int | None]
-    detail: NotRequired[str]
-
-
-class ForgetResult(TypedDict):
-    """How many tracked shares were touched, and how many stream entries erased."""
-
-    status: Literal["forgotten"]
-    shares: int
-    events: int
 
 
 def _new_id() -> str:
@@ -136,7 +60,10 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[ResultT]):
-    """One job to be queued; `id` is printable ASCII without spaces, never used before in this Redis."""
+    """One job to be queued: `arguments` by their names on the wire; `id` as the contract has it, never used before.
+
+    The methods named after jobs check what they are given; a Job made directly is taken as it stands.
+    """
 
     function: str
     arguments: Mapping[str, Any]
@@ -144,49 +71,62 @@ class Job(Generic[ResultT]):
 
     def __post_init__(self) -> None:
         """Refuse what would be a broken key. Raises ValueError."""
-        if not self.id or not all("!" <= character <= "~" for character in self.id):
-            raise ValueError(f"job id {self.id!r}: expected printable ASCII without spaces, for example a UUID")
+        if not JOB_ID.accepts(self.id):
+            raise ValueError(f"job id {self.id!r}: expected {JOB_ID.accepted}")
 
-    @staticmethod
-    def request_location(*, job_id: str | None = None, **arguments: Unpack[Request]) -> "Job[RequestResult]":
-        """Ask the contact of a 1:1 chat to share, and follow the share."""
-        return Job("request_location", arguments, job_id or _new_id())
+    @classmethod
+    def checked(cls, function: str, arguments: Mapping[str, Any], job_id: str | None = None) -> "Job[Any]":
+        """Return a job whose arguments are checked; those that are None are left out, and `from_` is `from`.
 
-    @staticmethod
-    def track_location(*, job_id: str | None = None, **arguments: Unpack[Chat]) -> "Job[TrackResult]":
-        """Follow a chat without a prompt."""
-        return Job("track_location", arguments, job_id or _new_id())
+        Raises ValueError, which names what is wrong and what is accepted.
+        """
+        given = {"from" if name == "from_" else name: value for name, value in arguments.items() if value is not None}
+        check(function, given)
+        return cls(function, given, job_id or _new_id())
 
-    @staticmethod
-    def untrack_location(chat_id: str, *, job_id: str | None = None) -> "Job[UntrackResult]":
-        """Stop following a chat."""
-        return Job("untrack_location", {"chat_id": chat_id}, job_id or _new_id())
+    @classmethod
+    def request_location(cls, *, job_id: str | None = None, **arguments: Unpack[Request]) -> "Job[RequestResult]":
+        """Ask the contact of a 1:1 chat to share, and track the share."""
+        return cls.checked("request_location", arguments, job_id)
 
-    @staticmethod
-    def stop_sharing(chat_id: str, handle: str, *, job_id: str | None = None) -> "Job[StopResult]":
+    @classmethod
+    def track_location(cls, *, job_id: str | None = None, **arguments: Unpack[Chat]) -> "Job[TrackResult]":
+        """Track a chat without a prompt."""
+        return cls.checked("track_location", arguments, job_id)
+
+    @classmethod
+    def set_places(
+        cls, chat_id: str, places: list[Place], *, until: str | None = None, job_id: str | None = None
+    ) -> "Job[PlacesResult]":
+        """Change the places of a tracked share."""
+        return cls.checked("set_places", {"chat_id": chat_id, "places": places, "until": until}, job_id)
+
+    @classmethod
+    def untrack_location(cls, chat_id: str, *, job_id: str | None = None) -> "Job[UntrackResult]":
+        """Stop tracking a chat."""
+        return cls.checked("untrack_location", {"chat_id": chat_id}, job_id)
+
+    @classmethod
+    def stop_sharing(cls, chat_id: str, handle: str, *, job_id: str | None = None) -> "Job[StopResult]":
         """Ask Linq to end the contact's share."""
-        return Job("stop_sharing", {"chat_id": chat_id, "handle": handle}, job_id or _new_id())
+        return cls.checked("stop_sharing", {"chat_id": chat_id, "handle": handle}, job_id)
 
-    @staticmethod
-    def send_pin(*, job_id: str | None = None, **arguments: Unpack[Pin]) -> "Job[PinResult]":
+    @classmethod
+    def send_pin(cls, *, job_id: str | None = None, **arguments: Unpack[Pin]) -> "Job[PinResult]":
         """Send a one-time pin through Chert."""
-        return Job("send_pin", arguments, job_id or _new_id())
+        return cls.checked("send_pin", arguments, job_id)
 
-    @staticmethod
-    def forget_handle(handle: str, *, job_id: str | None = None) -> "Job[ForgetResult]":
+    @classmethod
+    def forget_handle(cls, handle: str, *, job_id: str | None = None) -> "Job[ForgetResult]":
         """Erase what is kept about a handle."""
-        return Job("forget_handle", {"handle": handle}, job_id or _new_id())
+        return cls.checked("forget_handle", {"handle": handle}, job_id)
 
     def encode(self, enqueued_at: int) -> bytes:
-        """Return the JSON of section 6; `enqueued_at` in milliseconds since 1970 (UTC). Arguments that are None are
-        left out.
+        """Return the JSON of a queued job; `enqueued_at` in milliseconds since 1970 (UTC).
 
         Raises ValueError for a number that is not finite, TypeError for what JSON does not know.
         """
-        arguments = {
-            "from" if name == "from_" else name: value for name, value in self.arguments.items() if value is not None
-        }
-        body: dict[str, Any] = {"t": None, "f": self.function, "a": [], "k": arguments, "et": enqueued_at}
+        body: dict[str, Any] = {"t": None, "f": self.function, "a": [], "k": dict(self.arguments), "et": enqueued_at}
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -203,8 +143,8 @@ def decode_result(raw: bytes) -> Any:
     if succeeded is True:
         return answer
     if isinstance(answer, dict):
-        raise JobFailed(str(answer.get("error", "Failure")), str(answer.get("detail", "")))
-    raise JobFailed("Failure", str(answer))
+        raise JobFailed(str(answer.get("error", "Failure")), answer.get("detail", ""))
+    raise JobFailed("Failure", answer)
 
 
 @dataclass(slots=True)

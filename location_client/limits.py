@@ -25,6 +25,11 @@ MAX_PIN_IDENTIFIER = 200
 MAX_PIN_URL = 2048
 FALLBACK_MODES = ("auto", "balloon", "geo_url")
 
+PERSONAL = frozenset(
+    {"to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url", "name", "until"}
+)
+"""Arguments that say who or where somebody is: no message or log line repeats their values."""
+
 EXAMPLE_CHAT_ID = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 
 # Not uuid.UUID, which takes misplaced hyphens and digits of every script.

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from location_client import Event
+    from location_client import AnyEvent, Feature
     from worker.domain.share import Share
 
 _NANO = 1_000_000_000
@@ -21,7 +21,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def describe_event(event: "Event", *, who: str | None = None) -> str:
+def describe_event(event: "AnyEvent", *, who: str | None = None) -> str:
     """One line for people: when, what, which chat, who, and what the type has to say. `who` stands for chat, handle
     and reference where they are known by a name.
     """
@@ -31,14 +31,14 @@ def describe_event(event: "Event", *, who: str | None = None) -> str:
     fields = [
         *begin,
         (event.chat_id or "chert")[:8].ljust(8),
-        event.subject.ljust(16),
+        (event.subject or "").ljust(16),
         _details(event),
         f"[{event.reference}]" if event.reference else "",
     ]
     return clean("  ".join(fields).rstrip())
 
 
-def _details(event: "Event") -> str:
+def _details(event: "AnyEvent") -> str:
     try:
         data = event.data
         if event.type == "location.updated":
@@ -53,7 +53,7 @@ def _details(event: "Event") -> str:
     return ", ".join(f"{name} {value}" for name, value in said.items())
 
 
-def _describe_position(data: dict[str, Any]) -> str:
+def _describe_position(data: "Feature") -> str:
     longitude, latitude = data["geometry"]["coordinates"][:2]
     known = data["properties"]
     age = seconds_between(known["updated_at"], known["received_at"])

@@ -199,8 +199,11 @@ def test_wait_shows_the_results(run: Run, server: Any, prefix: str) -> None:
             "reason group_chat, code 2016",
         ),
         (
-            (False, {"error": "InvalidJob", "detail": "chat_id: no"}),
-            "error InvalidJob, detail chat_id: no",
+            (
+                False,
+                {"error": "InvalidJobError", "detail": [{"field": "chat_id", "message": "accepted: a UUID"}]},
+            ),
+            "InvalidJobError: chat_id: accepted: a UUID",
         ),
     ],
     ids=["rejected", "failed"],

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
-from location_client import Event
+from location_client import Event, TypedEvent
 from tests.location_client.samples import CHAT
 from tests.support.waiting import wait_until
 from worker.demo.view import Contact, Scene
@@ -84,7 +84,7 @@ async def test_nothing_stays_of_a_demo_that_was_killed(start: Start, redis: Redi
 
 def event(kind: str, data: str) -> Event:
     fields = {"source": f"/linq/chats/{CHAT}", "type": kind, "time": "2026-10-12T09:31:18.000Z", "data": data}
-    return Event(b"1-1", {name.encode(): value.encode() for name, value in fields.items()})
+    return TypedEvent(b"1-1", {name.encode(): value.encode() for name, value in fields.items()})
 
 
 def position(longitude: float, updated_at: str) -> Event:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from location_client import JobFailed, LocationClient
+from location_client import Job, JobFailed, LocationClient
 from simulator.embedded_redis import EmbeddedRedis, bundled_server, find_server
 from simulator.harness import SimulatorServer
 from simulator.movement import Cadence
@@ -241,7 +241,7 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
         async with httpx.AsyncClient(trust_env=False) as http:
             assert (await http.get(f"http://127.0.0.1:{installation.port}/metrics")).status_code == 200
         with pytest.raises(JobFailed):
-            await (await client.untrack_location("no uuid")).result()
+            await (await client.queue(Job("untrack_location", {"chat_id": "no uuid"}))).result()
     # The ticks of trimming and counting anew come with the clock, the rarest once a minute.
     await wait_until(lambda: _all_is_needed(admin), "every right has been used", deadline=75)
     assert await asyncio.to_thread(installation.stop) == [0, 0]

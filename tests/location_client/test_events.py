@@ -3,15 +3,13 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError
 
 from location_client import Event, LocationClient
-from simulator.embedded_redis import EmbeddedRedis
 from tests.location_client.samples import CHAT, SHARE, Publish
 
 
@@ -41,10 +39,44 @@ async def test_an_event_shows_every_field_of_the_contract(client: LocationClient
     assert event.dataschema == "urn:location-worker:location.updated:1"
     assert event.sequence == 1
     assert event.reference == "order-20881"
-    assert event.chat_id == CHAT
+    assert (event.chat_id, event.share_id) == (CHAT, SHARE)
     assert event.data == {"chat_id": CHAT, "share_id": SHARE, "number": 1}
     assert json.loads(json.dumps(event.as_dict())) == event.as_dict()
     assert event.as_dict()["data"]["number"] == 1
+
+
+async def test_what_an_entry_leaves_out_is_none(client: LocationClient, redis: Redis, prefix: str) -> None:
+    fields: dict[Any, Any] = {
+        "id": "pin-7",
+        "source": "/chert",
+        "type": "location.pin.queued",
+        "data": '{"message_id": "msg_1"}',
+    }
+    await redis.xadd(f"{prefix}:events", fields)
+    (event,) = await take(client.events(after="0"), 1)
+    assert (event.subject, event.reference, event.chat_id, event.share_id) == (None, None, None, None)
+    assert set(event.as_dict()) == {"stream_id", *fields}
+
+
+async def test_the_share_of_a_position_is_in_its_properties(client: LocationClient, publish: Publish) -> None:
+    await publish(data=json.dumps(position("+12025550147")))
+    (event,) = await take(client.events(after="0"), 1)
+    assert event.type == "location.updated"
+    assert event.data["properties"]["handle"] == "+12025550147"
+    assert event.share_id == SHARE
+
+
+async def test_types_and_fields_of_a_newer_worker_are_read(client: LocationClient, publish: Publish) -> None:
+    data = {"chat_id": CHAT, "share_id": SHARE, "mood": {"colour": "blue"}}
+    await publish("location.mood", data=json.dumps(data), colour="blue")
+    await publish("location.tracking.ended", data=json.dumps({**data, "reason": "bored"}))
+    newer, known = await take(client.group_events("group", "one", start="0"), 2)
+    assert newer.as_dict()["type"] == "location.mood"
+    assert newer.as_dict()["colour"] == "blue"
+    assert newer.as_dict()["data"] == data
+    assert newer.share_id == SHARE
+    assert known.type == "location.tracking.ended"
+    assert known.as_dict()["data"]["reason"] == "bored"
 
 
 async def test_an_event_that_is_none_of_ours_can_still_be_looked_at(
@@ -52,8 +84,9 @@ async def test_an_event_that_is_none_of_ours_can_still_be_looked_at(
 ) -> None:
     await redis.xadd(f"{prefix}:events", {b"type": b"\xff", b"data": b"{", b"sequence": b"x"})
     (event,) = await take(client.events(after="0"), 1)
-    assert event.type == "\ufffd"
+    assert event.as_dict()["type"] == "\ufffd"
     assert event.chat_id is None
+    assert event.subject is None
     assert event.as_dict()["data"] == "{"
     with pytest.raises(ValueError, match="truncated"):
         _ = event.data
@@ -198,57 +231,11 @@ async def test_a_stream_that_was_deleted_is_read_from_its_new_beginning(
     assert event.stream_id == new
 
 
-@pytest.fixture
-def server() -> Iterator[EmbeddedRedis]:
-    """Return a Redis of one test's own, which can be stopped and started."""
-    with EmbeddedRedis(tcp=True, persistence=True) as server:
-        yield server
-
-
-async def add(url: str) -> str:
-    redis = Redis.from_url(url)
-    stream_id = await redis.xadd("location:events", {"type": "location.updated", "data": "{}"})
-    await redis.aclose()
-    return stream_id.decode() if isinstance(stream_id, bytes) else str(stream_id)
-
-
-async def test_reading_goes_on_after_redis_was_away(server: EmbeddedRedis, caplog: pytest.LogCaptureFixture) -> None:
-    async with LocationClient(server.url) as client:
-        before = await add(server.url)
-        plain = client.events(after="0")
-        grouped = client.group_events("group", "one", start="0")
-        assert [event.stream_id for event in await take(plain, 1)] == [before]
-        (event,) = await take(grouped, 1)
-        server.halt()
-        acknowledging = asyncio.create_task(event.acknowledge())
-        waiting = [asyncio.create_task(take(events, 1)) for events in (plain, grouped)]
-        await asyncio.sleep(0.3)
-        server.restart()
-        after = await add(server.url)
-        for task in waiting:
-            (event,) = await task
-            assert event.stream_id == after
-        await acknowledging
-        assert "Redis is away" in caplog.text
-        pending = await client.redis.xpending("location:events", "group")
-        assert pending["pending"] == 1
-
-
-async def test_a_wrong_password_is_an_error_and_not_waited_for(server: EmbeddedRedis) -> None:
-    async with LocationClient(server.url) as client:
-        await client.redis.config_set("requirepass", "right")
-    async with LocationClient(server.url.replace("redis://", "redis://:wrong@")) as client:
-        with pytest.raises(AuthenticationError):
-            await anext(client.events())
-        with pytest.raises(AuthenticationError):
-            await anext(client.group_events("group", "one"))
-
-
 def position(handle: str) -> dict[str, Any]:
     return {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [13.4, 52.5]},
-        "properties": {"chat_id": CHAT, "handle": handle, "locality": "Köln"},
+        "properties": {"chat_id": CHAT, "share_id": SHARE, "handle": handle, "locality": "Köln"},
     }
 
 

@@ -1,6 +1,5 @@
 """Commands that queue jobs: request, track, untrack, stop-sharing, forget."""
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -192,9 +191,12 @@ def queue_and_report(
     from config.settings import load_settings  # noqa: PLC0415
     from location_client import Job  # noqa: PLC0415
 
+    try:
+        jobs: list[Job[dict[str, Any]]] = [Job.checked(function, one) for one in arguments]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     settings = load_settings("client")
     queued_count = 0
-    jobs: list[Job[dict[str, Any]]] = [Job(function, one, str(uuid.uuid4())) for one in arguments]
 
     async def work(client: "LocationClient") -> int:
         with progress(len(jobs), "queueing") as tell:
@@ -306,6 +308,10 @@ def _about(job: "Job[dict[str, Any]]") -> dict[str, Any]:
 
 
 def _more(result: Mapping[str, Any]) -> str:
+    if result["status"] == "error":
+        from location_client import JobFailed  # noqa: PLC0415  # see queue_and_report
+
+        return str(JobFailed(result["error"], result["detail"]))
     return ", ".join(
         f"{name} {value}" for name, value in result.items() if name not in {"status", "chat_id"} and value is not None
     )

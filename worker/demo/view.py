@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from location_client import Event
+from location_client import Event, Feature
 from worker.text import clean, describe_event, in_words, seconds_between
 
 # More than any terminal shows; fewer than three would not tell a story.
@@ -76,16 +76,16 @@ class Scene:
             contact.state = f"refused: {event.data['reason']}"
         contact.state = _STATES.get(event.type, contact.state)
         if event.type == "location.updated":
-            self._move(contact, event)
+            self._move(contact, event.data)
         return line
 
-    def _move(self, contact: Contact, event: Event) -> None:
-        longitude, latitude = event.data["geometry"]["coordinates"][:2]
+    def _move(self, contact: Contact, position: Feature) -> None:
+        longitude, latitude = position["geometry"]["coordinates"][:2]
         if contact.place is not None:
             contact.moved += _metres(contact.place, (longitude, latitude))
         contact.place = (longitude, latitude)
         contact.positions += 1
-        known = event.data["properties"]
+        known = position["properties"]
         contact.position_at = datetime.fromisoformat(known["updated_at"] or known["received_at"]).timestamp()
         age = seconds_between(known["updated_at"], known["received_at"])
         # The first position of somebody who shared already is as old as it likes.

@@ -8,9 +8,7 @@ from location_client import limits
 from worker.domain.handle import normalize_handle
 
 MAX_FAULTS = 20  # named in one refusal
-PERSONAL = frozenset(
-    {"event", "to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url"}
-)
+PERSONAL = limits.PERSONAL | {"event"}
 
 
 class InvalidJobError(ValueError):

@@ -1,0 +1,190 @@
+"""What jobs are told, and what of it can be checked before they are queued."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Required, TypedDict
+
+from location_client import limits
+from location_client.data import Place
+from location_client.limits import Form
+
+
+class Chat(TypedDict, total=False):
+    """Whom a share is about: `chat_id` (UUID), or `to` (the contact's handle) and `from_` (the own line).
+
+    `reference` (1 to 128 printable characters) comes back in every event of the share. All times in seconds; the
+    intervals bound the scheduled reads of this share. `follow=False` ends it with the first position: with `max_age`,
+    with the first that was at most so old when it was read. `stop_when_done`: when the share has done what it is for,
+    Linq is asked to end the contact's share. `places` (at most 16) cause events when a contact enters or leaves them;
+    `until` is the name of the one whose entering ends the share.
+    """
+
+    chat_id: str
+    to: str
+    from_: str
+    reference: str
+    follow: bool
+    follow_for: float
+    min_interval: float
+    max_interval: float
+    max_age: float
+    stop_when_done: bool
+    places: list[Place]
+    until: str
+
+
+class Request(Chat, total=False):
+    """What `request_location` takes beyond `track_location`.
+
+    `message`: the text with which a missing 1:1 chat is created (with `to` and `from_` only). `accept_within`: seconds
+    for which the answer is waited for.
+    """
+
+    message: str
+    accept_within: float
+
+
+class Pin(TypedDict, total=False):
+    """A pin. Exactly one of `phone` (E.164) and `chat_id` (Chert's); degrees are WGS 84; `expires_at` RFC 3339.
+
+    `idempotency_key` (at most 200 bytes) is the job's id if left out.
+    """
+
+    phone: str
+    chat_id: str
+    latitude: Required[float]
+    longitude: Required[float]
+    label: str
+    address: str
+    url: str
+    fallback_mode: str
+    expires_at: str
+    phone_line_id: str
+    idempotency_key: str
+    external_id: str
+    reference: str
+
+
+_PLACE = {
+    "name": limits.PLACE_NAME,
+    "latitude": limits.LATITUDE,
+    "longitude": limits.LONGITUDE,
+    "radius": limits.RADIUS,
+}
+_PLACES = Form(
+    f"at most {limits.MAX_PLACES} places, each with {', '.join(_PLACE)}",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) <= limits.MAX_PLACES
+        and all(isinstance(place, Mapping) and set(place) == set(_PLACE) for place in value)
+    ),
+)
+_TRACK = {
+    "chat_id": limits.CHAT_ID,
+    "to": limits.HANDLE,
+    "from": limits.HANDLE,
+    "reference": limits.REFERENCE,
+    "follow": limits.FLAG,
+    "follow_for": limits.SECONDS,
+    "min_interval": limits.SECONDS,
+    "max_interval": limits.SECONDS,
+    "max_age": limits.SECONDS,
+    "stop_when_done": limits.FLAG,
+    "places": _PLACES,
+    "until": limits.PLACE_NAME,
+}
+_FORMS: dict[str, dict[str, Form]] = {
+    "request_location": _TRACK | {"message": limits.MESSAGE, "accept_within": limits.SECONDS},
+    "track_location": _TRACK,
+    "set_places": {"chat_id": limits.CHAT_ID, "places": _PLACES, "until": limits.PLACE_NAME},
+    "untrack_location": {"chat_id": limits.CHAT_ID},
+    "stop_sharing": {"chat_id": limits.CHAT_ID, "handle": limits.HANDLE},
+    "forget_handle": {"handle": limits.HANDLE},
+    "send_pin": {
+        "phone": limits.PHONE,
+        "chat_id": limits.PIN_IDENTIFIER,
+        "latitude": limits.LATITUDE,
+        "longitude": limits.LONGITUDE,
+        "label": limits.PIN_TEXT,
+        "address": limits.PIN_TEXT,
+        "url": limits.PIN_URL,
+        "fallback_mode": limits.FALLBACK_MODE,
+        "expires_at": limits.PIN_TIME,
+        "phone_line_id": limits.PIN_IDENTIFIER,
+        "idempotency_key": limits.IDEMPOTENCY_KEY,
+        "external_id": limits.PIN_IDENTIFIER,
+        "reference": limits.REFERENCE,
+    },
+}
+_REQUIRED = {
+    "set_places": ("chat_id", "places"),
+    "untrack_location": ("chat_id",),
+    "stop_sharing": ("chat_id", "handle"),
+    "forget_handle": ("handle",),
+    "send_pin": ("latitude", "longitude"),
+}
+
+
+def check(function: str, arguments: Mapping[str, Any]) -> None:
+    """Check the arguments of a job by their names on the wire.
+
+    Raises ValueError, which names each wrong argument and what is accepted, for what no worker would take. A function
+    that this version does not know is left to the worker.
+    """
+    faults = [*_faults(function, arguments)] if function in _FORMS else []
+    if faults:
+        raise ValueError(f"{function}: {'; '.join(faults)}")
+
+
+def _faults(function: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    forms = _FORMS[function]
+    for name in _REQUIRED.get(function, ()):
+        if name not in arguments:
+            yield f"{name} is missing; accepted: {forms[name].accepted}"
+    for name, value in arguments.items():
+        if name not in forms:
+            yield f"{name[:100]}: no such argument; there are {', '.join(forms)}"
+        elif not forms[name].accepts(value):
+            yield _fault(name, value, forms[name])
+        elif name == "places":
+            yield from _faults_of_places(value)
+    if function in {"request_location", "track_location"}:
+        yield from _faults_of_chat(arguments)
+    if "until" in arguments and arguments["until"] not in _names(arguments.get("places")):
+        yield "until: it names none of the places"
+    if function == "send_pin" and ("phone" in arguments) == ("chat_id" in arguments):
+        yield "a pin has one recipient: give phone or chat_id"
+
+
+def _faults_of_chat(arguments: Mapping[str, Any]) -> Iterator[str]:
+    by_handles = "to" in arguments and "from" in arguments
+    if ("chat_id" in arguments) == by_handles or (("to" in arguments) != ("from" in arguments)):
+        yield "give chat_id, or both to and from"
+    if "message" in arguments and "to" not in arguments:
+        yield "message: it creates the chat of to and from; leave it out where there is a chat_id"
+    shortest, longest = arguments.get("min_interval"), arguments.get("max_interval")
+    if limits.is_number(shortest) and limits.is_number(longest) and shortest > longest:
+        yield f"min_interval {shortest:g} is above max_interval {longest:g}"
+    if "max_age" in arguments and arguments.get("follow") is not False:
+        yield "max_age: it goes with follow=False only"
+
+
+def _faults_of_places(places: list[Mapping[str, Any]]) -> Iterator[str]:
+    for number, place in enumerate(places):
+        for name, form in _PLACE.items():
+            if not form.accepts(place[name]):
+                yield _fault(f"places.{number}.{name}", place[name], form)
+    names = _names(places)
+    if len(set(names)) < len(names):
+        yield "places: two have the same name"
+
+
+def _names(places: Any) -> list[str]:
+    if not _PLACES.accepts(places):
+        return []
+    return [place["name"] for place in places if limits.PLACE_NAME.accepts(place["name"])]
+
+
+def _fault(name: str, value: object, form: Form) -> str:
+    is_shown = isinstance(value, str | int | float) and not limits.PERSONAL & set(name.split("."))
+    given = f" given {repr(value)[:100]};" if is_shown else ""
+    return f"{name}:{given} accepted: {form.accepted}"

@@ -19,13 +19,15 @@ from worker.proxies import find_proxy
 # Larger replies are given up while they are being read, so that no server can fill the memory.
 REPLY_LIMIT = 1024 * 1024
 CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 4.0  # of a connection; servers that announce nothing hang up after 5 s (uvicorn) or later
 USER_AGENT = "location-worker"
 
 Failure = Literal["timeout", "connect", "broken", "too_large", "redirect"]
 
 # A wait of more than a month is nobody's intention, and would be too large a number further on.
 _MAX_WAIT_SECONDS = 30 * 86400.0
-_SECONDS = re.compile(r"\d{1,20}(\.\d{0,20})?", re.ASCII)
+_MAX_HEADER = 1000  # characters of a Retry-After that are read
+_SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 # Control characters and the line separators of Unicode.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MAX_DETAIL_LENGTH = 500
@@ -102,14 +104,17 @@ def _unpack(body: bytes) -> bytes:
 
 
 def parse_retry_after(text: str | None, *, now: float | None = None) -> float | None:
-    """Seconds to wait by a `Retry-After` header: a number of seconds (decimals too) or an HTTP date.
+    """Read a `Retry-After` header: seconds (decimals too) or an HTTP date, as seconds to wait, at most 30 days.
 
-    None for what is neither, negative, in the past or over 30 days. `now`: seconds since 1970, default: the
-    clock.
+    A header that was sent several times, its values joined by commas, means the longest wait of those that can be
+    read. None for what is neither, negative or in the past. `now`: seconds since 1970, default: the clock.
     """
-    if not text:
-        return None
-    text = text.strip()
+    # The comma in a date parts nothing but its day of the week, which says nothing new.
+    waits = [_read_wait(part.strip(), now) for part in (text or "")[:_MAX_HEADER].split(",")]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _read_wait(text: str, now: float | None) -> float | None:
     if _SECONDS.fullmatch(text):
         return _wait(float(text))
     try:
@@ -123,7 +128,7 @@ def parse_retry_after(text: str | None, *, now: float | None = None) -> float | 
 
 
 def _wait(seconds: float) -> float | None:
-    return float(seconds) if 0 <= seconds <= _MAX_WAIT_SECONDS else None
+    return float(min(seconds, _MAX_WAIT_SECONDS)) if seconds >= 0 else None
 
 
 def decode_object(body: bytes) -> dict[str, Any] | None:
@@ -185,7 +190,9 @@ def build_client(
             **(headers or {}),
         },
         timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout), pool=None),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE_SECONDS
+        ),
         follow_redirects=False,
         verify=certificates(),
         proxy=None if proxy is None else _secured(proxy.url),

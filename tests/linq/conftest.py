@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.polling import Kind
 from worker.http import certificates
 
 
@@ -18,3 +19,10 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trust
     certificates.cache_clear()
     yield made
     certificates.cache_clear()
+
+
+@pytest.fixture(params=["socket", "httpx"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each client of the poll path in turn."""
+    chosen: Kind = request.param
+    return chosen

@@ -7,22 +7,19 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import trustme
 import uvloop
 
+from tests.support.polling import BROKEN, CHAT, EMPTY, READ
 from tests.support.rawserver import Exchange, RawServer, Script, answering, http_answer, raw_server, secured
 from tests.support.waiting import wait_until
-from worker.http import Reply
+from worker.http import IDLE_SECONDS, Reply
 from worker.linq import socket_poller
 from worker.linq.socket_poller import SocketPoller
 
-CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
-EMPTY = b'{"success":true,"data":{"type":"FeatureCollection","features":[]}}'
-READ = Reply(200, EMPTY, None, None, None)
 MEBIBYTE = 1024 * 1024
 
 
@@ -46,31 +43,10 @@ def ringing() -> list[Any]:
     return [timer for timer in scheduled if not timer.cancelled() and "_look_at_time" in repr(timer)]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        # Who smuggles answers begins with what two readers understand in two ways.
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nX-Trace-ID: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}",
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n" + bytes(100),
-        b"HTTP/1.1 102 Processing\r\n\r\n" * 100_000,
-        # A mebibyte in which the sizes of the chunks weigh more than the chunks.
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * MEBIBYTE,
-    ],
-    ids=["both", "both the other way", "gzip", "twice", "folded", "line feeds", "huge", "101", "102s", "tiny chunks"],
-)
-async def test_what_can_be_misunderstood_is_broken(answer: bytes) -> None:
-    async def script(exchange: Exchange) -> None:
-        await exchange.send(answer)
-        exchange.writer.close()
-
-    reply, _ = await fetch(script)
-    assert reply == Reply(0, b"", None, None, "broken")
+async def test_a_reply_whose_framing_outweighs_it_is_broken() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * MEBIBYTE
+    reply, _ = await fetch(answering(answer))
+    assert reply == BROKEN
 
 
 @pytest.mark.parametrize(
@@ -172,10 +148,33 @@ async def test_connections_too_many_are_closed_when_they_have_grown_old() -> Non
         await asyncio.gather(*(poller.fetch(CHAT) for _ in range(5)))
         assert len(poller._open) == 5
         for connection in [*poller._idle][:3]:
-            connection.used_at -= socket_poller.IDLE_SECONDS + 1
+            connection.used_at -= IDLE_SECONDS + 1
         assert await poller.fetch(CHAT) == READ
         assert len(poller._open) == len(poller._idle) == 2
     assert server.connections == 5
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("timeout=5", 4.0),
+        ('max=100, Timeout = "20"', 19.0),
+        ("timeout=1", 0.0),
+        ("timeout=0", -1.0),
+        # A minute is the longest that everything between us and a server can be trusted with.
+        ("timeout=600", 50.0),
+        ("timeout=99999999999999999999", 50.0),
+        ("max=100", IDLE_SECONDS),
+        ("timeout=soon", IDLE_SECONDS),
+    ],
+)
+async def test_a_connection_is_idle_no_longer_than_its_server_says(header: str, seconds: float) -> None:
+    answer = http_answer(EMPTY, headers=(("Keep-Alive", header),))
+    async with raw_server(answering(answer)) as server, polling(server.url) as poller:
+        assert await poller.fetch(CHAT) == READ
+        assert [connection.idle_seconds for connection in poller._open] == [seconds]
+        assert await poller.fetch(CHAT) == READ
+    assert server.connections == (1 if seconds > 0 else 2)
 
 
 async def test_what_was_read_is_not_kept_with_the_connection() -> None:
@@ -332,24 +331,14 @@ async def test_closing_while_connecting_leaves_nothing_open(step: str, monkeypat
     assert not server.requests
 
 
-# The failures of TLS are not asked of httpx, which leaves sockets open and takes a connection that was cut for one that
-# was closed.
+async def test_tls_that_ends_without_saying_so_ends_no_body(authority: trustme.CA) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + EMPTY)
+        exchange.writer.transport.abort()  # no close_notify
 
-
-@pytest.mark.parametrize("wrong", ["signer", "host", "expired"])
-async def test_a_certificate_that_is_not_accepted_is_no_connection(wrong: str, authority: trustme.CA) -> None:
-    signer = trustme.CA() if wrong == "signer" else authority
-    certificate = signer.issue_cert(
-        "linq.example" if wrong == "host" else "127.0.0.1",
-        not_after=datetime(2020, 1, 1, tzinfo=UTC) if wrong == "expired" else None,
-        not_before=datetime(2019, 1, 1, tzinfo=UTC) if wrong == "expired" else None,
-    )
-    async with (
-        raw_server(answering(http_answer(EMPTY)), tls=secured(certificate)) as server,
-        polling(server.url) as poller,
-    ):
-        assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "connect")
-    assert not server.requests
+    tls = secured(authority.issue_cert("127.0.0.1"))
+    async with raw_server(script, tls=tls) as server, polling(server.url) as poller:
+        assert await poller.fetch(CHAT) == BROKEN
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
@@ -368,21 +357,6 @@ async def test_a_server_that_does_not_shake_hands_is_no_connection(says: bytes |
         reply = await poller.fetch(CHAT)
         over.set()
     assert reply == Reply(0, b"", None, None, "connect")
-
-
-@pytest.mark.parametrize(
-    "framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked", pytest.param(b"X-Framing: none", id="none")]
-)
-async def test_tls_that_is_cut_is_broken(framing: bytes, authority: trustme.CA) -> None:
-    async def script(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n5\r\nabcde\r\n")
-        exchange.writer.transport.abort()  # without saying so (close_notify)
-
-    async with (
-        raw_server(script, tls=secured(authority.issue_cert("127.0.0.1"))) as server,
-        polling(server.url) as poller,
-    ):
-        assert await poller.fetch(CHAT) == Reply(0, b"", None, None, "broken")
 
 
 async def storm(count: int, tls: ssl.SSLContext | None, random_: random.Random) -> None:

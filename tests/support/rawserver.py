@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +19,7 @@ class Exchange:
 
     head: bytes
     body: bytes
+    reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
@@ -24,7 +27,9 @@ class Exchange:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """Break the connection so that the other side sees a reset."""
+        """Break the connection so that the other side sees a reset, and loses what it has not read yet."""
+        connected = self.writer.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -73,11 +78,12 @@ def secured(certificate: trustme.LeafCert, version: ssl.TLSVersion | None = None
 
 @contextlib.asynccontextmanager
 async def raw_server(
-    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[RawServer]:
     """Serve on a free loopback port until the block ends; `script` runs once per request.
 
     `tls`: what to shake hands with; None: plain HTTP. `host`: a loopback address, of IPv6 too.
+    `port`: 0 for a free one.
     """
     tasks: set[asyncio.Task[None]] = set()
 
@@ -94,7 +100,7 @@ async def raw_server(
                 body = await reader.readexactly(length)
                 server.requests.append(head)
                 server.bodies.append(body)
-                await script(Exchange(head, body, writer))
+                await script(Exchange(head, body, reader, writer))
                 if writer.is_closing():
                     return
 
@@ -108,7 +114,7 @@ async def raw_server(
             tasks.discard(task)
             writer.transport.abort()
 
-    listener = await asyncio.start_server(accept, host, 0, ssl=tls, backlog=1000)
+    listener = await asyncio.start_server(accept, host, port, ssl=tls, backlog=1000)
     port = listener.sockets[0].getsockname()[1]
     name = f"[{host}]" if ":" in host else host
     server = RawServer(f"{'http' if tls is None else 'https'}://{name}:{port}")

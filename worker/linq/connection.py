@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -10,12 +11,19 @@ from typing import Any
 import aiohappyeyeballs
 import httptools
 
-from worker.http import REPLY_LIMIT, build_reply
+from worker.http import IDLE_SECONDS, REPLY_LIMIT, build_reply
+from worker.linq.head_mender import HeadMender
 from worker.linq.reply import Failure, Reply, no_reply
 
 EYEBALLS_SECONDS = 0.25  # until the next address is tried beside the first (RFC 8305, section 5)
 READ_SIZE = 64 * 1024
-HEAD_LIMIT = 64 * 1024  # bytes of status line and headers; beyond REPLY_LIMIT the same for what frames the body
+HEAD_LIMIT = 100 * 1024  # bytes of status line and headers, as httpcore; beyond REPLY_LIMIT the same for the framing
+LONGEST_IDLE_SECONDS = 50.0  # what lies between may have forgotten an idle connection after a minute, and says nothing
+BEFORE_SERVER_SECONDS = 1.0  # we hang up so long before the server said that it will
+
+# The headers that count here, in small letters.
+_HEADERS = frozenset({b"content-length", b"keep-alive", b"retry-after", b"transfer-encoding", b"x-trace-id"})
+_KEEP_ALIVE = re.compile(rb"timeout *= *\"?(\d{1,9})", re.IGNORECASE)
 
 
 async def connect(
@@ -83,32 +91,40 @@ class Connection:
 
     __slots__ = (
         "_awaited",
+        "_begun",
         "_chunks",
         "_deadline",
+        "_feed",
         "_headers",
         "_in_body",
         "_loop",
+        "_mends",
         "_open",
         "_parser",
         "_received",
         "_socket",
         "_timer",
+        "idle_seconds",
         "used_at",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket) -> None:
         self._loop = loop
         self._socket = connected
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = _make_parser(self)
+        self._feed: Callable[[bytes], None] = self._parser.feed_data
+        self._mends = False  # the reply under way is read through a HeadMender
         self._awaited: asyncio.Future[Reply] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._headers: dict[bytes, bytes] = {}
+        self._begun: list[bytes] = []  # what came of a reply until its head was complete
         self._chunks: list[bytes] = []
         self._received = 0
         self._in_body = False
         self._open = True
         self.used_at = loop.time()
+        self.idle_seconds = IDLE_SECONDS  # unused for so long, it is to be closed
         loop.add_reader(connected, self.read)
 
     @property
@@ -138,6 +154,7 @@ class Connection:
             self._socket.close()
             # It and its parser hold each other: what came would stay until the garbage is collected.
             self._chunks = []
+            self._begun = []
         if self._timer is not None:
             self._timer.cancel()
         self._answer(no_reply(failure))
@@ -165,10 +182,15 @@ class Connection:
                 if not data:
                     self._end_of_stream()
                     return
-                self._parser.feed_data(data)
+                try:
+                    self._feed(data)
+                except httptools.HttpParserError:
+                    self._begin_anew(data)
                 if self._awaited is None:
                     self.used_at = self._loop.time()
                     return
+                if not self._in_body:
+                    self._begun.append(data)
                 self._received += len(data)
                 if self._received > (HEAD_LIMIT + REPLY_LIMIT if self._in_body else HEAD_LIMIT):
                     self._give_up()
@@ -177,6 +199,20 @@ class Connection:
             return
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.close()
+
+    def _begin_anew(self, data: bytes) -> None:
+        """Read a head that llhttp refuses as others read it. Raises HttpParserError where that is of no use."""
+        if self._awaited is None or self._in_body or self._mends:
+            raise httptools.HttpParserError
+        self._mends = True
+        self._headers = {}
+        self._feed = HeadMender(self._go_on).feed_data
+        self._feed(b"".join([*self._begun, data]))
+
+    def _go_on(self, data: bytes) -> None:
+        self._parser = _make_parser(self)
+        self._feed = self._parser.feed_data
+        self._feed(data)
 
     def _end_of_stream(self) -> None:
         # Without a length, and not in chunks, a body ends with the connection.
@@ -193,8 +229,13 @@ class Connection:
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, {}
         chunks, self._chunks = self._chunks, []
+        if self._begun:
+            self._begun = []
+        self._mends = False
         self._received = 0
         self._in_body = False
+        if b"keep-alive" in headers:
+            self.idle_seconds = _announced_seconds(headers[b"keep-alive"])
         self._answer(
             build_reply(
                 status,
@@ -210,8 +251,10 @@ class Connection:
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body:  # trailers are for nobody here
-            self._headers[name.lower()] = value
+        name = name.lower()
+        if name in _HEADERS and not self._in_body:  # trailers are for nobody here
+            earlier = self._headers.get(name)
+            self._headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
 
     def on_headers_complete(self) -> None:
         self._in_body = True
@@ -232,6 +275,26 @@ class Connection:
         self._finish()
         if not keeps:
             self.close()
+
+
+def _make_parser(connection: Connection) -> httptools.HttpResponseParser:
+    parser = httptools.HttpResponseParser(connection)
+    # What other clients read, too. There is one server only, so that nobody can be deceived by two readings of a reply.
+    parser.set_dangerous_leniencies(
+        lenient_chunked_length=True,
+        lenient_keep_alive=True,  # else nothing may follow an interim reply with `Connection: close`
+        lenient_optional_cr_before_lf=True,
+        lenient_spaces_after_chunk_size=True,
+    )
+    return parser
+
+
+def _announced_seconds(keep_alive: bytes) -> float:
+    """Return how long a connection may be idle by the server's header `Keep-Alive: timeout=…`."""
+    found = _KEEP_ALIVE.search(keep_alive)
+    if found is None:
+        return IDLE_SECONDS
+    return min(LONGEST_IDLE_SECONDS, int(found[1]) - BEFORE_SERVER_SECONDS)
 
 
 def _text(value: bytes | None) -> str | None:

@@ -1,55 +1,97 @@
-"""Reading locations with httpx: through a proxy, or where the client on sockets of our own is not wanted."""
+"""Reading locations with httpx: through a proxy, or where the client on sockets of our own is not wanted.
 
-import math
-from collections import deque
-from itertools import cycle
+It does not see what a server sends together with a reply and nobody asked for, and takes it for the next one.
+"""
+
+import asyncio
+import contextlib
+from functools import partial
 
 import httpx
 
-from worker.http import build_client, exchange
+from worker.http import IDLE_SECONDS, build_client, exchange
 from worker.linq.reply import ACCEPT, Reply, no_reply
 
 # The time httpx's pool takes grows with the square of the requests in flight: several small pools instead of
 # one.
 _CONNECTIONS = 4
+_SWEEP_SECONDS = 1.0
+
+
+class _Pool:
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+        self.reads = 0  # under way
+        self.used_at = 0.0  # the loop's time
 
 
 class HttpxPoller:
-    """A `Poller` on httpx: as many clients of four connections as `window` reads at a time need."""
+    """A `Poller` on httpx: as many clients of four connections as reads at a time need, at most for `window`."""
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, window: int) -> None:
-        """`timeout` (seconds) bounds a whole read; `window`: reads under way at a time."""
+        """`timeout` (seconds) bounds a whole read; `window`: reads under way at a time.
+
+        Raises CertificatesError, and SettingsError for a proxy that cannot be used.
+        """
         self._prefix = f"{base_url.rstrip('/')}/v3/chats/"
         self._timeout = timeout
-        self._clients = [
-            build_client(
-                base_url=base_url,
-                api_key=api_key,
-                connections=_CONNECTIONS,
-                timeout=timeout,
-                headers={"Accept": ACCEPT},
-            )
-            for _ in range(max(1, math.ceil(window / _CONNECTIONS)))
-        ]
-        # Each client stands here once per free connection, so that no read waits behind a slow one.
-        self._free: deque[httpx.AsyncClient] = deque(self._clients * _CONNECTIONS)
-        self._any = cycle(self._clients)
+        self._most = -(-window // _CONNECTIONS)
+        self._build = partial(
+            build_client,
+            base_url=base_url,
+            api_key=api_key,
+            connections=_CONNECTIONS,
+            timeout=timeout,
+            headers={"Accept": ACCEPT},
+        )
+        self._pools = [_Pool(self._build())]
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def fetch(self, chat_id: str) -> Reply:
         """GET /v3/chats/{chat_id}/location, once. Raises nothing but CancelledError."""
-        client = self._free.popleft() if self._free else None
+        if self._closed:
+            return no_reply("broken")
+        pool = self._choose()
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._close_idle())
         try:
-            chosen = client or next(self._any)
-            try:
-                request = chosen.build_request("GET", f"{self._prefix}{chat_id}/location")
-            except (httpx.InvalidURL, ValueError):
-                return no_reply("broken")
-            return await exchange(chosen, request, timeout=self._timeout)
+            request = pool.client.build_request("GET", f"{self._prefix}{chat_id}/location")
+        except (httpx.InvalidURL, ValueError):
+            return no_reply("broken")
+        pool.reads += 1
+        try:
+            return await exchange(pool.client, request, timeout=self._timeout)
         finally:
-            if client is not None:
-                self._free.append(client)
+            pool.reads -= 1
+            pool.used_at = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
-            await client.aclose()
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait({self._sweeper})
+        for pool in self._pools:
+            await pool.client.aclose()
+
+    def _choose(self) -> _Pool:
+        # The first that is free, so that those at the end grow old.
+        for pool in self._pools:
+            if pool.reads < _CONNECTIONS:
+                return pool
+        if len(self._pools) >= self._most:
+            return min(self._pools, key=lambda pool: pool.reads)
+        self._pools.append(_Pool(self._build()))
+        return self._pools[-1]
+
+    async def _close_idle(self) -> None:
+        """Close the connections of pools that nobody uses any more; by itself httpx would at the next read only."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            before = asyncio.get_running_loop().time() - IDLE_SECONDS
+            idle = [pool for pool in self._pools if not pool.reads and pool.used_at < before]
+            self._pools = [pool for pool in self._pools if pool not in idle]
+            for pool in idle:
+                with contextlib.suppress(httpx.HTTPError, OSError, RuntimeError):  # what breaks is closed as well
+                    await pool.client.aclose()

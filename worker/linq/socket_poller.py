@@ -5,7 +5,6 @@ A read is one `send` and one `recv` on the loop's own thread (`connection.py`).
 
 import asyncio
 import socket
-from collections import deque
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,8 +12,8 @@ from worker.http import CONNECT_SECONDS, USER_AGENT, certificates
 from worker.linq.connection import Connection, connect
 from worker.linq.reply import ACCEPT, Reply, no_reply
 
-IDLE_SECONDS = 50.0  # unused for so long, a connection may be dead without our having been told; many end at 60
-LOOK_SECONDS = 1.0  # after so long it is looked at first: its end may have come and not been noticed yet
+LOOK_SECONDS = 0.1  # unused for so long, a connection is looked at first: its end may have come unnoticed
+SWEEP_SECONDS = 1.0  # between two looks at all idle connections
 
 
 class SocketPoller:
@@ -33,8 +32,9 @@ class SocketPoller:
         ).encode()
         self._timeout = timeout
         self._connect_timeout = min(CONNECT_SECONDS, timeout)
-        self._idle: deque[Connection] = deque()  # the one used last stands last
+        self._idle: list[Connection] = []  # the one used last stands last
         self._open: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
         self._lookup: asyncio.Task[list[Any]] | None = None
         # As good as closed where nothing can be reached by the URL; the settings refuse such.
         self._closed = not self._host or url.scheme not in ("http", "https")
@@ -62,6 +62,8 @@ class SocketPoller:
         finally:
             if connection.usable:
                 self._idle.append(connection)
+                if self._sweep is None:
+                    self._sweep = loop.call_later(SWEEP_SECONDS, self._close_idle, loop)
             else:
                 self._drop(connection)
 
@@ -71,22 +73,31 @@ class SocketPoller:
         for connection in [*self._open]:
             self._drop(connection)
         self._idle.clear()
+        if self._sweep is not None:
+            self._sweep.cancel()
         if self._lookup is not None:
             self._lookup.cancel()  # the thread it waits for ends by itself
 
     def _take_idle(self, now: float) -> Connection | None:
-        # The one used last comes first, so that those too many grow old.
         idle = self._idle
-        while idle and now - idle[0].used_at > IDLE_SECONDS:
-            self._drop(idle.popleft())
         while idle:
-            connection = idle.pop()
-            if connection.usable and now - connection.used_at > LOOK_SECONDS:
+            connection = idle.pop()  # the one used last, so that those too many grow old
+            unused = now - connection.used_at
+            if unused > LOOK_SECONDS and unused < connection.idle_seconds:
                 connection.read()
-            if connection.usable:
+            if connection.usable and unused < connection.idle_seconds:
                 return connection
             self._drop(connection)
         return None
+
+    def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what has been idle for long enough, and what was closed by the server."""
+        now = loop.time()
+        kept = [one for one in self._idle if one.usable and now - one.used_at < one.idle_seconds]
+        for connection in set(self._idle).difference(kept):
+            self._drop(connection)
+        self._idle = kept
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._close_idle, loop) if kept else None
 
     def _drop(self, connection: Connection) -> None:
         self._open.discard(connection)

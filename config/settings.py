@@ -30,11 +30,14 @@ _NAMES = {
     "linq_api_key": ("LINQ_API_V3_API_KEY", "LINQ_API_KEY"),
     "linq_base_url": ("LINQ_API_V3_BASE_URL", "LINQ_BASE_URL"),
     "linq_webhook_secrets": ("LINQ_WEBHOOK_SECRET",),
+    "view_tokens": ("VIEW_TOKEN",),
 }
-_SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret"}
-_URLS = {"redis_url", "linq_base_url", "chert_base_url"}
+_SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret", "view_tokens"}
+# A tile server's key may stand in the query of MAP_TILES.
+_URLS = {"redis_url", "linq_base_url", "chert_base_url", "map_tiles"}
 _FILE = Path(".env")
 _MAX_SHOWN_LENGTH = 80
+MIN_VIEW_TOKEN_LENGTH = 16
 _MAX_RATE = 1_000_000
 
 
@@ -92,7 +95,7 @@ def _redis_url(value: str) -> str:
     return value
 
 
-def _webhook_secrets(value: object) -> object:
+def _parts(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -107,6 +110,39 @@ def _webhook_secret(value: str) -> str:
         valid = b""
     if not valid or not value.startswith("whsec_"):
         raise ValueError("not such a secret")
+    return value
+
+
+def _view_token(value: str) -> str:
+    if len(_header(value)) < MIN_VIEW_TOKEN_LENGTH:
+        raise ValueError("too short")
+    return value
+
+
+def _origin(value: str) -> str:
+    if urlsplit(_base_url(value)).path or "@" in value:
+        raise ValueError("a path is in it")
+    return value.lower().rstrip("/")
+
+
+def _tiles(value: str) -> str:
+    fields = re.findall(r"\{[^{}]*\}", value)
+    if not {"{x}", "{y}", "{z}"} <= set(fields) <= {"{x}", "{y}", "{z}", "{r}"}:
+        raise ValueError("{x}, {y} or {z} is missing, or another field is in it")
+    try:
+        parts = urlsplit(_header(value))
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    # The host goes into the page's content security policy, whose own signs it must not have.
+    if not valid or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc, re.ASCII):
+        raise ValueError("not such a URL")
+    return value
+
+
+def _credit(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("a control character is in it")
     return value
 
 
@@ -133,8 +169,8 @@ _NAME = "printable characters without spaces"
 class Settings(BaseSettings):
     """The settings of contract section 2, checked; the description of each field is what it accepts.
 
-    Attributes are the lower-case names of the variables, but `linq_api_key`, `linq_base_url` and
-    `linq_webhook_secrets`. Read once, by `load_settings`; tests and the demo pass fields by name.
+    Attributes are the lower-case names of the variables, but `linq_api_key`, `linq_base_url`,
+    `linq_webhook_secrets` and `view_tokens`. Read once, by `load_settings`; tests and the demo pass fields by name.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
@@ -143,7 +179,7 @@ class Settings(BaseSettings):
     linq_api_key: _HeaderSecret | None = Field(None, description=_KEY)
     linq_base_url: _BaseUrl = Field("https://api.linqapp.com/api/partner", description=_BASE_URL)
     linq_webhook_secrets: Annotated[
-        tuple[Annotated[str, AfterValidator(_webhook_secret)], ...], BeforeValidator(_webhook_secrets)
+        tuple[Annotated[str, AfterValidator(_webhook_secret)], ...], BeforeValidator(_parts)
     ] = Field((), repr=False, description="whsec_ and base64, as Linq shows it once; several separated by commas")
     linq_requests_per_second: _Rate = Field(20, description=f"a number above 0, at most {_MAX_RATE}")
     poll_client: Annotated[Literal["socket", "httpx"], BeforeValidator(_lower)] = Field(
@@ -183,6 +219,23 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535, description="a port from 1 to 65535, or 0 (off)")
     host: _Text = Field("127.0.0.1", description="an address or host name to listen on")
     port: int = Field(8080, ge=1, le=65535, description="a port from 1 to 65535")
+    view_tokens: Annotated[tuple[Annotated[str, AfterValidator(_view_token)], ...], BeforeValidator(_parts)] = Field(
+        (),
+        repr=False,
+        description=f"at least {MIN_VIEW_TOKEN_LENGTH} printable ASCII characters without spaces; "
+        "several separated by commas",
+    )
+    view_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_parts)] = Field(
+        (), description="origins such as https://app.example, separated by commas"
+    )
+    map_tiles: Annotated[str, AfterValidator(_tiles)] | None = Field(
+        None,
+        repr=False,
+        description="an http:// or https:// URL with {z}, {x} and {y}, and {r} where there are tiles for sharp screens",
+    )
+    map_attribution: Annotated[str, AfterValidator(_credit)] | None = Field(
+        None, description="a line of printable text; a URL in it becomes a link"
+    )
 
     @field_validator("max_poll_seconds")
     @classmethod
@@ -210,6 +263,7 @@ class Settings(BaseSettings):
         found = {secret.get_secret_value() for secret in (self.linq_api_key, self.chert_signing_secret) if secret}
         for secret in self.linq_webhook_secrets:
             found |= {secret, secret.removeprefix("whsec_")}
+        found |= set(self.view_tokens)
         if self.redis_url:
             password = address.parse_address(self.redis_url).options.get("password", "")
             found |= {password, quote(password, safe="")}

@@ -70,6 +70,10 @@ def test_defaults_are_those_of_the_contract() -> None:
         "metrics_port": 0,
         "host": "127.0.0.1",
         "port": 8080,
+        "view_tokens": (),
+        "view_origins": (),
+        "map_tiles": None,
+        "map_attribution": None,
     }
 
 
@@ -95,6 +99,20 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("HOST", "::", "host", "::"),
         ("PORT", "", "port", 8080),
         ("LINQ_WEBHOOK_SECRET", " ", "linq_webhook_secrets", ()),
+        ("VIEW_TOKEN", f"{'a' * 16}, {'b' * 40}", "view_tokens", ("a" * 16, "b" * 40)),
+        (
+            "VIEW_ORIGINS",
+            "https://App.example, http://localhost:3000/",
+            "view_origins",
+            ("https://app.example", "http://localhost:3000"),
+        ),
+        (
+            "MAP_TILES",
+            "https://tiles.example/{z}/{x}/{y}{r}.png?key=1",
+            "map_tiles",
+            "https://tiles.example/{z}/{x}/{y}{r}.png?key=1",
+        ),
+        ("MAP_ATTRIBUTION", "© somebody https://tiles.example", "map_attribution", "© somebody https://tiles.example"),
     ],
 )
 def test_a_variable_sets_its_field(
@@ -148,6 +166,14 @@ def test_of_two_names_the_full_one_wins(monkeypatch: pytest.MonkeyPatch) -> None
         ("REQUEST_COOLDOWN_SECONDS", "-0.1", "a number of seconds from 0"),
         ("STALE_AFTER_SECONDS", "-1", "a number of seconds from 0 (never)"),
         ("LEASE_SECONDS", "-inf", "a number of seconds above 0"),
+        ("VIEW_ORIGINS", "*", "origins such as https://app.example"),
+        ("VIEW_ORIGINS", "https://app.example/page", "origins such as https://app.example"),
+        ("VIEW_ORIGINS", "app.example", "origins such as https://app.example"),
+        ("MAP_TILES", "https://tiles.example/{z}/{x}.png", "with {z}, {x} and {y}"),
+        ("MAP_TILES", "https://{s}.tiles.example/{z}/{x}/{y}.png", "with {z}, {x} and {y}"),
+        ("MAP_TILES", "https://tiles.example;/{z}/{x}/{y}.png", "with {z}, {x} and {y}"),
+        ("MAP_TILES", "/{z}/{x}/{y}.png", "with {z}, {x} and {y}"),
+        ("MAP_ATTRIBUTION", "a\u202eb", "a line of printable text"),
         ("SHUTDOWN_GRACE_SECONDS", "0", "a number of seconds above 0"),
         ("POLL_LOG", "/no/such/directory/polls", "a file in a directory that exists"),
         ("LOG_FORMAT", "xml", "console or json"),
@@ -174,6 +200,9 @@ def test_a_wrong_value_is_named_shown_and_corrected(
         ("CHERT_SIGNING_SECRET", "hunter2\x00".replace("\x00", "\x7f") + "x"),
         ("LINQ_WEBHOOK_SECRET", "whsec_AAEC,hunter2"),
         ("LINQ_WEBHOOK_SECRET", "whsec_,whsec_$hunter2"),
+        ("VIEW_TOKEN", "hunter2"),
+        ("VIEW_TOKEN", f"{'a' * 16},hunter2"),
+        ("VIEW_TOKEN", "hunter2 and some spaces"),
     ],
 )
 def test_a_wrong_secret_is_named_and_never_shown(monkeypatch: pytest.MonkeyPatch, variable: str, text: str) -> None:
@@ -327,8 +356,9 @@ def test_every_secret_is_listed_for_masking() -> None:
         linq_api_key="linq-key",
         chert_signing_secret="chert-secret",
         linq_webhook_secrets=("whsec_AAEC",),
+        view_tokens=("a" * 16,),
     )
-    assert set(settings.secrets()) == {"p/w", "p%2Fw", "linq-key", "chert-secret", "whsec_AAEC", "AAEC"}
+    assert set(settings.secrets()) == {"p/w", "p%2Fw", "linq-key", "chert-secret", "whsec_AAEC", "AAEC", "a" * 16}
 
 
 def test_settings_do_not_change() -> None:

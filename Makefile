@@ -93,8 +93,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: lock
 lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping what fits (UPGRADE=1 renews everything)
 	@$(PIP) install 'uv>=0.9,<1'
-	@$(LOCK) --extra embedded pyproject.toml -o requirements/runtime.txt
-	@$(LOCK) --extra embedded --group dev -c requirements/runtime.txt pyproject.toml -o requirements/development.txt
+	@$(LOCK) --extra embedded --extra map pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) --extra embedded --extra map --group dev -c requirements/runtime.txt pyproject.toml \
+		-o requirements/development.txt
 	@sed -n '/^[a-z]/ { s/\[[^]]*\]//; s/ \\$$//; p; }' requirements/runtime.txt > requirements/constraints.txt
 	@$(LOCK) requirements/benchmarks.in -o requirements/benchmarks.txt
 

@@ -35,6 +35,7 @@ from worker import metrics
 from worker.domain.share import PHASES, Phase
 from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
 from worker.store.store import Store
+from worker.views.routes import Views
 
 MAX_BODY_BYTES = 256 * 1024
 REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is found out well before
@@ -200,13 +201,18 @@ def _show_fleet(phases: Mapping[Phase, float], *, lag: float, rate: float, pause
     metrics.PAUSED.set(paused)
 
 
-def make_app(settings: Settings, store: Store) -> Starlette:
-    """Build the web application over a store; with METRICS_PORT the metrics are at that port only."""
+def make_app(settings: Settings, store: Store, views: Views | None = None) -> Starlette:
+    """Build the web application over a store; with METRICS_PORT the metrics are at that port only.
+
+    `views` where the caller wants to close them before the application.
+    """
     receiver = Receiver(settings, store)
+    views = views or Views(settings, store)
 
     @contextlib.asynccontextmanager
-    async def closing(_: Starlette) -> AsyncIterator[None]:
-        yield
+    async def running(_: Starlette) -> AsyncIterator[None]:
+        async with views.running():
+            yield
         receiver.close()
         await store.redis.aclose()
 
@@ -216,8 +222,9 @@ def make_app(settings: Settings, store: Store) -> Starlette:
             Route("/healthz", receiver.alive),
             Route("/readyz", receiver.ready),
             *([] if settings.metrics_port else [Route("/metrics", receiver.show_metrics)]),
+            *views.routes,
         ],
-        lifespan=closing,
+        lifespan=running,
     )
 
 
@@ -271,11 +278,13 @@ def _make_server(app: Starlette, settings: Settings) -> _Server:
 
 async def _serve(settings: Settings) -> int:
     store = Store(connect(settings, socket_timeout=REDIS_SECONDS), settings)
-    server = _make_server(make_app(settings, store), settings)
+    views = Views(settings, store)
+    server = _make_server(make_app(settings, store, views), settings)
     metrics_server = _make_server(make_metrics_app(settings, store), settings)
 
     def stop() -> None:
         server.should_exit = True
+        views.close()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

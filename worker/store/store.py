@@ -8,7 +8,9 @@ from worker.store.budget import Budget
 from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
 from worker.store.erasure import Erasure
+from worker.store.event_stream import EventStream
 from worker.store.keys import Keys
+from worker.store.latest import Latest
 from worker.store.outage import Outage
 from worker.store.pins import Pins
 from worker.store.reconciliation import Reconciliation
@@ -34,6 +36,8 @@ class Store:
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
         self.reconciliation = Reconciliation(redis, self.keys)
+        self.events = EventStream(redis, self.keys)
+        self.latest = Latest(redis, self.keys)
         self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
         self.chats = Chats(redis, self.keys)
         self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)

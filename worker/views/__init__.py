@@ -1,0 +1,1 @@
+"""The views over HTTP: the event stream, the latest positions, the map."""

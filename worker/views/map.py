@@ -1,0 +1,113 @@
+"""GET /map: the live map, a page that is a client of the other two views.
+
+Leaflet comes from its own package (extra `map`); nothing of it is copied. Everything is served from here, so that a
+browser asks nobody else for anything but the tiles, where MAP_TILES names a host.
+"""
+
+import html
+import importlib.util
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from config.settings import Settings
+from worker.views.access import Access, protect, refuse
+
+_STATIC = Path(__file__).parent / "static"
+_LEAFLET_FILES = ("leaflet.js", "leaflet.css")
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_NO_LEAFLET = (
+    "The map needs Leaflet, which comes with the extra `map`: pip install 'location-worker[map]', then start "
+    "this process again. /events and /latest work without it.\n"
+)
+
+
+class Map:
+    """The page and its files."""
+
+    def __init__(self, settings: Settings, access: Access) -> None:
+        self._access = access
+        self._policy = content_security_policy(settings.map_tiles)
+        self._page = _fill(settings)
+        leaflet = _find_leaflet()
+        self._has_leaflet = leaflet is not None
+        files = {path.name: path for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+        if leaflet is not None:
+            files |= {name: leaflet / name for name in _LEAFLET_FILES}
+        self.routes = [
+            Route("/map", self.show, methods=["GET"]),
+            *(access.route(f"/map/{name}", _serve(path)) for name, path in files.items()),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        """GET /map; with `?token=` it sets the cookie and leads to itself without it."""
+        offered = request.query_params.get("token")
+        if offered is not None:
+            token = self._access.find(offered)
+            if token is None:
+                return protect(refuse(request))
+            response: Response = RedirectResponse("/map", 303)
+            self._access.set_cookie(response, token, secure=_is_secure(request))
+            return protect(response)
+        if not self._access.admits(request):
+            return protect(_refuse_or_look_again(request))
+        if not self._has_leaflet:
+            return protect(Response(_NO_LEAFLET, 503, media_type="text/plain"))
+        return protect(HTMLResponse(self._page, headers={"content-security-policy": self._policy}))
+
+
+def content_security_policy(tiles: str | None) -> str:
+    """Return what the page may load: files and data from here, and pictures from the host of the tiles."""
+    pictures = "'self'"
+    if tiles is not None:
+        address = urlsplit(tiles)
+        # Leaflet puts an empty picture in the place of a tile that is not wanted any more.
+        pictures = f"'self' data: {address.scheme}://{address.netloc}"
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        f"img-src {pictures}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _fill(settings: Settings) -> str:
+    page = (_STATIC / "map.html").read_text(encoding="utf-8")
+    for name, value in (("tiles", settings.map_tiles), ("attribution", settings.map_attribution)):
+        page = page.replace(f"{{{{ {name} }}}}", html.escape(value or ""))
+    return page
+
+
+def _find_leaflet() -> Path | None:
+    try:
+        found = importlib.util.find_spec("xstatic.pkg.leaflet")
+    except ModuleNotFoundError:
+        return None
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / "data"
+
+
+def _serve(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(_: Request) -> Response:
+        return FileResponse(path, media_type=_TYPES[path.suffix])
+
+    return serve
+
+
+def _is_secure(request: Request) -> bool:
+    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return "https" in (request.url.scheme, forwarded)
+
+
+def _refuse_or_look_again(request: Request) -> Response:
+    """Refuse; but let a browser that comes from another site look again.
+
+    Its cookie is kept from such a visit (SameSite=Strict), and from the redirect after `?token=`, too. The second look
+    is ours, so the cookie comes with it.
+    """
+    if request.headers.get("sec-fetch-site") == "cross-site" and request.headers.get("sec-fetch-mode") == "navigate":
+        return HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0"><title>Map</title>', 401)
+    return refuse(request)

@@ -22,10 +22,12 @@ from simulator.embedded_redis import EmbeddedRedis, bundled_server, find_server
 from simulator.harness import SimulatorServer
 from simulator.movement import Cadence
 from simulator.world import Habits
+from tests.support.server_sent import event_source
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations.md"
+TOKEN = "a-token-of-the-page-of-rights"
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 HABITS = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
 NOT_IN_7_0 = " +client|setinfo"
@@ -81,6 +83,7 @@ class Installation:
             "LINQ_API_V3_API_KEY": simulator.api_key,
             "LINQ_API_V3_BASE_URL": simulator.base_url,
             "LINQ_WEBHOOK_SECRET": SECRET,
+            "VIEW_TOKEN": TOKEN,
             "CHERT_SIGNING_SECRET": simulator.chert_secret,
             "CHERT_BASE_URL": simulator.chert_base_url,
             "PORT": str(self.port),
@@ -147,6 +150,11 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def viewer_of(port: int) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False)
+
+
 async def _is_ready(port: int) -> bool:
     async with httpx.AsyncClient(trust_env=False) as http:
         with contextlib.suppress(httpx.HTTPError):
@@ -198,6 +206,12 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
             feature["geometry"]["coordinates"][:2] for feature in (await client.latest(walker)).values()
         ]
         assert await client.nearby(longitude, latitude, 1000)
+        async with viewer_of(installation.port) as viewer:
+            for box in ("", f"&bbox={longitude - 1},{latitude - 1},{longitude + 1},{latitude + 1}"):
+                shown = (await viewer.get(f"/latest?limit=10{box}")).json()["features"]
+                assert walker in {feature["properties"]["chat_id"] for feature in shown}
+            async with event_source(viewer, "/events?after=0") as source:
+                await source.next()
         pin = await client.send_pin(phone="+12025550149", latitude=1.5, longitude=2.5)
         assert (await pin.result())["status"] == "queued"
         # What cannot be used: a job, an entry of the queue, a webhook, a reply.

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from location_client.events import Event
+from location_client.events import TypedEvent
 from tests.support.server_sent import EventSource, Received, event_source
 from tests.support.web import WebProcess
 from tests.views.conftest import Stream, viewer_of
@@ -24,7 +24,7 @@ async def test_an_event_comes_as_a_cloud_event_in_json(viewer: httpx.AsyncClient
         stream_id = await stream.add("location.sharing.started", reference="order 7", handle="+12025550147")
         received = await source.next()
     [(_, fields)] = await redis.xrange(stream.key)
-    event = Event(stream_id.encode(), fields)
+    event = TypedEvent(stream_id.encode(), fields)
     assert received == Received("location.sharing.started", received.data, stream_id)
     assert received.data == {
         "specversion": "1.0",

@@ -1,12 +1,12 @@
 """The event stream, as the views read it: from an id on, and where it begins and ends."""
 
+import math
 import re
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from location_client.events import longest_block
 from worker.store.keys import Keys
 
 StreamId = tuple[int, int]
@@ -15,6 +15,7 @@ Fields = dict[bytes, bytes]
 
 _BEGINNING: StreamId = (0, 0)
 _MAX_PART = 2**64 - 1
+_MAX_BLOCK_SECONDS = 2.0
 
 
 class Bounds(NamedTuple):
@@ -68,7 +69,9 @@ class EventStream:
 
     async def wait_after(self, position: StreamId, count: int) -> list[tuple[StreamId, Fields]]:
         """Return up to `count` entries after a position as soon as there are any; none after a while."""
-        block = max(1, round(longest_block(self._redis) * 1000))
+        # A reply that takes as long as the connection's time-out counts as broken.
+        timeout = self._redis.connection_pool.connection_kwargs.get("socket_timeout") or math.inf
+        block = math.ceil(min(_MAX_BLOCK_SECONDS, timeout / 2) * 1000)
         answer = await self._redis.xread({self._key: format_stream_id(position)}, count=count, block=block)
         return [(parse_stream_id(entry.decode()), fields) for _, found in answer for entry, fields in found]
 

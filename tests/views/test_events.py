@@ -24,7 +24,7 @@ async def test_an_event_comes_as_a_cloud_event_in_json(viewer: httpx.AsyncClient
         stream_id = await stream.add("location.sharing.started", reference="order 7", handle="+12025550147")
         received = await source.next()
     [(_, fields)] = await redis.xrange(stream.key)
-    event = TypedEvent(stream_id.encode(), fields)
+    event: TypedEvent[str, object] = TypedEvent(stream_id.encode(), fields)
     assert received == Received("location.sharing.started", received.data, stream_id)
     assert received.data == {
         "specversion": "1.0",

@@ -12,6 +12,7 @@ from tests.support.tracking import ANNA, BERT, CHAT, SHARE, TrackedChat, listing
 from worker.domain import events, webhooks
 from worker.domain.events import EVENT_TYPES, Event, make_event, schema
 from worker.domain.observation import Rejected, Sent
+from worker.domain.share import Place
 
 HEAD = {"chat_id": CHAT, "share_id": SHARE}
 TIME = "2026-09-21T14:13:20Z"
@@ -75,7 +76,10 @@ def test_every_event_of_a_shares_life_fits_its_schema() -> None:
     refused.prompt(Rejected("blocked", 403, 2026, "no"))
     expired.prompt(Sent())
     expired.wait(10).read(listing())
-    told = [*chat.events, *refused.events, *expired.events]
+    passing = TrackedChat(asked=False, places=(Place("depot", 52.5, 13.4, 100.0),))
+    passing.read(listing(position(at=0)))
+    passing.wait(60).read(listing(position(at=60, latitude=52.6)))
+    told = [*chat.events, *refused.events, *expired.events, *passing.events]
     for event in told:
         validator(event.type).validate(json.loads(event.data))
     assert {event.type for event in told} == {name for name in EVENT_TYPES if not name.startswith("location.pin")}

@@ -51,6 +51,7 @@ def copy(pace: Pace, **changes: float) -> Pace:
     moved=st.booleans(),
     bounds=bounds,
     spread=spreads,
+    reach=st.none() | st.floats(0.0, 1e9),
     price_floor=st.floats(0.0, 100.0),
 )
 def test_an_interval_is_always_finite_and_within_the_bounds(
@@ -62,6 +63,7 @@ def test_an_interval_is_always_finite_and_within_the_bounds(
     moved: bool,
     bounds: list[float],
     spread: float,
+    reach: float | None,
     price_floor: float,
 ) -> None:
     lower, upper = bounds
@@ -75,13 +77,14 @@ def test_an_interval_is_always_finite_and_within_the_bounds(
         lower=lower,
         upper=upper,
         spread=spread,
+        reach=reach,
         price_floor=price_floor,
     )
 
     assert lower <= interval <= upper
-    assert rule in {"square-root", "quiet-time", "fleet-cap", "minimum", "maximum"}
+    assert rule in {"square-root", "quiet-time", "approach", "fleet-cap", "minimum", "maximum"}
     assert all(math.isfinite(value) for value in msgspec.structs.astuple(pace))
-    assert MIN_WEIGHT <= pace.weight <= MAX_WEIGHT
+    assert MIN_WEIGHT <= pace.weight <= MAX_WEIGHT * (1.0 if reach is None else math.sqrt(policy.MAX_WORTH))
     assert min(pace.count, pace.observed, pace.outside) >= 0.0
 
 
@@ -248,3 +251,18 @@ def test_the_rate_stays_between_its_floor_and_its_ceiling(gaps: list[float], cei
 
         assert 0.05 * ceiling <= lowered <= recovered <= ceiling
         rate = lowered
+
+
+@given(pace=paces, fleet=fleets, now=times, reach=st.floats(0.0, 1e9), nearer=st.floats(0.0, 1.0))
+def test_the_sooner_an_edge_may_be_crossed_the_more_a_read_is_worth(
+    *, pace: Pace, fleet: Fleet, now: float, reach: float, nearer: float
+) -> None:
+    weights = []
+    for seconds in (None, reach, nearer * reach):
+        chat = copy(pace)
+        policy.follow(
+            chat, fleet, now=now, updated_at=None, moved=False, lower=1.0, upper=600.0, spread=1.0, reach=seconds
+        )
+        weights.append(chat.weight)
+
+    assert weights == sorted(weights)

@@ -10,7 +10,7 @@ from worker.domain.events import Event
 from worker.domain.observation import Features, Position, PromptOutcome, ReadObservation
 from worker.domain.policy import Fleet
 from worker.domain.prompts import Action
-from worker.domain.share import Share
+from worker.domain.share import Place, Share
 from worker.store.packing import pack, unpack
 
 BEGINNING = 1_790_000_000.0  # seconds since 1970 (UTC)
@@ -56,6 +56,8 @@ class TrackedChat:
     follow_for: float = 604_800.0
     accept_within: float = 86_400.0
     previous: Share | None = None
+    places: tuple[Place, ...] = ()
+    until: str | None = None
     limits: Limits = field(default_factory=Limits)
     fleet: Fleet = ALONE
     share_id: str = SHARE
@@ -77,6 +79,8 @@ class TrackedChat:
             follow_for=self.follow_for,
             lower=self.lower,
             upper=self.upper,
+            places=list(self.places),
+            until=self.until,
         )
         self.stored = pack(share)
         decision = self.decision()

@@ -113,6 +113,7 @@ class Decision:
         person.listed = False
         person.missing_since = None
         person.stale = False
+        person.inside = person.reach = None
         if share.follow_until is None:
             share.follow_until = self.now + share.follow_for
         began = None if person.began_at is None else format_time(person.began_at)

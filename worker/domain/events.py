@@ -32,6 +32,7 @@ Coordinates = Annotated[
 StopReason = Literal["stopped", "expired", "disappeared"]
 EndReason = Literal[
     "first_position",
+    "arrived",
     "sharing_stopped",
     "request_rejected",
     "request_expired",
@@ -136,6 +137,34 @@ class Updated(msgspec.Struct, frozen=True, tag="Feature", tag_field="type"):
     properties: PositionProperties
 
 
+class Circle(msgspec.Struct, frozen=True):
+    """A place as the job named it; `radius` in metres."""
+
+    name: Text
+    latitude: Latitude
+    longitude: Longitude
+    radius: Annotated[float, msgspec.Meta(gt=0)]
+
+
+class PlaceCrossed(OfShare, frozen=True):
+    """What the position before shows: `distance` in metres from the centre of the place."""
+
+    handle: Text
+    place: Circle
+    distance: Annotated[float, msgspec.Meta(ge=0)]
+    updated_at: Time | None
+    received_at: Time
+    initial: bool
+
+
+class PlaceEntered(PlaceCrossed, frozen=True):
+    """A contact came into a place; `initial`: the first position of the sharing was inside."""
+
+
+class PlaceLeft(PlaceCrossed, frozen=True):
+    """A contact left a place."""
+
+
 class PinLocation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The pin as Chert says it back; everything but the coordinates may be missing."""
 
@@ -171,6 +200,8 @@ DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "location.request.expired": RequestExpired,
     "location.sharing.started": SharingStarted,
     "location.updated": Updated,
+    "location.place.entered": PlaceEntered,
+    "location.place.left": PlaceLeft,
     "location.sharing.stale": SharingStale,
     "location.sharing.unreadable": SharingUnreadable,
     "location.sharing.stopped": SharingStopped,

@@ -41,15 +41,15 @@ def is_news(person: Person, position: Position) -> bool:
             return False
         if person.updated_at is not None and person.content is not None:
             return updated_at > person.updated_at
-        return person.content is None or not _is_null_island(position) or _was_null_island(person)
+        return person.content is None or not is_null_island(position) or _was_null_island(person)
     if person.content is None:
         return True
-    if _is_null_island(position) and not _was_null_island(person):
+    if is_null_island(position) and not _was_null_island(person):
         return False
     return checksum(position) != person.content
 
 
-def _is_null_island(position: Position) -> bool:
+def is_null_island(position: Position) -> bool:
     """Return whether a position is (0, 0), what devices give that know none: only a newer one replaces a real one."""
     return position.longitude == 0 and position.latitude == 0
 

@@ -24,6 +24,11 @@ QUIET_SHARE = 0.3  # of the intensity that is left inside the quiet time: a stil
 QUIET_GATE = 0.6  # updates per interval up to which nearly each can be seen, so that waiting for them pays
 PRICE_FLOOR = 5.0  # square root of seconds: 4 costs a quarter more requests, 8 twice the delay
 HEAD_ROOM = 0.9  # share of the rate that polling plans with; the rest is for retries and commands
+ARRIVAL_WORTH = 4.0  # a second of an arrival's delay counts as much as this many of a position's
+APPROACH_WORTH = 2.0  # from here on the rule is named after it
+MAX_WORTH = 16.0  # times an ordinary chat: its weight, the root, is 4 times an ordinary one's at most
+MIN_REACH = 15.0  # seconds: nearer, the next position decides
+FAR_REACH = 150.0  # seconds: beyond, who is on the way has time to turn off, so that waiting costs little
 UNFAIRNESS = 2.5  # times the fleet's mean interval: what is lost at most when a quiet chat wakes up
 
 ACCEPT_SHAPE = 0.75  # between sqrt(age), best if everybody accepts in the end, and age, best if many never do
@@ -82,6 +87,7 @@ def follow(
     lower: float,
     upper: float,
     spread: float,
+    reach: float | None = None,
     price_floor: float = PRICE_FLOOR,
     head_room: float = HEAD_ROOM,
 ) -> tuple[float, str]:
@@ -90,9 +96,10 @@ def follow(
 
     `updated_at` is the newest position's time, None where the answer held nothing newer (for a newer position
     without a time, the middle between `pace.polled_at` and `now` is the unbiased guess); `moved`: it lies
-    over 100 m from the last. `lower` and `upper` are the chat's own bounds; `spread`, about uniform in 0.98
-    to 1.02, keeps chats apart and never leads out of the bounds. `price_floor` (square root of seconds) is
-    the price where requests are plentiful; `head_room` the share of the rate that is planned with.
+    over 100 m from the last. `reach`: the seconds in which somebody may cross the edge of a place that is
+    waited for. `lower` and `upper` are the chat's own bounds; `spread`, about uniform in 0.98 to 1.02, keeps
+    chats apart and never leads out of the bounds. `price_floor` (square root of seconds) is the price where
+    requests are plentiful; `head_room` the share of the rate that is planned with.
 
     `pace` is changed in place, its weight included: the fleet's sum has to grow by the difference. The
     interval is finite and within the bounds for every finite input: clocks that go back or run ahead are
@@ -144,6 +151,10 @@ def follow(
     elif updates > MAX_UPDATES:
         updates = MAX_UPDATES
     weight = math.sqrt(updates)
+    worth = 1.0
+    if reach is not None:
+        worth = _worth(reach, updates)
+        weight *= math.sqrt(worth)
     before = pace.weight
     pace.weight = weight
 
@@ -159,11 +170,11 @@ def follow(
     price = max(price_floor, weights / budget)
 
     interval = price / weight
-    rule = "square-root"
+    rule = "square-root" if worth < APPROACH_WORTH else "approach"
     if quiet > 0.0 and interval * updates < QUIET_GATE:
         # What the read will shorten adds up to price squared / 2 at this interval: slowly inside the quiet
         # time, quickly after it.
-        rule = "quiet-time"
+        rule = "quiet-time" if worth < APPROACH_WORTH else "approach"
         left = quiet - since if quiet > since else 0.0
         prior = PRIOR_SECONDS if updates * PRIOR_SECONDS < 1.0 else 1.0 / updates
         hazard = (count + 1.0) / (outside + prior)
@@ -171,10 +182,10 @@ def follow(
             hazard = updates
         elif hazard > MAX_HAZARD:
             hazard = MAX_HAZARD
-        square = price * price
+        square = price * price / worth
         accrued = QUIET_SHARE * updates * left * left
         if square <= accrued:
-            interval = price / math.sqrt(QUIET_SHARE * updates)
+            interval = price / math.sqrt(QUIET_SHARE * updates * worth)
         else:
             interval = math.sqrt(left * left + (square - accrued) / hazard)
 
@@ -192,6 +203,17 @@ def follow(
     if interval < lower:
         return lower, rule
     return min(upper, interval), rule
+
+
+def _worth(reach: float, updates: float) -> float:
+    """Return how much a second of this chat's delay counts, where an edge may be crossed in `reach` seconds.
+
+    An arrival is waited for as an acceptance is: its hazard, about 1 / reach, stands beside the intensity of updates,
+    weighted by what it is worth, under the same price for everybody.
+    """
+    reach = max(MIN_REACH, reach)
+    hazard = min(1.0, FAR_REACH / reach) / reach
+    return min(MAX_WORTH, 1.0 + ARRIVAL_WORTH * hazard / updates)
 
 
 def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float) -> tuple[float, str]:

@@ -1,6 +1,6 @@
 """What a read tells of a share: who shares, what is new, who has gone; and what a fault leaves as it was."""
 
-from worker.domain import events, policy, schedule
+from worker.domain import events, places, policy, schedule
 from worker.domain.decision import Decision
 from worker.domain.freshness import has_moved, is_news, may_start, newest_at
 from worker.domain.handle import handle_digest
@@ -65,7 +65,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
     share.pending_refusal = share.pending_refusal_since = None
     share.read_at = decision.now
     newest: float | None = None
-    moved = False
+    moved = arrived = False
     listed: set[str] = set()
     for position in observation.positions:
         handle = position.handle
@@ -84,12 +84,18 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         if not is_news(person, position):
             continue
         moved = moved or has_moved(person, position)
+        before = places.Sight.of(person) if share.places else None
         decision.publish(person, position)
+        if before is not None:
+            arrived = places.observe(decision, person, position, before) or arrived
         if position.updated_at is not None:
             newest = max(newest or 0.0, position.updated_at / NANOSECONDS)
         elif newest is None:
             # Somewhere between the last read and this one: the middle is the unbiased guess.
             newest = (share.pace.polled_at + decision.now) / 2 if share.pace is not None else decision.now
+    if arrived:
+        decision.end("arrived")
+        return
     if decision.positions and not share.follow:
         decision.end("first_position")
         return
@@ -116,6 +122,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         lower=lower,
         upper=upper,
         spread=0.98 + 0.04 * decision.random_unit,
+        reach=places.soonest(decision) if share.places else None,
         price_floor=limits.price_floor,
         head_room=limits.head_room,
     )

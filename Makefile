@@ -47,6 +47,10 @@ run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings 
 test: $(VENV)/.installed  ## Run the tests and show what they cover (WORKERS=2, PROFILE=thorough for longer)
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=$(PROFILE) --cov --cov-report=term:skip-covered $(TESTS)
 
+.PHONY: test-quick
+test-quick: $(VENV)/.installed  ## Run the tests that start no processes: under a minute
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not acceptance" --hypothesis-profile=$(PROFILE) $(TESTS)
+
 .PHONY: check
 check: format lint types  ## All that must pass: format, lint, types, imports, tests
 	@$(MAKE) --no-print-directory test

@@ -1,6 +1,10 @@
-"""Whole processes: real workers, a real Redis and the simulator, over real sockets."""
+"""Whole processes: workers, receivers and commands, a real Redis and the simulator, over real sockets."""
 
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +15,20 @@ from simulator.embedded_redis import EmbeddedRedis
 from simulator.harness import SimulatorServer
 from simulator.movement import Cadence
 from simulator.world import Habits
+from tests.support.process import ROOT
 from tests.support.stage import Stage, open_stage
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 # A phone shows a new position every third of a second to every second; a contact accepts as soon as asked.
 HABITS = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder, so that `-m "not acceptance"` leaves them out."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("acceptance")
 
 
 @pytest.fixture
@@ -46,3 +60,34 @@ async def own_stage(
     """Return a stage on a Redis of its own."""
     async with open_stage(simulator, own_redis.url, prefix, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+def start(redis_url: str, prefix: str, tmp_path: Path) -> Iterator[Start]:
+    """Start a command as a process of its own, in an empty directory; ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*words: str, stdin: str | None = None, **settings: str) -> "subprocess.Popen[str]":
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+        environment |= {"REDIS_URL": redis_url, "KEY_PREFIX": prefix} | settings
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", *words],
+            cwd=tmp_path,
+            env={name: value for name, value in environment.items() if value},
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        if stdin is not None and process.stdin is not None:
+            process.stdin.write(stdin)
+            process.stdin.close()
+            process.stdin = None
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.communicate()

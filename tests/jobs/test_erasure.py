@@ -293,6 +293,7 @@ async def test_a_job_cut_off_after_a_change_counts_it_once(
     assert (await run_job("forget_handle", handle=ANNA)).result["shares"] == 2
 
 
+@pytest.mark.acceptance
 async def test_a_worker_killed_while_it_erases_is_followed_by_one_that_counts_right(
     simulator: SimulatorServer, redis_url: str, redis: Redis, prefix: str, tmp_path: Path
 ) -> None:

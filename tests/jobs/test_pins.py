@@ -337,6 +337,7 @@ async def test_a_secret_never_gets_into_a_dead_letter(
     assert secret not in (await everything(redis, prefix))[f"{prefix}:dead-letters"]
 
 
+@pytest.mark.acceptance
 async def test_a_worker_killed_between_the_pin_and_its_event_sends_it_once(
     simulator: SimulatorServer, redis_url: str, redis: Redis, prefix: str, tmp_path: Path
 ) -> None:
@@ -363,6 +364,7 @@ async def test_a_worker_killed_between_the_pin_and_its_event_sends_it_once(
     assert (event["id"], event["reference"]) == (job.id, "order 7")
 
 
+@pytest.mark.acceptance
 async def test_the_queue_runs_a_waiting_pin_again(
     simulator: SimulatorServer, redis_url: str, redis: Redis, prefix: str, tmp_path: Path
 ) -> None:

@@ -62,8 +62,8 @@ async def test_a_good_installation_has_nothing_wrong(settings: Settings, redis: 
 
 async def test_what_is_amiss_in_redis_is_found(settings: Settings, redis: Redis) -> None:
     store = Store(redis, settings)
-    await store.budget.pause("Linq answered 401/2004")
-    await store.pins.pause("Chert refuses the account, code 2004")
+    await store.account_pause.begin("Linq answered 401/2004")
+    await store.pins_pause.begin("Chert refuses the account, code 2004")
     await store.budget.throttle(None)
     await store.dead_letters.add("job", "not_a_job", payload="x")
     await redis.zadd(settings.queue_name, {"old": (time.time() - 100) * 1000})

@@ -8,7 +8,7 @@ from config.settings import Settings
 from worker.doctor import findings
 from worker.doctor.findings import Finding
 from worker.linq.client import PhoneLine, Subscription
-from worker.store.budget import Pause
+from worker.store.pause import PauseState
 from worker.store.shares import Overview
 
 GIB = 2**30
@@ -116,7 +116,7 @@ def test_overdue_shares_are_wrong_unless_everything_is_paused(lag: float, paused
 
 
 def test_a_pause_is_wrong_and_says_why() -> None:
-    finding = findings.judge_pause(Pause("Linq answered 401", 100.0, 160.0), 142.0)
+    finding = findings.judge_pause(PauseState("Linq answered 401", 100.0, 160.0), 142.0)
     assert not finding.ok
     assert "Linq answered 401" in finding.found
     assert "42 s" in finding.found

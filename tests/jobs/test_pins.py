@@ -254,14 +254,14 @@ async def test_a_refused_secret_lets_pins_wait_and_one_a_minute_try(
         for job in jobs:
             assert (await run_job("send_pin", job_id=job, runs=1, **PIN)).result is None
         assert len(simulator.answers(endpoint="pin")) == 2
-        assert (pause := await services.store.pins.paused()) is not None
+        assert (pause := await services.store.pins_pause.state()) is not None
         assert str(lost) in pause.reason
-        assert await services.store.budget.paused() is None
+        assert await services.store.account_pause.state() is None
 
         await a_minute_later()
         for job in jobs:
             assert (await run_job("send_pin", job_id=job, runs=1, **PIN)).result["status"] == "queued"
-    assert await services.store.pins.paused() is None
+    assert await services.store.pins_pause.state() is None
     said = [line["event"] for line in logs if line["event"].startswith("pins_")]
     assert said == ["pins_paused", "pins_still_paused", "pins_resumed"]
     assert [event["type"] for event in await events(redis, prefix)] == ["location.pin.queued"] * 3

@@ -182,7 +182,7 @@ async def test_a_job_outlasts_a_pause_of_hours(simulator: SimulatorServer, run_j
     assert done.waits == sorted(done.waits)
     assert 60 == done.waits[0] < done.waits[-1] <= 900
     assert sum(done.waits) > 12 * 3600
-    await services.store.budget.resume()
+    await services.store.account_pause.end()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ async def test_a_refused_account_pauses_everything_until_a_command_finds_it_work
     simulator.use_api_key("another")
     done = await run_job("track_location", **PAIR, runs=5)
     assert done.waits[0] == 60
-    assert await services.store.budget.paused() is not None
+    assert await services.store.account_pause.state() is not None
     assert len(simulator.answers(endpoint="chats")) == 1  # one is enough
     await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
     done = await run_job("track_location", **PAIR, runs=5)
@@ -241,7 +241,7 @@ async def test_a_refused_account_pauses_everything_until_a_command_finds_it_work
     simulator.use_api_key(services.settings.linq_api_key.get_secret_value() if services.settings.linq_api_key else "")
     await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]
     assert (await run_job("track_location", **PAIR)).result["status"] == "tracking"
-    assert await services.store.budget.paused() is None
+    assert await services.store.account_pause.state() is None
 
 
 async def test_while_a_chat_is_tracked_no_command_ends_a_pause(
@@ -249,8 +249,8 @@ async def test_while_a_chat_is_tracked_no_command_ends_a_pause(
 ) -> None:
     chat_id = simulator.add_person(CONTACT, accepts_after=None)
     assert (await run_job("track_location", job_id="job-1", chat_id=chat_id)).result["status"] == "tracking"
-    await services.store.budget.pause("Linq answered 403/2011")
+    await services.store.account_pause.begin("Linq answered 403/2011")
     await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
     assert (await run_job("track_location", job_id="job-2", **PAIR, runs=3)).result is None
     assert simulator.answers(endpoint="chats") == []
-    await services.store.budget.resume()
+    await services.store.account_pause.end()

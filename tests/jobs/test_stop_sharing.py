@@ -66,11 +66,11 @@ async def test_a_refused_account_pauses_everything(
     simulator.fault("error", endpoint="stop", code=code)
     done = await run_job("stop_sharing", chat_id=chat_id, handle=CONTACT, runs=3)
     assert (done.result, done.waits[0]) == (None, 60)
-    pause = await services.store.budget.paused()
+    pause = await services.store.account_pause.state()
     assert pause is not None
     assert str(code) in pause.reason
     assert len(stops(simulator)) == 1
-    await services.store.budget.resume()
+    await services.store.account_pause.end()
 
 
 @pytest.mark.parametrize("code", [1002, 2005, 2013])

@@ -136,9 +136,9 @@ async def test_while_paused_nothing_is_claimed_but_one_probe_a_minute(
     chats = [new_chat(), new_chat()]
     for chat in chats:
         await begin(store, chat)
-    assert await store.budget.pause("Linq answered 401")
-    assert not await store.budget.pause("Linq answered 401")
-    paused = await store.budget.paused()
+    assert await store.account_pause.begin("Linq answered 401")
+    assert not await store.account_pause.begin("Linq answered 401")
+    paused = await store.account_pause.state()
     assert paused is not None
     assert paused.reason == "Linq answered 401"
     assert paused.probe_at - paused.since == pytest.approx(60)
@@ -152,9 +152,9 @@ async def test_while_paused_nothing_is_claimed_but_one_probe_a_minute(
     assert len(probes) == 1
     assert [len(claim.chats) for claim in probes] == [1]
     assert sum(len(claim.chats) for claim in claims) == 1
-    assert await store.budget.resume()
-    assert not await store.budget.resume()
-    assert await store.budget.paused() is None
+    assert await store.account_pause.end()
+    assert not await store.account_pause.end()
+    assert await store.account_pause.state() is None
     assert len((await store.shares.claim(10)).chats) == 1
 
 
@@ -163,9 +163,9 @@ async def test_a_probe_is_made_although_no_chat_is_due(redis: Redis, redis_url: 
     chat = new_chat()
     await begin(store, chat)
     await redis.zadd(store.keys.due, {chat: 4_000_000_000})
-    await store.budget.pause("Linq answered 401")
+    await store.account_pause.begin("Linq answered 401")
     await redis.hset(store.keys.pause, "probe_at", "1")  # type: ignore[misc]  # redis-py mixes its clients
     claim = await store.shares.claim(10)
     assert claim.probe
     assert [claimed.chat_id for claimed in claim.chats] == [chat]
-    await store.budget.resume()
+    await store.account_pause.end()

@@ -66,8 +66,8 @@ async def test_a_share_lives_and_ends_on_every_server_and_over_its_restart(serve
     assert [claimed.chat_id for claimed in (await store.shares.claim(1)).chats] == [chat]
     assert await store.budget.take() is None
     await store.budget.throttle(0.0)
-    assert await store.budget.pause("Linq answered 401")
-    assert await store.budget.resume()
+    assert await store.account_pause.begin("Linq answered 401")
+    assert await store.account_pause.end()
     assert await end(store, chat)
     assert [entry["sequence"] for entry in await entries(store)] == ["1", "2", "3", "4"]
     assert await on_map(store) == set()

@@ -6,7 +6,6 @@ from redis.asyncio import Redis
 PERMANENT = (
     "budget",
     "dead-letters",
-    "dead-letters:counts",
     "due",
     "events",
     "fleet",

@@ -7,7 +7,6 @@ recorded.
 import asyncio
 import base64
 import contextlib
-import importlib.util
 import os
 import secrets
 import signal
@@ -81,8 +80,7 @@ async def _run(settings: Settings, seconds: float | None, people: int) -> int:
         children = Children(_environment(own, simulator), folder)
         stack.callback(children.stop)
         children.start("worker")
-        if importlib.util.find_spec("worker.processes.web") is not None:
-            children.start_web(simulator)
+        children.start_web(simulator)
         scene = Scene(_cast(simulator, people))
         client = LocationClient(redis, key_prefix=prefix)
         if settings.redis_url is None:

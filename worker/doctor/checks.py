@@ -209,17 +209,17 @@ class _RedisExamination:
 
     async def pause(self) -> list[Finding]:
         seconds, _ = await self._redis.time()
-        return [findings.judge_pause(await self._store.budget.paused(), seconds)]
+        return [findings.judge_pause(await self._store.account_pause.state(), seconds)]
 
     async def pins(self) -> list[Finding]:
         seconds, _ = await self._redis.time()
-        return [findings.judge_pins_pause(await self._store.pins.paused(), seconds)]
+        return [findings.judge_pins_pause(await self._store.pins_pause.state(), seconds)]
 
     async def rate(self) -> list[Finding]:
         return [findings.judge_rate(await self._store.budget.rate(), self._settings.linq_requests_per_second)]
 
     async def shares(self) -> list[Finding]:
-        paused = await self._store.budget.paused() is not None
+        paused = await self._store.account_pause.state() is not None
         return [findings.judge_shares(await self._store.shares.overview(), paused=paused)]
 
     async def queue(self) -> list[Finding]:

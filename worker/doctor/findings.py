@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from config.redis import OLDEST_VERSION
 from config.settings import Settings
 from worker.linq.client import PhoneLine, Subscription
-from worker.store.budget import Pause
+from worker.store.pause import PauseState
 from worker.store.shares import Overview
 from worker.text import counted
 
@@ -225,7 +225,7 @@ def judge_shares(overview: Overview, *, paused: bool) -> Finding:
     return fine("shares", found)
 
 
-def judge_pause(pause: Pause | None, now: float) -> Finding:
+def judge_pause(pause: PauseState | None, now: float) -> Finding:
     """Judge whether everything is paused; `now` in seconds since 1970 (UTC)."""
     if pause is None:
         return fine("pause", "not paused")
@@ -237,7 +237,7 @@ def judge_pause(pause: Pause | None, now: float) -> Finding:
     )
 
 
-def judge_pins_pause(pause: Pause | None, now: float) -> Finding:
+def judge_pins_pause(pause: PauseState | None, now: float) -> Finding:
     """Judge whether pins are paused; `now` in seconds since 1970 (UTC)."""
     if pause is None:
         return fine("pins", "not paused")

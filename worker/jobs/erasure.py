@@ -11,13 +11,13 @@ from typing import Any
 import arq
 import structlog
 
+from worker.domain.decision import Decision
 from worker.domain.handle import handle_digest
 from worker.domain.mentions import Mentions
 from worker.domain.share import Share
 from worker.jobs.arguments import ForgetHandle
 from worker.jobs.linq_calls import NotNowError, call_linq, know_chat
 from worker.jobs.services import Services
-from worker.jobs.tracking import CHANGE_TRIES, BusyError, decision_of
 from worker.linq.client import LinqError
 from worker.store.erasure import ERASED, Erasure, Progress, Stage
 from worker.store.shares import Loaded, Shares
@@ -70,16 +70,16 @@ class _Forgetting:
             case "events":
                 while progress.cursor != "0":
                     progress = await self._erasure.erase_events(self._job_id, progress, self._mentions)
-                    await self._breathe()
+                    await self._end_slice()
                 following = "letters"
             case _:
                 while progress.cursor != "0":
                     progress = await self._erasure.erase_letters(self._job_id, progress, self._mentions)
-                    await self._breathe()
+                    await self._end_slice()
                 following = "done"
         await self._erasure.enter(self._job_id, following)
 
-    async def _breathe(self) -> None:
+    async def _end_slice(self) -> None:
         """Stop here if the slice is over; the job goes on where it was."""
         if time.monotonic() < self._deadline:
             return
@@ -111,63 +111,73 @@ class _Forgetting:
             return
         for chat in chats:
             if await self._leave(chat.id, certain=True, group=chat.is_group):
-                await self._breathe()
+                await self._end_slice()
 
     async def _go_through_keys(self, cursor: str) -> None:
         while cursor != "0":
             page = await self._erasure.scan(cursor, self._mentions)
             for chat_id in page.chats:
                 if await self._leave(chat_id, certain=chat_id in page.members, group=None):
-                    await self._breathe()
+                    await self._end_slice()
             await self._erasure.sweep(self._job_id, page, self._handle)
             cursor = page.cursor
             if cursor != "0":
-                await self._breathe()
+                await self._end_slice()
 
     async def _leave(self, chat_id: str, *, certain: bool, group: bool | None) -> bool:
-        """End the tracking of a 1:1 chat, leave the handle out of a group's, or out of what is kept of an ended share.
+        """End the tracking of a 1:1 chat, exclude the handle from a group's, or take it out of an ended share.
 
         `certain`: the handle takes part in the chat, whether its share has shown it or not. Returns whether a tracked
-        share was touched: what was done in an earlier run is passed over quickly, so that every run gets further.
+        share was changed: what was done in an earlier run is passed over quickly, so that every run gets further.
         """
-        for _ in range(CHANGE_TRIES):
-            loaded = await self._shares.load(chat_id)
+        loaded = await self._shares.load(chat_id)
+        if loaded.share is None and loaded.stored and loaded.due is None:
+            await self._shares.discard(loaded)
+            return False
+        touched: str | None = None
+        if loaded.live is not None and self._concerns(loaded.live, certain=certain):
+            if loaded.live.group is None and group is None:
+                group = await self._ask_kind(chat_id, loaded.live)
+            # Before the change: a run that is cut off right after it has counted the share all the same.
+            touched = loaded.live.share_id
+            await self._erasure.touch(self._job_id, touched)
+
+        def leave(loaded: Loaded) -> tuple[Decision | None, str | None]:
             share = loaded.live
             if share is None:
-                if await self._clean_up_after(loaded):
-                    return False
-                continue
-            if self._digest in share.excluded or not (certain or self._knows(share)):
-                return False
+                return self._clean_up_after(loaded), None
+            if not self._concerns(share, certain=certain):
+                return None, None
             if share.group is None:
-                share.group = group if group is not None else await self._ask_kind(chat_id, share)
-                group = share.group
-            decision = decision_of(loaded, share)
+                share.group = group
+            decision = loaded.decide_on(share)
             decision.forget(self._handle, ends_share=not share.group)
-            await self._erasure.touch(self._job_id, share.share_id)
-            if await self._shares.change(loaded, decision):
-                return True
-            if not await self._is_live(chat_id, share.share_id):
-                await self._erasure.untouch(self._job_id, share.share_id)
-        raise BusyError("the chat changes too often to forget a handle in it")
+            return decision, share.share_id
 
-    def _knows(self, share: Share) -> bool:
-        return any(person.handle == self._handle for person in share.people)
+        changed = await self._shares.update(chat_id, leave)
+        if changed != touched:
+            # The share has ended meanwhile, or another one has begun.
+            if touched is not None:
+                await self._erasure.untouch(self._job_id, touched)
+            if changed is not None:
+                await self._erasure.touch(self._job_id, changed)
+        return changed is not None
 
-    async def _is_live(self, chat_id: str, share_id: str) -> bool:
-        live = (await self._shares.load(chat_id)).live
-        return live is not None and live.share_id == share_id
+    def _concerns(self, share: Share, *, certain: bool) -> bool:
+        known = certain or any(person.handle == self._handle for person in share.people)
+        return known and self._digest not in share.excluded
 
-    async def _clean_up_after(self, loaded: Loaded) -> bool:
+    def _clean_up_after(self, loaded: Loaded) -> Decision | None:
         """Take the handle out of an ended share; what it says of prompts stays, so that the cool-down holds."""
         share = loaded.share
-        if not loaded.stored or loaded.due is not None:
-            return True
-        if share is not None:
-            share.people = [person for person in share.people if person.handle != self._handle]
-            if self._mentions.exactly(share.reference):
-                share.reference = ERASED
-        return await self._erasure.rewrite(loaded.chat_id, loaded.stored, share)
+        if share is None or loaded.due is not None:
+            return None
+        decision = loaded.decide_on(share)
+        known = decision.forget(self._handle, ends_share=True)
+        named = self._mentions.exactly(share.reference)
+        if named:
+            share.reference = ERASED
+        return decision if known or named else None
 
     async def _ask_kind(self, chat_id: str, share: Share) -> bool | None:
         """Find out whether a chat is a group: who was seen in it tells, else Linq, else (None) nobody does now."""

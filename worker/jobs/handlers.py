@@ -25,7 +25,7 @@ from worker.jobs.erasure import forget_handle
 from worker.jobs.linq_calls import NotNowError, call_linq, find_direct_chat
 from worker.jobs.pins import SendPin, send_pin
 from worker.jobs.services import Services
-from worker.jobs.tracking import Result, already_tracked, poll_soon, settle_request, track, untrack
+from worker.jobs.tracking import Result, already_tracked, settle_request, track, untrack
 from worker.jobs.webhooks import apply_started, apply_stopped
 from worker.linq.classification import rejection
 from worker.linq.client import LinqClient, LinqError
@@ -94,7 +94,7 @@ async def track_location(context: JobContext, arguments: TrackLocation) -> Resul
     share, own = await track(services, job_id=context["job_id"], chat_id=chat_id, asked=False, **_wishes(arguments))
     if not own:
         return already_tracked(chat_id, share, asked=False)
-    poll_soon(engine)
+    engine.wake()
     return {"status": "tracking", "chat_id": chat_id, "share_id": share.share_id}
 
 
@@ -147,8 +147,8 @@ async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
     except msgspec.ValidationError as error:
         raise InvalidJobError([{"field": "event", "message": str(error)}]) from None
     log.info("webhook_heard", kind=arguments.kind, outcome=outcome)
-    if outcome == "updated":
-        poll_soon(services.engine)
+    if outcome == "updated" and services.engine is not None:
+        services.engine.wake()
     return {"status": outcome}
 
 

@@ -48,15 +48,15 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
         answer = await command(linq)
     except LinqError as error:
         if error.status == 401 or (error.status, error.code) == (403, 2011):
-            await pause_account(budget, Suspended(error.status, error.code))
+            await pause_account(services.store.account_pause, Suspended(error.status, error.code))
             raise NotNowError(PAUSED_SECONDS) from None
         if error.transient:
             raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, MAX_WAIT_SECONDS)) from None
         if probe:
-            await resume_account(budget)
+            await resume_account(services.store.account_pause)
         raise
     if probe:
-        await resume_account(budget)
+        await resume_account(services.store.account_pause)
     return answer
 
 

@@ -21,7 +21,7 @@ from worker.domain.events import PIN_SOURCE, PinFailed, PinLocation, PinQueued, 
 from worker.domain.timestamp import format_milliseconds
 from worker.jobs.arguments import Reference, checked
 from worker.jobs.services import Services
-from worker.store.shares import PROBE_SECONDS
+from worker.store.pause import PROBE_SECONDS
 from worker.store.store import Store
 
 WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up (chert-api.md 3.1)
@@ -77,7 +77,7 @@ class _Sending:
         settled, self._patience = await pins.open(self._job_id)
         if settled is not None:
             return settled
-        permit = await pins.permit()
+        permit = await self._store.pins_pause.permit()
         if permit != "probe" and permit > 0:
             return await self._wait_for_account(permit)
         outcome = await chert.send(self._pin.body())
@@ -88,7 +88,7 @@ class _Sending:
                 return await self._try_again(after, reason, "retried")
             case Uncertain(reason=reason):
                 return await self._try_again(None, reason, "uncertain")
-        if permit == "probe" and await pins.resume():
+        if permit == "probe" and await self._store.pins_pause.end():
             log.warning("pins_resumed")
         if isinstance(outcome, Failed):
             return await self._fail(outcome.code, outcome.detail)
@@ -100,7 +100,7 @@ class _Sending:
         """Chert refuses the account, not this pin: everybody waits until a person has acted."""
         reason = "Chert refuses the account" + ("" if refusal.code is None else f", code {refusal.code}")
         remedy = "check CHERT_SIGNING_SECRET, CHERT_TENANT and this machine's clock; pins go on by themselves"
-        if await self._store.pins.pause(reason):
+        if await self._store.pins_pause.begin(reason):
             log.error("pins_paused", reason=reason, remedy=remedy)
         elif probe:
             log.error("pins_still_paused", reason=reason, remedy=remedy)

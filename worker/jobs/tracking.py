@@ -1,7 +1,6 @@
-"""Beginning and ending the tracking of a chat: what the jobs of contract.md section 3 do with shares."""
+"""Beginning and ending the tracking of a chat, and the results that the jobs give of it."""
 
 import asyncio
-import random
 import time
 import uuid
 from typing import Any
@@ -10,20 +9,14 @@ from worker.domain import prompts
 from worker.domain.decision import Decision
 from worker.domain.share import PROMPT_IN_RESULTS, Prompt, Share
 from worker.jobs.services import Services
-from worker.polling.engine import Engine
 from worker.store.shares import Loaded
 
 # The same job always begins the same share, so that a job that runs again after a crash finds its own.
 _NAMESPACE = uuid.UUID("6f0c9a6e-5b0e-5c39-8a43-0a3a0c6b1f10")
 _SETTLE_SECONDS = 14.0  # a prompt takes 10 s at most, the read that may follow it is given the rest
 _LOOK_AGAIN_SECONDS = 0.1
-CHANGE_TRIES = 50  # a chat changes at most a few times a second
 
 Result = dict[str, Any]
-
-
-class BusyError(RuntimeError):
-    """A chat changed under every attempt to change it; the job may be queued again."""
 
 
 def share_id_of(job_id: str, chat_id: str) -> str:
@@ -46,14 +39,13 @@ async def track(
 ) -> tuple[Share, bool]:
     """Begin to track a chat; return its share, and whether this job began it (in an earlier run, too)."""
     settings = services.settings
-    shares = services.store.shares
     share_id = share_id_of(job_id, chat_id)
-    for _ in range(CHANGE_TRIES):
-        loaded = await shares.load(chat_id)
+
+    def begin(loaded: Loaded) -> tuple[Decision | None, tuple[Share, bool]]:
         if loaded.share is not None and loaded.share.share_id == share_id:
-            return loaded.share, True
+            return None, (loaded.share, True)
         if loaded.live is not None:
-            return loaded.live, False
+            return None, (loaded.live, False)
         share = Share(
             share_id=share_id,
             reference=reference,
@@ -64,11 +56,12 @@ async def track(
             lower=min_interval,
             upper=max_interval,
         )
-        decision = decision_of(loaded, share)
-        prompts.begin(decision, accept_within=accept_within or settings.accept_within_seconds, previous=loaded.share)
-        if await shares.change(loaded, decision):
-            return share, True
-    raise BusyError("the chat changes too often to begin a share")
+        decision = loaded.decide_on(share)
+        accepted_within = accept_within or settings.accept_within_seconds
+        prompts.begin(decision, accept_within=accepted_within, previous=loaded.share)
+        return decision, (share, True)
+
+    return await services.store.shares.update(chat_id, begin)
 
 
 async def settle_request(services: Services, chat_id: str, share_id: str) -> Result:
@@ -109,25 +102,13 @@ def already_tracked(chat_id: str, share: Share, *, asked: bool) -> Result:
 
 
 async def untrack(services: Services, chat_id: str) -> bool:
-    """End the tracking of a chat; return whether it was tracked. Nothing changes upstream."""
-    shares = services.store.shares
-    for _ in range(CHANGE_TRIES):
-        loaded = await shares.load(chat_id)
+    """Stop tracking a chat; return whether it was tracked. Nothing changes upstream."""
+
+    def end(loaded: Loaded) -> tuple[Decision | None, bool]:
         if loaded.live is None:
-            return False
-        decision = decision_of(loaded, loaded.live)
+            return None, False
+        decision = loaded.decide_on(loaded.live)
         decision.end("untracked")
-        if await shares.change(loaded, decision):
-            return True
-    raise BusyError("the chat changes too often to be untracked")
+        return decision, True
 
-
-def decision_of(loaded: Loaded, share: Share) -> Decision:
-    """Begin a decision about a share of a chat that was loaded, not claimed; `Shares.change` writes it."""
-    return Decision(share, loaded.chat_id, now=loaded.now, context=loaded.context, random_unit=random.random())
-
-
-def poll_soon(engine: Engine | None) -> None:
-    """Have what became due polled at once."""
-    if engine is not None:
-        engine.wake()
+    return await services.store.shares.update(chat_id, end)

@@ -3,14 +3,15 @@
 import structlog
 
 from worker.domain import webhooks
+from worker.domain.decision import Decision
 from worker.domain.handle import handle_digest
-from worker.domain.share import Share
 from worker.jobs.linq_calls import NotNowError, find_direct_chat, know_chat
 from worker.jobs.services import Services
-from worker.jobs.tracking import CHANGE_TRIES, BusyError, decision_of, track
+from worker.jobs.tracking import track
 from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.store.chats import KnownChat
+from worker.store.shares import Loaded
 
 REMEDY = (
     "The contact shares under an Apple ID e-mail address, which this chat does not have. Ask them to stop sharing, "
@@ -30,7 +31,7 @@ async def apply_started(services: Services, event: SharingStarted, *, job_id: st
     if chat_id is not None and (await shares.load(chat_id)).live is not None:
         if await _can_show(services, chat_id, event.shared_by, last_try=last_try):
             return await _apply(services, chat_id, event)
-        return await _follow_elsewhere(services, event, chat_id, job_id=job_id, last_try=last_try)
+        return await _track_elsewhere(services, event, chat_id, job_id=job_id, last_try=last_try)
     found = await _tracked_by_pair(services, event, last_try=last_try)
     if found:
         return await _apply_to_all(services, found, event)
@@ -67,12 +68,10 @@ async def _apply_to_all(services: Services, chats: list[str], event: SharingStar
 
 
 async def _apply(services: Services, chat_id: str, event: SharingStarted | SharingStopped) -> str:
-    shares = services.store.shares
-    for _ in range(CHANGE_TRIES):
-        loaded = await shares.load(chat_id)
+    def apply(loaded: Loaded) -> tuple[Decision | None, str]:
         if loaded.live is None:
-            return "not_tracked"
-        decision = decision_of(loaded, loaded.live)
+            return None, "not_tracked"
+        decision = loaded.decide_on(loaded.live)
         if isinstance(event, SharingStarted):
             changed = webhooks.apply_started(
                 decision, event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
@@ -81,11 +80,9 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
             changed = webhooks.apply_stopped(
                 decision, event.shared_by, began_at=event.began_at, ended_at=event.ended_at, created_at=event.created_at
             )
-        if not changed:
-            return "unchanged"
-        if await shares.change(loaded, decision):
-            return "updated"
-    raise BusyError("the chat changes too often to take in a webhook")
+        return (decision, "updated") if changed else (None, "unchanged")
+
+    return await services.store.shares.update(chat_id, apply)
 
 
 async def _tracked_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:
@@ -157,39 +154,35 @@ async def _try_to_know(services: Services, chat_id: str, *, last_try: bool) -> K
         return None
 
 
-async def _follow_elsewhere(
+async def _track_elsewhere(
     services: Services, event: SharingStarted, chat_id: str, *, job_id: str, last_try: bool
 ) -> str:
-    """Follow a chat with the Apple ID e-mail in place of one without it, or report that there is none."""
+    """Track a chat with the Apple ID e-mail in place of one without it, or report that there is none."""
     other = await _find_direct(services, event, last_try=last_try)
-    shares = services.store.shares
-    for _ in range(CHANGE_TRIES):
-        loaded = await shares.load(chat_id)
-        share = loaded.live
+    if other is not None:
+        share = (await services.store.shares.load(chat_id)).live
         if share is None:
             return "not_tracked"
-        if other is not None:
-            return await _follow_in(services, event, other, share, job_id=job_id)
-        decision = decision_of(loaded, share)
-        if not webhooks.report_unreadable(
-            decision, event.shared_by, REMEDY, began_at=event.began_at or event.created_at
-        ):
-            return "unchanged"
-        if await shares.change(loaded, decision):
-            return "unreadable"
-    raise BusyError("the chat changes too often to take in a webhook")
+        await track(
+            services,
+            job_id=job_id,
+            chat_id=other,
+            asked=False,
+            follow=share.follow,
+            reference=share.reference,
+            follow_for=share.follow_for,
+            min_interval=share.lower,
+            max_interval=share.upper,
+        )
+        return await _apply(services, other, event)
 
+    def report(loaded: Loaded) -> tuple[Decision | None, str]:
+        if loaded.live is None:
+            return None, "not_tracked"
+        decision = loaded.decide_on(loaded.live)
+        began_at = event.began_at or event.created_at
+        if not webhooks.report_unreadable(decision, event.shared_by, REMEDY, began_at=began_at):
+            return None, "unchanged"
+        return decision, "unreadable"
 
-async def _follow_in(services: Services, event: SharingStarted, chat_id: str, share: Share, *, job_id: str) -> str:
-    await track(
-        services,
-        job_id=job_id,
-        chat_id=chat_id,
-        asked=False,
-        follow=share.follow,
-        reference=share.reference,
-        follow_for=share.follow_for,
-        min_interval=share.lower,
-        max_interval=share.upper,
-    )
-    return await _apply(services, chat_id, event)
+    return await services.store.shares.update(chat_id, report)

@@ -42,7 +42,7 @@ from worker.linq.poller import Poller
 from worker.linq.reply import Reply
 from worker.polling.account import pause_account, resume_account
 from worker.polling.poll_log import PollLog
-from worker.store.shares import Claim, Claimed, Item
+from worker.store.shares import Claim, Claimed, Item, Loaded
 from worker.store.store import Store
 
 MIN_FETCHERS = 64  # reads under way at once; more cost the client a fifth more CPU a read where replies are quick
@@ -61,7 +61,6 @@ WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or t
 CLAIM_PAUSE_SECONDS = 0.02  # between two claims that found less than they asked for
 COMMIT_TRIES = 5
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
-PROMPT_SETTLE_TRIES = 5
 CANCEL_AGAIN_SECONDS = 0.1
 GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
 
@@ -101,14 +100,12 @@ class Engine:
         linq: LinqClient,
         *,
         poll_log: PollLog | None = None,
-        random_unit: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._shares = store.shares
         self._poller = poller
         self._linq = linq
         self._poll_log = poll_log
-        self._random_unit = random_unit
         self._rate = 0.0  # requests per second, at the last claim
         self._latency = 0.0  # seconds a reply takes, running mean
         self._replied_at = 0.0  # monotonic
@@ -341,18 +338,18 @@ class Engine:
             claimed.chat_id,
             now=max(self.now(), work.now),
             context=work.context,
-            random_unit=self._random_unit(),
+            random_unit=random.random(),
         )
 
     async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
         """Draw the consequences for everybody: the pause, and the slower pace after a 429 on a read."""
         if isinstance(observation, Suspended):
-            await pause_account(self._store.budget, observation, probe=probe)
+            await pause_account(self._store.account_pause, observation, probe=probe)
         elif isinstance(observation, Throttled):
             await self._store.budget.throttle(observation.retry_after)
             log.warning("throttled", retry_after=observation.retry_after)
         elif probe and isinstance(observation, Features | Refused):
-            await resume_account(self._store.budget)
+            await resume_account(self._store.account_pause)
 
     def _record(self, decision: Decision, observation: ReadObservation, reply: Reply) -> None:
         outcome = _outcome(observation, decision)
@@ -434,23 +431,18 @@ class Engine:
 
         `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
         """
-        for _ in range(PROMPT_SETTLE_TRIES):
-            loaded = await self._shares.load(chat_id)
+
+        def settle(loaded: Loaded) -> tuple[Decision | None, None]:
             share = loaded.live
             if share is None or (share.share_id, share.prompted_at) != (asked.share_id, asked.prompted_at):
-                return
+                return None, None
             if share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
-                return
-            decision = Decision(
-                share,
-                chat_id,
-                now=loaded.now,
-                context=loaded.context,
-                random_unit=self._random_unit(),
-            )
+                return None, None
+            decision = loaded.decide_on(share)
             prompts.apply_outcome(decision, outcome)
-            if await self._shares.change(loaded, decision):
-                return
+            return decision, None
+
+        await self._shares.update(chat_id, settle)
 
     # Committing
 

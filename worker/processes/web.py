@@ -139,7 +139,7 @@ class Receiver:
         reasons = []
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                pause = await self._store.budget.paused()
+                pause = await self._store.account_pause.state()
                 if pause is not None:
                     reasons.append(f"polling is paused: {pause.reason}")
                 trouble = await self._write_trouble()
@@ -177,7 +177,7 @@ class Receiver:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 overview = await self._store.shares.overview()
-                pause = await self._store.budget.paused()
+                pause = await self._store.account_pause.state()
                 rate = await self._store.budget.rate()
         except (RedisError, OSError):
             _show_fleet(dict.fromkeys(PHASES, math.nan), lag=math.nan, rate=math.nan, paused=math.nan)

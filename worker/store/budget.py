@@ -1,23 +1,13 @@
-"""The account's limits, shared by every worker on this Redis: the request budget, its throttling, and the pause."""
-
-from collections.abc import Awaitable
-from typing import NamedTuple, cast
+"""The request budget, shared by every worker on this Redis, and its throttling."""
 
 from redis.asyncio import Redis
 
+from worker.domain.policy import recovered_rate
 from worker.store.keys import Keys
+from worker.store.pause import PROBE_SECONDS
 from worker.store.scripts import Scripts
-from worker.store.shares import PROBE_SECONDS, rate_at
 
 MAX_BLOCK_SECONDS = 60.0  # one reply never silences everybody for longer; its own chat waits as long as it says
-
-
-class Pause(NamedTuple):
-    """Why and since when everything is paused; `since` and `probe_at` in seconds since 1970 (UTC)."""
-
-    reason: str
-    since: float
-    probe_at: float
 
 
 class Budget:
@@ -57,24 +47,6 @@ class Budget:
         seconds = min(MAX_BLOCK_SECONDS, retry_after or 0.0)
         await self._scripts.throttle_budget(keys=[self._keys.budget], args=[repr(self._ceiling), repr(seconds)])
 
-    async def pause(self, reason: str) -> bool:
-        """Pause everything that goes to Linq; return whether it was not paused before."""
-        answer: int = await self._scripts.begin_pause(keys=[self._keys.pause], args=[reason, repr(PROBE_SECONDS)])
-        return answer == 1
-
-    async def resume(self) -> bool:
-        """End the pause; return whether there was one."""
-        removed: int = await self._redis.delete(self._keys.pause)
-        return removed == 1
-
-    async def paused(self) -> Pause | None:
-        """Return the pause, None when there is none."""
-        # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
-        kept = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._keys.pause))
-        if not kept:
-            return None
-        return Pause(kept[b"reason"].decode(), float(kept[b"since"]), float(kept[b"probe_at"]))
-
     async def rate(self) -> float:
         """Return the requests per second allowed now."""
         # No MULTI: a full Redis refuses it where plain reads are answered.
@@ -83,3 +55,10 @@ class Budget:
             pipeline.hmget(self._keys.budget, ["rate", "limited_at"])
             (seconds, microseconds), kept = await pipeline.execute()
         return rate_at(seconds + microseconds / 1e6, self._ceiling, *kept)
+
+
+def rate_at(now: float, ceiling: float, rate: bytes | None, limited_at: bytes | None) -> float:
+    """Return the requests per second allowed now, of what the budget's hash keeps."""
+    if rate is None or limited_at is None:
+        return ceiling
+    return recovered_rate(float(rate), ceiling=ceiling, calm=now - float(limited_at))

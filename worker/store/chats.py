@@ -6,10 +6,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from worker.domain.handle import handle_digest
-from worker.store.keys import Keys
-
-CHAT_TTL_SECONDS = 86_400  # lines and members of a chat change seldom
-STOP_TTL_SECONDS = 3600  # how late a webhook may still come, and more (linq-api.md 12.4)
+from worker.store.keys import CHAT_TTL_SECONDS, STOP_TTL_SECONDS, Keys
 
 
 class KnownChat(msgspec.Struct, frozen=True):

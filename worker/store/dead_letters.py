@@ -7,11 +7,10 @@ from typing import Any, Literal
 import msgspec
 from redis.asyncio import Redis
 
-from worker.store.keys import Keys
+from worker.store.keys import MUTE_TTL_SECONDS, Keys
 
 MAX_ENTRIES = 10_000
 MAX_PAYLOAD_BYTES = 65_536
-MUTE_TTL_SECONDS = 60
 MASK = "•••"
 
 Kind = Literal["job", "api_reply", "webhook"]

@@ -11,17 +11,13 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import WatchError
 
 from worker.domain.handle import handle_digest
 from worker.domain.mentions import Mentions
-from worker.domain.share import Share
-from worker.store.keys import Keys
-from worker.store.packing import pack
+from worker.store.keys import FORGETTING_TTL_SECONDS, Keys
 
 PAGE = 500
 LETTERS_PAGE = 25  # of up to 64 KiB and more each: what is looked through holds up the worker's other jobs
-PROGRESS_TTL_SECONDS = 86_400
 ERASED = "erased"
 
 _CHAT_ID_LENGTH = 36
@@ -69,29 +65,29 @@ class Erasure:
         key, digest = self._keys.forgetting(job_id), handle_digest(handle)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(key, ["handle", "stage", "cursor", "until", "events", "letters"])
-            pipeline.scard(self._keys.touched(job_id))
+            pipeline.scard(self._keys.forgotten_shares(job_id))
             (whose, stage, cursor, until, events, letters), shares = await pipeline.execute()
             if whose is not None and whose.decode() == digest:
                 return Progress(stage.decode(), cursor.decode(), until.decode(), shares, int(events), int(letters))
             fresh = Progress("chats", "", "", 0, 0, 0)
-            pipeline.delete(key, self._keys.touched(job_id))
+            pipeline.delete(key, self._keys.forgotten_shares(job_id))
             pipeline.hset(key, mapping={"handle": digest, "stage": fresh.stage, "cursor": "", "until": ""})
             pipeline.hset(key, mapping={"events": 0, "letters": 0})
-            pipeline.expire(key, PROGRESS_TTL_SECONDS)
+            pipeline.expire(key, FORGETTING_TTL_SECONDS)
             await pipeline.execute()
         return fresh
 
     async def touch(self, job_id: str, share_id: str) -> None:
         """Count a tracked share, once; to be called before the share is changed."""
-        key = self._keys.touched(job_id)
+        key = self._keys.forgotten_shares(job_id)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.sadd(key, share_id)
-            pipeline.expire(key, PROGRESS_TTL_SECONDS)
+            pipeline.expire(key, FORGETTING_TTL_SECONDS)
             await pipeline.execute()
 
     async def untouch(self, job_id: str, share_id: str) -> None:
         """Take a share back that turned out not to be tracked any more."""
-        await cast("Awaitable[int]", self._redis.srem(self._keys.touched(job_id), share_id))
+        await cast("Awaitable[int]", self._redis.srem(self._keys.forgotten_shares(job_id), share_id))
 
     async def enter(self, job_id: str, stage: Stage) -> None:
         """Begin the next stage; a stream is looked through up to what is its last entry now."""
@@ -107,7 +103,7 @@ class Erasure:
     def _note(self, pipeline: Pipeline, job_id: str, fields: dict[Any, Any]) -> None:
         key = self._keys.forgetting(job_id)
         pipeline.hset(key, mapping=fields)
-        pipeline.expire(key, PROGRESS_TTL_SECONDS)
+        pipeline.expire(key, FORGETTING_TTL_SECONDS)
 
     # Keys
 
@@ -178,27 +174,6 @@ class Erasure:
             pipeline.zrem(self._keys.geo, handle)
             pipeline.hdel(self._keys.handles, handle_digest(handle))
             await pipeline.execute()
-
-    async def rewrite(self, chat_id: str, stored: bytes, share: Share | None) -> bool:
-        """Replace the state of a chat that is not tracked, keeping its expiry; None removes it.
-
-        False: it has changed meanwhile.
-        """
-        key = self._keys.share + chat_id
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            try:
-                await pipeline.watch(key, self._keys.due)
-                if await pipeline.get(key) != stored or await pipeline.zscore(self._keys.due, chat_id) is not None:
-                    return False
-                pipeline.multi()  # type: ignore[no-untyped-call]  # redis-py has no annotation there
-                if share is None:
-                    pipeline.unlink(key)
-                else:
-                    pipeline.set(key, pack(share), keepttl=True)
-                await pipeline.execute()
-            except WatchError:
-                return False
-        return True
 
     # Streams
 

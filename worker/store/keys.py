@@ -1,84 +1,41 @@
-"""Every key this project owns in Redis, named in one place."""
+"""Every key this project owns in Redis: its name, and how long it stays where it does not stay for good."""
 
-from dataclasses import dataclass
+ENDED_SHARE_TTL_SECONDS = 86_400  # `share` after the end, at least: late webhooks and the cool-down need it
+CHAT_TTL_SECONDS = 86_400  # `chat` and `pair`: lines and members of a chat change seldom
+PIN_TTL_SECONDS = 86_400  # `pin` and `pins_pause`: as long as arq keeps a job
+FORGETTING_TTL_SECONDS = 86_400  # `forgetting` and `forgotten_shares`: the same
+RECONCILIATION_TTL_SECONDS = 7_200  # as in lua/mark_counted.lua
+WEBHOOK_TTL_SECONDS = 3_600  # `webhook`: Linq sends an event again for some minutes, once said up to an hour
+STOP_TTL_SECONDS = 3_600  # `stopped`: how late a `started` may come after its `stopped`, and more
+MUTE_TTL_SECONDS = 60  # `muted`: one dead letter per chat and minute
 
 
-@dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys under one KEY_PREFIX. `events`, `latest`, `geo` and `dead_letters` are public (contract.md 4, 5)."""
+    """The keys under one KEY_PREFIX. `events`, `latest`, `geo` and `dead_letters` are public."""
 
-    prefix: str
-
-    @property
-    def events(self) -> str:
-        """Name the event stream."""
-        return f"{self.prefix}:events"
-
-    @property
-    def geo(self) -> str:
-        """Name the geo set of latest positions."""
-        return f"{self.prefix}:geo"
-
-    @property
-    def dead_letters(self) -> str:
-        """Name the dead-letter stream."""
-        return f"{self.prefix}:dead-letters"
-
-    @property
-    def latest(self) -> str:
-        """Begin the name of a chat's latest view."""
-        return f"{self.prefix}:latest:"
-
-    @property
-    def due(self) -> str:
-        """Name the sorted set of tracked chats, scored with the time at which each is next due."""
-        return f"{self.prefix}:due"
-
-    @property
-    def share(self) -> str:
-        """Begin the name of a chat's share."""
-        return f"{self.prefix}:share:"
-
-    @property
-    def handles(self) -> str:
-        """Name the hash of which chats show whom: digest of a handle, chat ids with spaces between them."""
-        return f"{self.prefix}:handles"
-
-    @property
-    def probe(self) -> str:
-        """Name the key that is written to see whether Redis takes writes."""
-        return f"{self.prefix}:probe"
-
-    @property
-    def budget(self) -> str:
-        """Name the request budget."""
-        return f"{self.prefix}:budget"
-
-    @property
-    def pause(self) -> str:
-        """Name the pause, there while the account is refused."""
-        return f"{self.prefix}:pause"
-
-    @property
-    def fleet(self) -> str:
-        """Name the sums over all shares."""
-        return f"{self.prefix}:fleet"
-
-    @property
-    def reconciliation(self) -> str:
-        """Name the count that is under way of what all shares add to the sums; its sets' names begin so, too."""
-        return f"{self.fleet}:census"
-
-    @property
-    def reconciliation_rests(self) -> str:
-        """Name the mark that no reconciliation begins yet."""
-        return f"{self.fleet}:census-rests"
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.events = f"{prefix}:events"  # stream
+        self.dead_letters = f"{prefix}:dead-letters"  # stream
+        self.latest = f"{prefix}:latest:"  # and the chat's id; hash of handle and data
+        self.geo = f"{prefix}:geo"  # geo set of handles
+        self.handles = f"{prefix}:handles"  # hash of a handle's digest and the chats that show it, spaces between them
+        self.due = f"{prefix}:due"  # sorted set of tracked chats, scored with the time at which each is next due
+        self.share = f"{prefix}:share:"  # and the chat's id; worker/store/packing.py
+        self.fleet = f"{prefix}:fleet"  # hash of the sums over all shares
+        self.reconciliation = f"{prefix}:fleet:census"  # hash of the count under way; its sets' names begin so, too
+        self.reconciliation_rests = f"{prefix}:fleet:census-rests"  # while it is there no reconciliation begins
+        self.probe = f"{prefix}:probe"  # written to see whether Redis takes writes
+        self.budget = f"{prefix}:budget"  # hash: the token bucket of all requests to Linq
+        self.pause = f"{prefix}:pause"  # hash, there while Linq refuses the account
+        self.pins_pause = f"{prefix}:pins-pause"  # the same for Chert
+        self.pin = f"{prefix}:pin:"  # and the job's id; hash of what is remembered of a pin
 
     def muted(self, chat_id: str) -> str:
-        """Name the mark that a chat's bad replies are kept already (contract.md 5: one per chat and minute)."""
+        """Name the mark that a chat's bad replies are kept already."""
         return f"{self.prefix}:muted:{chat_id}"
 
-    def heard(self, digest: str) -> str:
+    def webhook(self, digest: str) -> str:
         """Name the mark that a webhook's event has been stored."""
         return f"{self.prefix}:heard:{digest}"
 
@@ -86,28 +43,18 @@ class Keys:
         """Name what is remembered of a chat."""
         return f"{self.prefix}:chat:{chat_id}"
 
-    def stopped(self, contact_digest: str, line_digest: str) -> str:
-        """Name the memory of when a contact last stopped sharing with a line."""
-        return f"{self.prefix}:stopped:{contact_digest}:{line_digest}"
-
     def pair(self, contact_digest: str, line_digest: str) -> str:
         """Name the memory of which 1:1 chat a contact and a line have."""
         return f"{self.prefix}:pair:{contact_digest}:{line_digest}"
 
-    @property
-    def pins_pause(self) -> str:
-        """Name the pause of pins, there while Chert refuses the account."""
-        return f"{self.prefix}:pins-pause"
-
-    @property
-    def pin(self) -> str:
-        """Begin the name of what is remembered of a pin's job."""
-        return f"{self.prefix}:pin:"
+    def stopped(self, contact_digest: str, line_digest: str) -> str:
+        """Name the memory of when a contact last stopped sharing with a line."""
+        return f"{self.prefix}:stopped:{contact_digest}:{line_digest}"
 
     def forgetting(self, job_id: str) -> str:
         """Name how far a job that forgets a handle has come."""
         return f"{self.prefix}:forget:{job_id}"
 
-    def touched(self, job_id: str) -> str:
-        """Name the set of the tracked shares which that job has touched."""
+    def forgotten_shares(self, job_id: str) -> str:
+        """Name the set of the tracked shares which that job has changed."""
         return f"{self.prefix}:forget:{job_id}:shares"

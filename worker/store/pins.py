@@ -1,19 +1,15 @@
-"""Pins in Redis: how far each job's pin has come, and the pause while Chert refuses the account."""
+"""Pins in Redis: how far each job's pin has come."""
 
-from collections.abc import Awaitable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from arq.constants import job_key_prefix
 from redis.asyncio import Redis
 
 from worker.domain.events import Event
-from worker.store.budget import Pause
-from worker.store.keys import Keys
+from worker.store.keys import PIN_TTL_SECONDS, Keys
 from worker.store.scripts import Scripts
-from worker.store.shares import PROBE_SECONDS
 
-PIN_TTL_SECONDS = 86_400  # as long as arq keeps a job
 # arq drops a job's data 24 h after it was to run; what is to be said about a job is said in time before that.
 SPARE_SECONDS = 3600.0
 
@@ -76,33 +72,3 @@ class Pins:
         """Return Redis' time in seconds since 1970 (UTC)."""
         seconds, microseconds = await self._redis.time()
         return float(seconds + microseconds / 1e6)
-
-    # The pause
-
-    async def permit(self) -> float | Literal["probe"]:
-        """Ask whether a pin may be sent now: 0 if it may, "probe" if it is to try for all, else seconds to wait."""
-        answer: bytes = await self._scripts.check_pause(keys=[self._keys.pins_pause], args=[repr(PROBE_SECONDS)])
-        if answer == b"probe":
-            return "probe"
-        return float(answer or 0.0)
-
-    async def pause(self, reason: str) -> bool:
-        """Pause all pins; return whether they were not paused before."""
-        key = self._keys.pins_pause
-        begun: int = await self._scripts.begin_pause(keys=[key], args=[reason, repr(PROBE_SECONDS)])
-        # Each failed probe prolongs it; when no pin is left to try, the pause is forgotten.
-        await self._redis.expire(key, PIN_TTL_SECONDS)
-        return begun == 1
-
-    async def resume(self) -> bool:
-        """End the pause; return whether there was one."""
-        removed: int = await self._redis.delete(self._keys.pins_pause)
-        return removed == 1
-
-    async def paused(self) -> Pause | None:
-        """Return the pause, None when there is none."""
-        # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
-        kept = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._keys.pins_pause))
-        if not kept:
-            return None
-        return Pause(kept[b"reason"].decode(), float(kept[b"since"]), float(kept[b"probe_at"]))

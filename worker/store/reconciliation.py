@@ -14,12 +14,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from worker.domain.share import Tally, tally
-from worker.store.keys import Keys
+from worker.store.keys import RECONCILIATION_TTL_SECONDS, Keys
 from worker.store.packing import unpack
 from worker.store.scripts import Scripts
 
 PAGE = 500  # keys looked at in one step
-TTL_SECONDS = 7200  # as RECONCILIATION_TTL_SECONDS in lua/mark_counted.lua
 MAX_SECONDS = 3600  # a reconciliation that could not end within this begins anew: what it remembers expires
 REST_SECONDS = 600  # between two of them
 CHANGE_TRIES = 20  # a chat changes at most a few times a second
@@ -74,7 +73,7 @@ class Reconciliation:
             return None
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hset(keys.reconciliation, mapping={"began_at": now, "cursor": 0})
-            pipeline.expire(keys.reconciliation, TTL_SECONDS)
+            pipeline.expire(keys.reconciliation, RECONCILIATION_TTL_SECONDS)
             await pipeline.execute()
         return 0
 

@@ -5,26 +5,34 @@ every other due time of its chat.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from typing import Any, NamedTuple, cast
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from redis.asyncio import Redis
 
 from worker.domain.decision import Context, Decision, Limits
 from worker.domain.handle import handle_digest
-from worker.domain.policy import MAX_ANNOUNCED, Fleet, recovered_rate
+from worker.domain.policy import MAX_ANNOUNCED, Fleet
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, tally
 from worker.store.batcher import Batcher
-from worker.store.keys import Keys
+from worker.store.budget import rate_at
+from worker.store.keys import ENDED_SHARE_TTL_SECONDS, Keys
 from worker.store.packing import pack, unpack
+from worker.store.pause import PROBE_SECONDS
 from worker.store.scripts import Scripts
 
-PROBE_SECONDS = 60.0  # contract.md 4: one probe a minute while everything is paused
-ENDED_TTL_SECONDS = 86_400  # design.md: the state of an ended share expires after 24 h
+CHANGE_TRIES = 50  # a chat changes at most a few times a second
 ACCEPTS_BEFORE_TRUST = 5  # accepts it takes before webhooks are believed to announce most of them
 
+Answer = TypeVar("Answer")
+
 _pack_items = msgspec.msgpack.Encoder().encode
+
+
+class BusyError(RuntimeError):
+    """A chat changed under every attempt to change it."""
 
 
 class Claimed(NamedTuple):
@@ -64,6 +72,10 @@ class Loaded(NamedTuple):
     live: Share | None
     before: Tally
 
+    def decide_on(self, share: Share) -> Decision:
+        """Begin a decision about a share of this chat; `Shares.change` stores it."""
+        return Decision(share, self.chat_id, now=self.now, context=self.context, random_unit=random.random())
+
 
 class Overview(NamedTuple):
     """The fleet in numbers: tracked shares by phase, and the seconds by which the most overdue one is late.
@@ -94,27 +106,22 @@ class Shares:
         self._keys = keys
         self._scripts = Scripts(redis)
         self._limits = limits
-        self._lease = lease
+        self.lease = lease  # seconds that a claimed chat is held
         self._ceiling = ceiling
         self._maxlen = events_maxlen
-        self._kept = int(max(ENDED_TTL_SECONDS, limits.cooldown)) + 1
+        self._ended_ttl = int(max(ENDED_SHARE_TTL_SECONDS, limits.cooldown)) + 1
         self._loads = Batcher(self._load_all)
         self._changes = Batcher(self.commit)
 
-    @property
-    def lease(self) -> float:
-        """Seconds that a claimed chat is held."""
-        return self._lease
-
-    async def claim(self, most: int, *, only: str = "") -> Claim:
-        """Claim up to `most` due chats, most overdue first; with `only`, that chat alone if it is due."""
+    async def claim(self, limit: int, *, only: str = "") -> Claim:
+        """Claim up to `limit` due chats, most overdue first; with `only`, that chat alone if it is due."""
         keys = self._keys
         answer: list[Any] = await self._scripts.claim_chats(
             keys=[keys.due, keys.budget, keys.pause, keys.fleet],
-            args=[keys.share, most, repr(self._lease), repr(self._ceiling), only, repr(PROBE_SECONDS)],
+            args=[keys.share, limit, repr(self.lease), repr(self._ceiling), only, repr(PROBE_SECONDS)],
         )
         now = float(answer[0])
-        lease = now + self._lease
+        lease = now + self.lease
         chats: list[Claimed] = []
         unreadable: list[tuple[str, bytes]] = []
         for index in range(10, len(answer), 2):
@@ -180,19 +187,37 @@ class Shares:
             False if stored is None else _text(stored),
             _text(pack(share)),
             False if decision.due is None else decision.due,
-            self._kept,
+            # Whatever ends a share says so in an event; one that had ended keeps the lifetime that it has.
+            self._ended_ttl if decision.events or decision.due is not None else False,
             changes,
             decision.events,
             _views(decision) if decision.views else [],
         )
+
+    async def update(self, chat_id: str, decide: Callable[[Loaded], tuple[Decision | None, Answer]]) -> Answer:
+        """Change a chat's share: load, decide, store, and again where it changed meanwhile; return `decide`'s answer.
+
+        `decide` returns a decision, or None to leave the chat as it is, with the answer. It has no effects, because it
+        may be called again. Raises BusyError.
+        """
+        for _ in range(CHANGE_TRIES):
+            loaded = await self.load(chat_id)
+            decision, answer = decide(loaded)
+            if decision is None or await self.change(loaded, decision):
+                return answer
+        raise BusyError("the chat changes too often; the job may be queued again")
 
     async def change(self, loaded: Loaded, decision: Decision) -> bool:
         """Write a decision about a chat that this worker has loaded, not claimed; False: it has changed meanwhile."""
         item = self.item(decision, loaded.due, loaded.before, stored=loaded.stored)
         return await self._changes.ask(item)
 
+    async def discard(self, loaded: Loaded) -> bool:
+        """Remove a state that cannot be read of a chat that is not tracked; False: it has changed meanwhile."""
+        return await self._changes.ask((loaded.chat_id, False, _text(loaded.stored), False, False, 0, [], [], []))
+
     async def release(self, held: Sequence[Claimed]) -> None:
-        """Return claims back unchanged: due at once, for whoever polls next."""
+        """Hand claims back unchanged: due at once, for whoever polls next."""
         seconds, microseconds = await self._redis.time()
         now = seconds + microseconds / 1e6
         await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
@@ -202,7 +227,7 @@ class Shares:
         shown = await cast("Awaitable[list[bytes]]", self._redis.hkeys(self._keys.latest + chat_id))
         views = [(handle.decode(), handle_digest(handle.decode()), False, 0.0, 0.0) for handle in shown]
         await self._redis.zrem(self._keys.due, chat_id)
-        await self.commit([(chat_id, False, False, False, False, self._kept, [], [], views)])
+        await self.commit([(chat_id, False, False, False, False, self._ended_ttl, [], [], views)])
 
     async def shown_in(self, handle: str) -> list[str]:
         """Return the tracked chats that show a handle's position now."""
@@ -248,13 +273,6 @@ class Shares:
 
 
 Item = tuple[Any, ...]
-
-
-def rate_at(now: float, ceiling: float, rate: bytes | None, limited_at: bytes | None) -> float:
-    """Return the requests per second allowed now, of what the budget's hash keeps."""
-    if rate is None or limited_at is None:
-        return ceiling
-    return recovered_rate(float(rate), ceiling=ceiling, calm=now - float(limited_at))
 
 
 def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, context: Context) -> Loaded:

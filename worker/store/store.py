@@ -9,9 +9,10 @@ from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
 from worker.store.erasure import Erasure
 from worker.store.event_stream import EventStream
-from worker.store.keys import Keys
+from worker.store.keys import PIN_TTL_SECONDS, Keys
 from worker.store.latest import Latest
 from worker.store.outage import Outage
+from worker.store.pause import Pause
 from worker.store.pins import Pins
 from worker.store.reconciliation import Reconciliation
 from worker.store.shares import Shares
@@ -19,7 +20,7 @@ from worker.store.webhook_inbox import Inbox
 
 
 class Store:
-    """Everything under one KEY_PREFIX: tracked shares, the account's limits, dead letters."""
+    """Everything under one KEY_PREFIX: tracked shares, the limits of the accounts, dead letters."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self.redis = redis
@@ -35,6 +36,8 @@ class Store:
             events_maxlen=settings.events_maxlen,
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
+        self.account_pause = Pause(redis, self.keys.pause)
+        self.pins_pause = Pause(redis, self.keys.pins_pause, ttl=PIN_TTL_SECONDS)
         self.reconciliation = Reconciliation(redis, self.keys)
         self.events = EventStream(redis, self.keys)
         self.latest = Latest(redis, self.keys)

@@ -2,18 +2,15 @@
 
 import hashlib
 import time
-import uuid
 from typing import Any, Literal
 
-import msgspec
 from redis.asyncio import Redis
 
-from worker.store.keys import Keys
+from location_client.jobs import JOB_KEY, LIFE_MILLISECONDS, Job
+from worker.store.keys import WEBHOOK_TTL_SECONDS, Keys
 from worker.store.scripts import Scripts
 
 JOB = "hear_webhook"
-MARK_TTL_SECONDS = 3600  # as long as Linq has ever been said to send an event again, and more (linq-api.md 12.4)
-JOB_TTL_MILLISECONDS = 86_400_000  # contract.md section 6
 
 
 class Inbox:
@@ -28,16 +25,9 @@ class Inbox:
         """Store an event; False: it was stored before."""
         # The id is whatever the sender wrote: a key takes only a digest of it.
         digest = hashlib.sha256(event_id.encode()).hexdigest()[:32]
-        job: dict[str, Any] = {
-            "t": None,
-            "f": JOB,
-            "a": [],
-            "k": {"kind": kind, "event": event},
-            "et": int(time.time() * 1000),
-        }
-        job_id = str(uuid.uuid4())
+        job: Job[dict[str, str]] = Job(JOB, {"kind": kind, "event": event})
         answer: int = await self._scripts.store_webhook(
-            keys=[self._keys.heard(digest), f"arq:job:{job_id}", self._queue_name],
-            args=[MARK_TTL_SECONDS, msgspec.json.encode(job), JOB_TTL_MILLISECONDS, job_id],
+            keys=[self._keys.webhook(digest), JOB_KEY + job.id, self._queue_name],
+            args=[WEBHOOK_TTL_SECONDS, job.encode(int(time.time() * 1000)), LIFE_MILLISECONDS, job.id],
         )
         return answer == 1

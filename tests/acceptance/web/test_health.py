@@ -61,12 +61,12 @@ async def test_a_pause_makes_it_not_ready_with_the_reason(
     web: WebProcess, redis: Redis, redis_url: str, prefix: str
 ) -> None:
     store = store_of(redis, redis_url, prefix)
-    await store.budget.pause("Linq answered 401/2004")
+    await store.account_pause.begin("Linq answered 401/2004")
     ready = await web.client.get("/readyz")
     assert (ready.status_code, ready.json()["ready"]) == (503, False)
     assert "Linq answered 401/2004" in ready.json()["reasons"][0]
     assert (await samples(web))["location_paused", ()] == 1
-    await store.budget.resume()
+    await store.account_pause.end()
     assert (await web.client.get("/readyz")).status_code == 200
     assert (await samples(web))["location_paused", ()] == 0
 

@@ -3,7 +3,7 @@
 -- KEYS: due, events, geo, fleet
 -- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed
 -- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false: unchanged),
---   next due time (false: ended), seconds the state is kept after the end, changes of the fleet's sums, events, views
+--   next due time (false: ended), seconds the state is kept after the end (false: as it was), changes of the fleet's sums, events, views
 -- Returns: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MAX_LATITUDE = 85.05112878 -- beyond, a geo set has no place
@@ -59,8 +59,10 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
       end
       redis.call('ZADD', KEYS[1], item[5], chat)
     else
-      if item[4] then
+      if item[4] and item[6] then
         redis.call('SET', state, item[4], 'EX', item[6])
+      elseif item[4] then
+        redis.call('SET', state, item[4], 'KEEPTTL')
       else
         redis.call('EXPIRE', state, item[6])
       end

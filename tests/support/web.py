@@ -81,6 +81,10 @@ class WebProcess:
             )
         self.client = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def serves(self) -> None:
         """Wait until it answers."""
 

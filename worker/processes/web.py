@@ -34,6 +34,7 @@ from location_client.outages import error_code
 from worker import metrics
 from worker.domain.share import PHASES, Phase
 from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
+from worker.processes.connections import bound_sending, bounded_protocol
 from worker.store.store import Store
 from worker.views.routes import Views
 
@@ -249,6 +250,10 @@ async def _read_body(request: Request) -> bytes | None:
 class _Server(uvicorn.Server):
     """uvicorn, but its signals are handled here: it would end with the signal's status instead of 0."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        bound_sending(listener for server in self.servers for listener in server.sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
@@ -267,7 +272,7 @@ def _make_server(app: Starlette, settings: Settings) -> _Server:
             app,
             host=settings.host,
             port=settings.port,
-            http="h11",  # it bounds heads, which uvicorn's other parser does not
+            http=bounded_protocol(),  # over h11, which bounds the length of heads; uvicorn's other parser does not
             log_config=None,
             access_log=False,
             server_header=False,

@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from config.settings import Settings
+from tests.acceptance.views.conftest import TOKEN, Stream
 from tests.support.server_sent import event_source
 from tests.support.web import WebProcess, WebProcesses
-from tests.views.conftest import TOKEN, Stream
 from worker.processes.web import make_app
 from worker.store.store import Store
 from worker.views.access import COOKIE, cookie_of

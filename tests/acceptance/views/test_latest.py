@@ -5,10 +5,10 @@ import pytest
 from redis.asyncio import Redis
 
 from simulator.embedded_redis import EmbeddedRedis
+from tests.acceptance.views.conftest import viewer_of
 from tests.support.server_sent import event_source
 from tests.support.stored import begin, new_chat, observe, open_store, somewhere
 from tests.support.web import WebProcesses
-from tests.views.conftest import viewer_of
 from worker.store.store import Store
 
 BERLIN, SUVA, AUCKLAND = (13.4, 52.5), (178.4, -18.1), (174.8, -36.8)

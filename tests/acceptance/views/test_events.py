@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from location_client.events import TypedEvent
+from tests.acceptance.views.conftest import Stream, viewer_of
 from tests.support.server_sent import EventSource, Received, event_source
 from tests.support.web import WebProcess
-from tests.views.conftest import Stream, viewer_of
 
 OTHER_CHAT = "00000000-0000-4000-8000-000000000001"
 

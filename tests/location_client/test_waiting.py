@@ -100,13 +100,13 @@ async def test_reading_goes_on_after_redis_was_away(
         server.halt()
         acknowledging = asyncio.create_task(event.acknowledge())
         waiting = [asyncio.create_task(next_of(events)) for events in (plain, grouped)]
-        await asyncio.sleep(0.3)
+        await wait_until(lambda: caplog.text.count("Redis is away") == 3, "all three have met the outage")
         server.restart()
-        after = await add(admin)
+        async with Redis.from_url(server.url) as connected_anew:
+            after = await add(connected_anew)
         for task in waiting:
             assert await task == after
         await acknowledging
-        assert "Redis is away" in caplog.text
         pending = await client.redis.xpending("location:events", "group")
         assert pending["pending"] == 1
 

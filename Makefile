@@ -122,6 +122,17 @@ check-locks-oldest check-locks-newest: check-locks-%: $(VENV)/.created
 	done
 	@$(VENV)/pip-$*/bin/python -m pip --disable-pip-version-check --no-input --quiet install --dry-run -r requirements.txt
 
+NEWEST := $(VENV)/newest
+
+# Not part of `check`: whoever releases something may break it. The locks are not looked at, as nothing is installed
+# from them.
+.PHONY: check-newest
+check-newest: $(VENV)/.created  ## Run the quick tests with the newest versions that pyproject.toml allows
+	@$(BIN)/python -m venv --clear $(NEWEST)
+	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --upgrade pip
+	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --group dev -e ./location_client -e '.[embedded,map]'
+	@$(NEWEST)/bin/python -m pytest -n $(WORKERS) -m "not acceptance" --ignore=tests/packaging/test_locks.py $(TESTS)
+
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports
 	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist \

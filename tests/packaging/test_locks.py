@@ -82,7 +82,7 @@ def test_hosts_install_every_distribution_of_the_repository_with_the_versions_th
     lines = (_ROOT / "requirements.txt").read_text().splitlines()
     folders = [f"./{path.parent.name}" for path in _ROOT.glob("*/pyproject.toml")]
     assert sorted(line for line in lines if line[0] != "#") == sorted(
-        ["-c requirements/constraints.txt", ".", *folders]
+        ["-c requirements/constraints.txt", ".[map]", *folders]
     )
 
     constraints = map(Requirement, (_ROOT / "requirements/constraints.txt").read_text().splitlines())

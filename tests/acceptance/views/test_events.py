@@ -1,21 +1,24 @@
 """GET /events as docs/reference/http.md has it: a real process, real connections."""
 
 import asyncio
+import contextlib
+import time
 
 import httpx
 import pytest
 from redis.asyncio import Redis
 
 from location_client.events import TypedEvent
-from tests.acceptance.views.conftest import Stream, viewer_of
+from tests.acceptance.views.conftest import TOKEN, Stream, viewer_of
 from tests.support.server_sent import EventSource, Received, event_source
-from tests.support.web import WebProcess
+from tests.support.web import WebProcess, event
 
 OTHER_CHAT = "00000000-0000-4000-8000-000000000001"
+LATENESS = 5.0  # seconds that a loaded machine may be late by
 
 
 def ids(received: list[Received]) -> list[str]:
-    return [event.last_event_id for event in received]
+    return [one.last_event_id for one in received]
 
 
 async def test_an_event_comes_as_a_cloud_event_in_json(viewer: httpx.AsyncClient, stream: Stream, redis: Redis) -> None:
@@ -24,19 +27,19 @@ async def test_an_event_comes_as_a_cloud_event_in_json(viewer: httpx.AsyncClient
         stream_id = await stream.add("location.sharing.started", reference="order 7", handle="+12025550147")
         received = await source.next()
     [(_, fields)] = await redis.xrange(stream.key)
-    event: TypedEvent[str, object] = TypedEvent(stream_id.encode(), fields)
+    entry: TypedEvent[str, object] = TypedEvent(stream_id.encode(), fields)
     assert received == Received("location.sharing.started", received.data, stream_id)
     assert received.data == {
         "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "time": event.time,
+        "id": entry.id,
+        "source": entry.source,
+        "type": entry.type,
+        "time": entry.time,
         "datacontenttype": "application/json",
-        "dataschema": event.dataschema,
+        "dataschema": entry.dataschema,
         "sequence": "1",
         "reference": "order 7",
-        "data": event.data,
+        "data": entry.data,
     }
 
 
@@ -128,10 +131,10 @@ async def test_filters_choose_by_type_chat_and_reference(viewer: httpx.AsyncClie
     for name, url in urls.items():
         async with event_source(viewer, url) as source:
             count = {"types": 3, "chat": 3, "reference": 2, "all": 1}[name]
-            seen[name] = [event.data["data"]["number"] for event in await source.take(count)]
+            seen[name] = [one.data["data"]["number"] for one in await source.take(count)]
             if name == "all":
                 await publish()
-                seen["live"] = [event.data["data"]["number"] for event in await source.take(1)]
+                seen["live"] = [one.data["data"]["number"] for one in await source.take(1)]
     assert seen == {"types": [1, 2, 4], "chat": [2, 3, 4], "reference": [3, 4], "all": [4], "live": [8]}
 
 
@@ -257,3 +260,26 @@ async def test_open_connections_do_not_keep_the_process_from_ending(web: WebProc
         assert await asyncio.wait_for(web.stop(), 5) == 0
         with pytest.raises(StopAsyncIteration):
             await source.next()
+
+
+async def test_many_connections_cost_redis_one_reader_and_hold_no_delivery_up(
+    web: WebProcess, stream: Stream, redis: Redis
+) -> None:
+    count = 150
+    limits = httpx.Limits(max_connections=count)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with (
+        httpx.AsyncClient(base_url=web.url, timeout=30, trust_env=False, headers=headers, limits=limits) as client,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        sources = [await stack.enter_async_context(event_source(client, "/events")) for _ in range(count)]
+        sent = await stream.add_many(40)
+        taking = [asyncio.create_task(source.take(40, within=40)) for source in sources]
+        for _ in range(10):
+            began = time.monotonic()
+            assert (await web.deliver(event())).status_code == 204
+            assert time.monotonic() - began < LATENESS
+        for taken in await asyncio.gather(*taking):
+            assert ids(taken) == sent
+        readers = [reader for reader in await redis.client_list() if reader["cmd"] == "xread"]
+        assert len(readers) == 1

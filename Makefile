@@ -103,6 +103,19 @@ lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping wh
 	@sed -n '/^[a-z]/ { s/\[[^]]*\]//; s/ \\$$//; p; }' requirements/runtime.txt > requirements/constraints.txt
 	@$(LOCK) requirements/benchmarks.in -o requirements/benchmarks.txt
 
+# arq holds the worker to redis-py 5; the client allows more.
+.PHONY: check-client
+check-client: $(VENV)/.installed  ## Try the client with the oldest and newest packages it allows, and its types with pyright (npm)
+	@$(PIP) install 'uv>=0.9,<1'
+	@for resolution in lowest-direct highest; do \
+		rm -rf $(VENV)/client; \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/client --resolution $$resolution ./location_client \
+			|| exit; \
+		echo "The client with the $$resolution of" $(VENV)/client/*.dist-info; \
+		PYTHONPATH=$(VENV)/client $(BIN)/python -m pytest -n $(WORKERS) tests/location_client || exit; \
+	done
+	@npx --yes pyright@1.1 --pythonpath $(BIN)/python tests/support/typed_application.py
+
 # The oldest pip is that of Python 3.11.0; a later Python cannot run it and keeps its own.
 OLDEST_PIP := pip==22.3.1; python_version < "3.12"
 

@@ -93,7 +93,10 @@ class TypedEvent(Generic[TypeT_co, DataT_co]):
         It is not checked against that shape: fields of a newer worker are there, too.
         """
         if self._data is msgspec.UNSET:
-            self._data = msgspec.json.decode(self._fields.get(b"data", b""))
+            try:
+                self._data = msgspec.json.decode(self._fields.get(b"data", b""))
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise ValueError(f"the data of event {self.stream_id} is not JSON: {error}") from None
         decoded: DataT_co = self._data
         return decoded
 

@@ -88,8 +88,12 @@ async def test_an_event_that_is_none_of_ours_can_still_be_looked_at(
     assert event.chat_id is None
     assert event.subject is None
     assert event.as_dict()["data"] == "{"
-    with pytest.raises(ValueError, match="truncated"):
+    with pytest.raises(ValueError, match="is not JSON: Input data was truncated"):
         _ = event.data
+    await redis.xadd(f"{prefix}:events", {b"type": b"deep", b"data": b"[" * 100_000})
+    (deep,) = await take(client.events(after=event.stream_id), 1)
+    with pytest.raises(ValueError, match="is not JSON"):
+        _ = deep.share_id
 
 
 async def test_reading_begins_where_it_is_told(client: LocationClient, publish: Publish) -> None:

@@ -10,6 +10,7 @@ WORKERS ?= 2
 PROFILE ?= default
 QUEUES := benchmarks/.venv
 BULLMQ := benchmarks/contenders/bullmq
+NODE := tests/node
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
@@ -44,12 +45,17 @@ run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings 
 	exit $$status
 
 .PHONY: test
-test: $(VENV)/.installed  ## Run the tests and show what they cover (WORKERS=2, PROFILE=thorough for longer)
+test: $(VENV)/.installed node-packages  ## Run the tests and show what they cover (WORKERS=2, PROFILE=thorough for longer)
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=$(PROFILE) --cov --cov-report=term:skip-covered $(TESTS)
 
 .PHONY: test-quick
 test-quick: $(VENV)/.installed  ## Run the tests that start no processes: under a minute
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not acceptance" --hypothesis-profile=$(PROFILE) $(TESTS)
+
+# What cannot be installed is left out, and the tests say so.
+.PHONY: node-packages
+node-packages:  ## Install what the tests need of Node: official parsers, and what an example uses
+	@$(MAKE) --silent $(NODE)/node_modules/.installed || echo "No packages for Node: tests that need them are skipped" >&2
 
 .PHONY: check
 check: format lint types  ## All that must pass: format, lint, types, imports, tests
@@ -84,11 +90,16 @@ $(QUEUES)/.installed: requirements/benchmarks.txt
 	@$(QUEUES)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --require-hashes -r $<
 	@touch $@
 
-$(BULLMQ)/node_modules/.installed: $(BULLMQ)/package.json
+%/node_modules/.installed: %/package.json
 	@command -v npm >/dev/null || { echo "npm was not found (Node 20 or newer has it)" >&2; exit 1; }
-	@echo "Installing BullMQ"
-	@cd $(BULLMQ) && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@echo "Installing the packages of $<"
+	@cd $* && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
+
+.PHONY: documents
+documents: $(VENV)/.installed  ## Write what docs/ has of the code: schemas, AsyncAPI, OpenAPI
+	@$(BIN)/python -m tests.support.schemas
+	@$(BIN)/python -m tests.support.documents
 
 # Extras stay in the locks: pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
@@ -149,7 +160,7 @@ check-newest: $(VENV)/.created  ## Run the quick tests with the newest versions 
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports
 	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist \
-		$(QUEUES) $(BULLMQ)/node_modules
+		$(QUEUES) $(BULLMQ)/node_modules $(NODE)/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest Python that is new enough and can make virtual environments, or a word about what is missing. A .venv that

@@ -92,7 +92,7 @@ _TRACK = {
     "places": _PLACES,
     "until": limits.PLACE_NAME,
 }
-_FORMS: dict[str, dict[str, Form]] = {
+FORMS: dict[str, dict[str, Form]] = {
     "request_location": _TRACK | {"message": limits.MESSAGE, "accept_within": limits.SECONDS},
     "track_location": _TRACK,
     "set_places": {"chat_id": limits.CHAT_ID, "places": _PLACES, "until": limits.PLACE_NAME},
@@ -130,13 +130,13 @@ def check(function: str, arguments: Mapping[str, Any]) -> None:
     Raises ValueError, which names each wrong argument and what is accepted, for what no worker would take. A function
     that this version does not know is left to the worker.
     """
-    faults = [*_faults(function, arguments)] if function in _FORMS else []
+    faults = [*_faults(function, arguments)] if function in FORMS else []
     if faults:
         raise ValueError(f"{function}: {'; '.join(faults)}")
 
 
 def _faults(function: str, arguments: Mapping[str, Any]) -> Iterator[str]:
-    forms = _FORMS[function]
+    forms = FORMS[function]
     for name in _REQUIRED.get(function, ()):
         if name not in arguments:
             yield f"{name} is missing; accepted: {forms[name].accepted}"

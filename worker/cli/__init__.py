@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from worker.cli.apis import asyncapi, openapi
 from worker.cli.events import schema, tail
 from worker.cli.operations import doctor, webhooks
 from worker.cli.pins import pin
@@ -100,6 +101,8 @@ for _command in (
     status,
     tail,
     schema,
+    asyncapi,
+    openapi,
     webhooks,
     doctor,
 ):

@@ -1,0 +1,31 @@
+"""Commands that print the documents of the interfaces: asyncapi, openapi."""
+
+import json
+
+import click
+
+
+@click.command()
+def asyncapi() -> None:
+    """Print the AsyncAPI 3 document of streams, queue, results and webhooks.
+
+    It is JSON, which tools for YAML read as well.
+    """
+    from worker.apis.asyncapi import describe  # noqa: PLC0415  # models take a while to build
+
+    _print(describe())
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document of what `web` answers.
+
+    It is JSON, which tools for YAML read as well.
+    """
+    from worker.apis.openapi import describe  # noqa: PLC0415  # models take a while to build
+
+    _print(describe())
+
+
+def _print(document: dict[str, object]) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

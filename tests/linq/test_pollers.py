@@ -133,7 +133,7 @@ async def test_a_read_that_is_cancelled_frees_its_place(kind: Kind) -> None:
             await asyncio.sleep(60)
 
     async with raw_server(script) as server, polling(kind, server.url, window=1) as poller:
-        task = asyncio.create_task(poller.fetch(CHAT))
+        task = poller.fetch(CHAT)
         await asyncio.wait_for(asked.wait(), 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -111,8 +111,9 @@ def read(loop: asyncio.AbstractEventLoop, pieces: list[bytes], *, ends: bool) ->
     """Read what comes in pieces, and perhaps ends; None where more would have to come."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    connection = Connection(loop, ours)
-    awaited = connection.send(b"GET / HTTP/1.1\r\n\r\n", loop.time() + 60)
+    connection = Connection(loop, ours, lambda _: None)
+    awaited: asyncio.Future[Reply] = loop.create_future()
+    connection.send(b"GET / HTTP/1.1\r\n\r\n", awaited, loop.time() + 60)
     with theirs:
         try:
             for piece in pieces:

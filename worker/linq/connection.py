@@ -27,7 +27,7 @@ _KEEP_ALIVE = re.compile(rb"timeout *= *\"?(\d{1,9})", re.IGNORECASE)
 
 
 async def connect(
-    loop: asyncio.AbstractEventLoop, addresses: list[Any], context: ssl.SSLContext | None, host: str
+    addresses: list[Any], context: ssl.SSLContext | None, host: str, release: Callable[["Connection"], None]
 ) -> "Connection":
     """Connect to the first of the addresses (as `getaddrinfo` gives them) that answers; with a context, over TLS.
 
@@ -37,10 +37,11 @@ async def connect(
     connected = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=EYEBALLS_SECONDS, interleave=1, socket_factory=_make_socket
     )
+    loop = asyncio.get_running_loop()
     if context is not None:
         connected = await _secure(loop, connected, context, host)
     try:
-        return Connection(loop, connected)
+        return Connection(loop, connected, release)
     except BaseException:
         connected.close()
         raise
@@ -102,15 +103,20 @@ class Connection:
         "_open",
         "_parser",
         "_received",
+        "_release",
         "_socket",
         "_timer",
         "idle_seconds",
         "used_at",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, connected: socket.socket, release: Callable[["Connection"], None]
+    ) -> None:
+        """`release` is called whenever a request has got its reply, or none because the connection is closed."""
         self._loop = loop
         self._socket = connected
+        self._release = release
         self._parser = _make_parser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
         self._mends = False  # the reply under way is read through a HeadMender
@@ -132,9 +138,9 @@ class Connection:
         """Whether a request can be sent: it is open, and none waits for its reply."""
         return self._open and self._awaited is None
 
-    def send(self, request: bytes, deadline: float) -> asyncio.Future[Reply]:
-        """Send a request; the reply, or a failure at `deadline` (the loop's time), is the future's result."""
-        self._awaited = awaited = self._loop.create_future()
+    def send(self, request: bytes, awaited: asyncio.Future[Reply], deadline: float) -> None:
+        """Send a request. The reply, or a failure at `deadline` (the loop's time), becomes the future's result."""
+        self._awaited = awaited
         self._deadline = deadline
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._look_at_time)
@@ -144,25 +150,29 @@ class Connection:
                 self.close()
         except OSError:
             self.close()
-        return awaited
 
     def close(self, failure: Failure = "broken") -> None:
         """Close the connection; a request that waits for its reply gets the failure."""
+        self._hang_up()
+        # It and its parser hold each other: what came would stay until the garbage is collected.
+        self._chunks = []
+        self._begun = []
+        self._answer(no_reply(failure))
+
+    def _hang_up(self) -> None:
         if self._open:
             self._open = False
             self._loop.remove_reader(self._socket)
             self._socket.close()
-            # It and its parser hold each other: what came would stay until the garbage is collected.
-            self._chunks = []
-            self._begun = []
         if self._timer is not None:
             self._timer.cancel()
-        self._answer(no_reply(failure))
 
     def _answer(self, reply: Reply) -> None:
         awaited, self._awaited = self._awaited, None
-        if awaited is not None and not awaited.done():
-            awaited.set_result(reply)
+        if awaited is not None:
+            if not awaited.done():  # else whoever asked has gone away
+                awaited.set_result(reply)
+            self._release(self)
 
     def _look_at_time(self) -> None:
         # Set anew only when it rings, not with each request: nearly all get their reply long before.
@@ -216,14 +226,18 @@ class Connection:
 
     def _end_of_stream(self) -> None:
         # Without a length, and not in chunks, a body ends with the connection.
+        self._hang_up()
         if self._in_body and not self._headers.keys() & {b"content-length", b"transfer-encoding"}:
             self._finish()
-        self.close()
+        else:
+            self.close()
 
     def _give_up(self) -> None:
+        self._hang_up()
         if sum(map(len, self._chunks)) > REPLY_LIMIT:
             self._finish()
-        self.close()
+        else:
+            self.close()
 
     def _finish(self) -> None:
         status = self._parser.get_status_code()
@@ -271,10 +285,9 @@ class Connection:
             if status < 100:
                 self.close()
             return
-        keeps = self._parser.should_keep_alive()
+        if not self._parser.should_keep_alive():
+            self._hang_up()
         self._finish()
-        if not keeps:
-            self.close()
 
 
 def _make_parser(connection: Connection) -> httptools.HttpResponseParser:

@@ -45,11 +45,19 @@ class HttpxPoller:
             headers={"Accept": ACCEPT},
         )
         self._pools = [_Pool(self._build())]
+        self._tasks: set[asyncio.Task[Reply]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def fetch(self, chat_id: str) -> Reply:
-        """GET /v3/chats/{chat_id}/location, once. Raises nothing but CancelledError."""
+    def fetch(self, chat_id: str) -> asyncio.Future[Reply]:
+        """GET /v3/chats/{chat_id}/location, once; the future has no exception."""
+        task = asyncio.get_running_loop().create_task(self._fetch(chat_id))
+        # A loop keeps no task alive.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _fetch(self, chat_id: str) -> Reply:
         if self._closed:
             return no_reply("broken")
         pool = self._choose()

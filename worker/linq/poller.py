@@ -1,5 +1,6 @@
 """The narrow door through which locations are read: one GET per chat, with a choice of HTTP client."""
 
+import asyncio
 from typing import Literal, Protocol
 
 import structlog
@@ -15,8 +16,8 @@ log = structlog.get_logger("poller")
 class Poller(Protocol):
     """Reads locations; safe to use from many tasks of one event loop."""
 
-    async def fetch(self, chat_id: str) -> Reply:
-        """GET /v3/chats/{chat_id}/location, once. Raises nothing but CancelledError."""
+    def fetch(self, chat_id: str) -> asyncio.Future[Reply]:
+        """GET /v3/chats/{chat_id}/location, once; the future has no exception."""
         ...
 
     async def close(self) -> None:

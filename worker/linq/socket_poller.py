@@ -34,49 +34,49 @@ class SocketPoller:
         self._connect_timeout = min(CONNECT_SECONDS, timeout)
         self._idle: list[Connection] = []  # the one used last stands last
         self._open: set[Connection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._lookup: asyncio.Task[list[Any]] | None = None
         # As good as closed where nothing can be reached by the URL; the settings refuse such.
         self._closed = not self._host or url.scheme not in ("http", "https")
 
-    async def fetch(self, chat_id: str) -> Reply:
-        """GET /v3/chats/{chat_id}/location, once. Raises nothing but CancelledError."""
+    def fetch(self, chat_id: str) -> asyncio.Future[Reply]:
+        """GET /v3/chats/{chat_id}/location, once; the future has no exception."""
+        loop = asyncio.get_running_loop()
+        awaited: asyncio.Future[Reply] = loop.create_future()
         try:
             request = b"".join((self._before, quote(chat_id, safe="").encode(), self._after))
         except UnicodeEncodeError:
-            return no_reply("broken")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        connection = self._take_idle(loop.time())
-        if connection is None:
-            if self._closed:
-                return no_reply("broken")
-            try:
-                connection = await self._connect(loop)
-            except (OSError, ValueError, RuntimeError, LookupError):
-                # TimeoutError and certificates that are not accepted are of the first kind, a host that is none of the
-                # second; uvloop raises the third, aiohappyeyeballs the last, where all addresses failed oddly.
-                return no_reply("broken" if self._closed else "connect")
-        try:
-            return await connection.send(request, deadline)
-        finally:
-            if connection.usable:
-                self._idle.append(connection)
-                if self._sweep is None:
-                    self._sweep = loop.call_later(SWEEP_SECONDS, self._close_idle, loop)
-            else:
-                self._drop(connection)
+            awaited.set_result(no_reply("broken"))
+            return awaited
+        now = loop.time()
+        connection = self._take_idle(now)
+        if connection is not None:
+            connection.send(request, awaited, now + self._timeout)
+        elif self._closed:
+            awaited.set_result(no_reply("broken"))
+        else:
+            # A loop keeps no task alive.
+            task = loop.create_task(self._connect_and_send(request, awaited, now + self._timeout))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        return awaited
 
     async def close(self) -> None:
         """Close the connections; reads under way fail as `broken`."""
         self._closed = True
+        if self._lookup is not None:
+            self._lookup.cancel()  # the thread it waits for ends by itself
         for connection in [*self._open]:
-            self._drop(connection)
+            connection.close()
+            self._open.discard(connection)
         self._idle.clear()
         if self._sweep is not None:
             self._sweep.cancel()
-        if self._lookup is not None:
-            self._lookup.cancel()  # the thread it waits for ends by itself
+        for task in self._connecting:
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
     def _take_idle(self, now: float) -> Connection | None:
         idle = self._idle
@@ -90,8 +90,18 @@ class SocketPoller:
             self._drop(connection)
         return None
 
+    def _release(self, connection: Connection) -> None:
+        """Take back a connection that waits for nothing any more."""
+        if not connection.usable:
+            self._open.discard(connection)
+            return
+        self._idle.append(connection)
+        if self._sweep is None:
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_later(SWEEP_SECONDS, self._close_idle, loop)
+
     def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what has been idle for long enough, and what was closed by the server."""
+        """Close what has been idle for long enough, and let go of what the server has closed."""
         now = loop.time()
         kept = [one for one in self._idle if one.usable and now - one.used_at < one.idle_seconds]
         for connection in set(self._idle).difference(kept):
@@ -103,13 +113,21 @@ class SocketPoller:
         self._open.discard(connection)
         connection.close()
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        async with asyncio.timeout(self._connect_timeout):
-            connection = await connect(loop, await self._addresses(loop), self._tls, self._host)
+    async def _connect_and_send(self, request: bytes, awaited: asyncio.Future[Reply], deadline: float) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                addresses = await self._addresses(asyncio.get_running_loop())
+                connection = await connect(addresses, self._tls, self._host, self._release)
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 (of many kinds: OSError, ValueError, RuntimeError …)
+            # Only `close` cancels.
+            if not awaited.done():
+                awaited.set_result(no_reply("broken" if self._closed else "connect"))
+            return
         self._open.add(connection)
-        if self._closed:
-            self._drop(connection)
-        return connection
+        if awaited.done():
+            self._release(connection)
+        else:
+            connection.send(request, awaited, deadline)
 
     async def _addresses(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
         # One lookup for all who connect meanwhile: a loop has few threads for them.

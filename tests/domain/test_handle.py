@@ -23,6 +23,14 @@ from worker.domain.handle import handle_digest, normalize_handle
         (" ann@example.org\n", "ann@example.org"),
         ("jürgen@münchen.example", "jürgen@münchen.example"),
         ("+1@example.org", "+1@example.org"),
+        ("\u2068ann@example.org\u2069", "ann@example.org"),
+        ("\u200e\u202aAnn@Example.org\u202c ", "ann@example.org"),
+        ("mailto:Ann@example.org", "ann@example.org"),
+        ("<ann@example.org>", "ann@example.org"),
+        (" <MAILTO:ann%2Bhome@example.org?subject=Hi> ", "ann+home@example.org"),
+        ("tel:+1-202-555-0147", "+12025550147"),
+        ("<tel:+12025550147>", "+12025550147"),
+        (" +4402079460018 ", "+4402079460018"),
         ("a" * 242 + "@example.org", "a" * 242 + "@example.org"),
     ],
 )
@@ -30,6 +38,49 @@ def test_handles_get_their_normal_form(text: str, handle: str) -> None:
     assert normalize_handle(text) == handle
     assert normalize_handle(handle) == handle
     assert normalize_handle(text, lenient=True) == handle
+
+
+@pytest.mark.parametrize(
+    ("text", "handle"),
+    [
+        ("+44 (0)20 7946 0018", "+442079460018"),
+        ("+44(0)20-7946-0018", "+442079460018"),
+        ("(+44) (0) 20 7946 0018", "+442079460018"),
+        ("\u202a+44 \u2066(0)\u2069 20 7946 0018\u202c", "+442079460018"),
+        ("+44 (020) 7946 0018", "+442079460018"),
+        ("+49 (0)30 123456", "+4930123456"),
+        ("+353 (0)1 234 5678", "+35312345678"),
+        ("tel:+44(0)20-7946-0018", "+442079460018"),
+        ("+36 (06) 1 234 5678", "+3612345678"),
+        ("+7 (8) 495 123-45-67", "+74951234567"),
+        ("+7 (812) 123-45-67", "+78121234567"),
+        ("+46 (8) 123 456 78", "+46812345678"),
+        ("+39 06 698 12345", "+390669812345"),
+        ("+39 (06) 698 12345", "+390669812345"),
+        ("+225 07 12 34 56 78", "+2250712345678"),
+    ],
+)
+def test_a_trunk_prefix_is_no_part_of_the_number(text: str, handle: str) -> None:
+    assert normalize_handle(text) == normalize_handle(text, lenient=True) == handle
+
+
+def test_a_vendors_number_without_plus_may_have_a_trunk_prefix() -> None:
+    assert normalize_handle("44 (0)20 7946 0018", lenient=True) == "+442079460018"
+
+
+@pytest.mark.parametrize("text", ["+39 (0)6 698 12345", "+225 (0)7 12 34 56 78", "+44 (00)20 7946 0018", "+36 (0)0 1"])
+def test_a_zero_that_may_or_may_not_belong_to_the_number_is_refused(text: str) -> None:
+    for lenient in (False, True):
+        with pytest.raises(ValueError, match=r"^not a handle: (whether|leave out)"):
+            normalize_handle(text, lenient=lenient)
+
+
+@pytest.mark.parametrize("text", ["+44 020 7946 0018", "+44-0-20-7946-0018", "+353 01 234 5678", "+1 0202 555 0147"])
+def test_a_zero_in_front_of_the_area_code_is_told_to_people_and_left_to_vendors(text: str) -> None:
+    with pytest.raises(ValueError, match="leave out the 0"):
+        normalize_handle(text)
+    digits = "".join(character for character in text if character.isdigit())
+    assert normalize_handle(text, lenient=True) == f"+{digits}"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +104,15 @@ def test_handles_get_their_normal_form(text: str, handle: str) -> None:
         "ann\u00a0lee@example.org",
         "ann\x00@example.org",
         "ann\ud800@example.org",
+        "an\ufffdn@example.org",
+        "+1202555014\ufffd7",
+        "Ann <ann@example.org>",
+        "<ann@example.org",
+        "ann@<example.org>",
+        "mailto:",
+        "mailto:ann%FF@example.org",
+        "an\u200en@example.org",
+        "sms:+12025550147",
         "a" * 243 + "@example.org",
         "+1" + " " * 500 + "2025550147",
     ],

@@ -56,6 +56,24 @@ def test_a_longer_number_or_a_coordinate_is_another_thing(text: str) -> None:
     assert not PHONE.exactly(text)
 
 
+@pytest.mark.parametrize(
+    ("handle", "text"),
+    [
+        ("+442079460018", "+44 (0)20 7946 0018"),
+        ("+442079460018", "+44 (020) 7946 0018"),
+        ("+442079460018", "(+44) 0 20-7946-0018"),
+        ("+35312345678", "+353(0)1 234 5678"),
+        ("+74951234567", "+7 (8) 495 123-45-67"),
+        ("+3612345678", "+36 (06) 1 234 5678"),
+        ("anna@example.org", "mailto:Anna@example.org?subject=Hi"),
+        ("anna@example.org", "\u2068<anna@example.org>\u2069"),
+    ],
+)
+def test_a_handle_is_found_with_all_that_is_read_around_and_in_it(handle: str, text: str) -> None:
+    assert Mentions(handle).loosely(text)
+    assert Mentions(handle).loosely(json.dumps(text))
+
+
 def test_exactly_is_the_normal_form_alone() -> None:
     assert PHONE.exactly('{"handle": "+12025550147"}')
     assert not PHONE.exactly("12025550147")

@@ -8,6 +8,8 @@ import re
 _BETWEEN = (
     "(?:[\\s().\u2010-\u2015/\u2212\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff-]|%[0-9A-Fa-f]{2}){0,6}?"
 )
+# A trunk prefix, as in +44 (0)20, stands after the country code, which is that of one to three digits.
+_TRUNK = f"(?:{_BETWEEN}(?:0|\\((?:06|8)\\)))?"
 # JSON within JSON escapes the backslashes of the inner one; Python's repr writes \xa0.
 _BACKSLASHES = re.compile(r"\\+")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrt/])")
@@ -24,7 +26,8 @@ class Mentions:
         if self._is_phone:
             digits = handle[1:]
             self._exact = re.compile(rf"\+{digits}(?![0-9])")
-            self._loose = re.compile(rf"(?<![0-9])(?<![0-9]\.)(?:00)?({_BETWEEN.join(digits)}){_NO_LONGER}")
+            loose = f"{_TRUNK}{_BETWEEN}".join(digits[:4]) + _BETWEEN + _BETWEEN.join(digits[4:])
+            self._loose = re.compile(rf"(?<![0-9])(?<![0-9]\.)(?:00)?({loose}){_NO_LONGER}")
         else:
             address = re.escape(handle)
             # In JSON, a quotation mark or backslash of the local part is escaped.

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import httpx
-import msgspec
 
+from worker.decoding import decode_object
 from worker.proxies import find_proxy
 
 # Larger replies are given up while they are being read, so that no server can fill the memory.
@@ -28,6 +28,8 @@ Failure = Literal["timeout", "connect", "broken", "too_large", "redirect"]
 _MAX_WAIT_SECONDS = 30 * 86400.0
 _MAX_HEADER = 1000  # characters of a Retry-After that are read
 _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
+_CODE = re.compile(r"(\d{1,9})(?:\.0+)?", re.ASCII)
+_MAX_CODE = 999_999_999
 # Control characters and the line separators of Unicode.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MAX_DETAIL_LENGTH = 500
@@ -50,7 +52,7 @@ class Reply(NamedTuple):
     `status` is 0 where no complete answer came (`timeout`, `connect`, `broken`); the status of a reply that
     is too large or redirects is kept, its body is not. `retry_after` is in seconds, from the header or else
     from the body, and looked for only in refusals (status 400 and above). `trace_id` is the header
-    `X-Trace-ID`.
+    `X-Trace-ID`, or else `X-Request-ID`.
     """
 
     status: int
@@ -131,19 +133,11 @@ def _wait(seconds: float) -> float | None:
     return float(min(seconds, _MAX_WAIT_SECONDS)) if seconds >= 0 else None
 
 
-def decode_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that a body is, or None where it is none."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        # ValueError: text that is not UTF-8. RecursionError: nesting deeper than the decoder follows.
-        return None
-    return decoded if isinstance(decoded, dict) else None
-
-
 def parse_error(body: bytes) -> ErrorEnvelope | None:
-    """Return the error that a refusing reply carries, or None where the body is not the vendors' envelope (a
-    proxy's page).
+    """Return the error that a refusing reply carries, None where the body is not the vendors' envelope.
+
+    What a proxy answers in their place is none, also where it is JSON with an `error`: the vendors say `success: false`
+    or give a code from 1000, and of that what can be read is enough.
     """
     reply = decode_object(body)
     if reply is None or reply.get("success") is True:
@@ -151,19 +145,30 @@ def parse_error(body: bytes) -> ErrorEnvelope | None:
     error = reply.get("error")
     if not isinstance(error, dict):
         return None
-    return read_error(error)
+    envelope = read_error(error)
+    return envelope if reply.get("success") is False or (envelope.code or 0) >= 1000 else None
 
 
 def read_error(error: dict[str, Any]) -> ErrorEnvelope:
     """Return the parts of the error object itself."""
-    code, message = error.get("code"), error.get("message")
-    retry_after, retryable = error.get("retry_after"), error.get("retryable")
+    message, retryable = error.get("message"), error.get("retryable")
+    retry_after = error.get("retry_after")
     return ErrorEnvelope(
-        code if type(code) is int else None,
+        _read_code(error.get("code")),
         message if isinstance(message, str) else None,
         _wait(retry_after) if type(retry_after) is int or type(retry_after) is float else None,
         retryable if isinstance(retryable, bool) else None,
     )
+
+
+def _read_code(value: object) -> int | None:
+    """Return a code, be it a whole number of either type or the text of one: Chert's own SDK expects all three."""
+    if isinstance(value, str):
+        code = _CODE.fullmatch(value.strip())
+        return int(code[1]) if code else None
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return int(value) if 0 <= value <= _MAX_CODE else None
+    return None
 
 
 def error_detail(message: str | None, status: int) -> str:
@@ -239,4 +244,5 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request, *, timeout
         # RuntimeError: the client has been closed.
         return no_reply("broken")
     headers = response.headers
-    return build_reply(response.status_code, bytes(body), headers.get("retry-after"), headers.get("x-trace-id"))
+    trace_id = headers.get("x-trace-id") or headers.get("x-request-id")
+    return build_reply(response.status_code, bytes(body), headers.get("retry-after"), trace_id)

@@ -155,6 +155,9 @@ def test_without_a_cool_down_an_uncertain_prompt_still_waits_for_a_read() -> Non
         (Later("throttled", None), 60),
         (Later("chat_being_created", None), 3),
         (Later("chat_being_created", 9.0), 9),
+        (Later("refused_by_proxy", None), 600),
+        (Later("refused_by_proxy", 5.0), 600),
+        (Later("refused_by_proxy", 900.0), 900),
     ],
 )
 def test_a_prompt_that_may_not_be_sent_yet_waits(outcome: Later, seconds: float) -> None:
@@ -164,6 +167,18 @@ def test_a_prompt_that_may_not_be_sent_yet_waits(outcome: Later, seconds: float)
     assert (chat.share.prompts, chat.share.prompted_at) == (0, None)
     read_until_prompted(chat)
     assert chat.now >= seconds
+    chat.prompt(Sent())
+    never_prompted(chat)
+
+
+def test_a_prompt_that_something_in_between_refuses_goes_out_as_long_as_the_request_lives() -> None:
+    chat = TrackedChat()
+    for times in range(1, 6):
+        read_until_prompted(chat)
+        chat.prompt(Later("refused_by_proxy", None))
+        assert (chat.share.prompts, chat.share.prompted_at) == (0, None)
+        assert chat.now >= 600 * (times - 1)
+    read_until_prompted(chat)
     chat.prompt(Sent())
     never_prompted(chat)
 

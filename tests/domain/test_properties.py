@@ -14,7 +14,7 @@ import jsonschema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.tracking import ALONE, ANNA, BEGINNING, BERT, CHAT, NANO, TrackedChat, ns
+from tests.support.tracking import ALONE, ANNA, BEGINNING, BERT, CHAT, NANO, TrackedChat, listing, ns
 from worker.domain import prompts, reads, webhooks
 from worker.domain.decision import Context, Decision, Limits
 from worker.domain.events import EVENT_TYPES, Event, schema
@@ -76,8 +76,11 @@ seen = st.builds(
     st.sampled_from(PLACES),
     st.sampled_from([None, "Riverside Building"]),
 )
-features = st.tuples(st.lists(seen, max_size=4), st.sampled_from([0, 0, 0, 0, 1]))
-empty: st.SearchStrategy[tuple[list[Seen], int]] = st.just(([], 0))
+unusable: st.SearchStrategy[list[str | None]] = st.one_of(
+    st.just([]), st.just([]), st.lists(st.sampled_from([*HANDLES, None]), max_size=2)
+)
+features = st.tuples(st.lists(seen, max_size=4), unusable)
+empty: st.SearchStrategy[tuple[list[Seen], list[str | None]]] = st.just(([], []))
 faults = st.sampled_from(
     [
         Fault("server_error", ""),
@@ -103,6 +106,8 @@ outcomes: st.SearchStrategy[PromptOutcome | None] = st.sampled_from(
         Later("throttled", None),
         Later("throttled", 1e9),
         Later("chat_being_created", 2.0),
+        Later("refused_by_proxy", None),
+        Later("refused_by_proxy", 2.0),
         Uncertain(possibly_sent=True, detail=""),
         Uncertain(possibly_sent=True, detail=""),
         Uncertain(possibly_sent=False, detail=""),
@@ -188,11 +193,12 @@ class Model:
 
     def count(self, observed: Features) -> None:
         listed = {position.handle for position in observed.positions}
+        unusable = {feature.handle for feature in observed.invalid}
         for handle in HANDLES:
-            if handle in listed:
+            if handle in listed or not unusable.isdisjoint((handle, None)):
                 self.absent_since.pop(handle, None)
                 self.absent_reads[handle] = 0
-            elif not observed.invalid:
+            else:
                 self.absent_since.setdefault(handle, self.chat.now)
                 self.absent_reads[handle] += 1
                 if handle not in self.sharing:
@@ -361,6 +367,8 @@ class Model:
             fate = "sent"
         elif isinstance(outcome, Uncertain):
             fate = "uncertain" if outcome.possibly_sent else "unconnected"
+        elif isinstance(outcome, Later) and outcome.reason == "refused_by_proxy":
+            fate = "unconnected"
         self.prompts[-1] = (at, fate)
 
 
@@ -372,9 +380,8 @@ def parse(text: str) -> int:
 
 def observation(answer: object, now: float) -> ReadObservation:
     if isinstance(answer, tuple):
-        planned, invalid = answer
-        positions = [feature.at(now) for feature in planned]
-        return Features(positions, ["the geometry is not a Point"] * invalid)
+        planned, unusable = answer
+        return listing(*(feature.at(now) for feature in planned), unusable=unusable)
     assert isinstance(answer, Fault | Throttled | Suspended | Refused)
     return answer
 
@@ -505,7 +512,7 @@ def test_the_contract_holds_for_every_story(
         st.one_of(
             st.tuples(st.just("serve"), st.one_of(empty, empty, empty, faults), outcomes),
             st.tuples(st.just("serve"), empty, outcomes),
-            st.tuples(st.just("serve"), st.just(([Seen(ANNA, 5.0, None, PLACES[0], None)], 0)), outcomes),
+            st.tuples(st.just("serve"), st.just(([Seen(ANNA, 5.0, None, PLACES[0], None)], [])), outcomes),
             st.tuples(st.just("wait"), st.sampled_from([1.0, 300.0, 700.0])),
             st.tuples(st.just("settle"), outcomes),
         ),
@@ -553,7 +560,7 @@ def test_exactly_the_distinct_positions_are_published(shown: list[tuple[str, int
     for handle, at, place in [*current.values(), *shown]:
         current[handle] = (handle, at or 0, place)
         chat.wait(10).read(
-            Features([Position(handle, *place, None, None, None, None if at is None else ns(at))], ["unreadable"])
+            listing(Position(handle, *place, None, None, None, None if at is None else ns(at)), unusable=[None])
         )
         if (at is None and last.get(handle) != place) or (at is not None and ns(at) > newest.get(handle, 0)):
             expected.append((handle, at, place))

@@ -186,18 +186,42 @@ def test_a_fault_does_not_count_as_a_read_that_listed_nobody(fault: ReadObservat
     assert chat.share.ended is None
 
 
-def test_a_reply_with_unreadable_features_never_proves_that_somebody_is_gone() -> None:
+def test_a_feature_that_names_nobody_may_be_anybodys() -> None:
     chat = tracked()
     for _ in range(10):
-        assert chat.wait(60).read(listing(invalid=1)) == []
+        assert chat.wait(60).read(listing(unusable=[None])) == []
     chat.wait(60).read(listing())
-    assert chat.wait(30).read(listing(invalid=1)) == []
+    assert chat.wait(30).read(listing(unusable=[None])) == []
+    assert chat.wait(30).read(listing()) == []
     assert chat.wait(30).read(listing())[-1] == "tracking.ended"
+
+
+def test_a_feature_without_a_position_keeps_its_owner_and_nobody_else() -> None:
+    chat = TrackedChat(asked=False)
+    chat.read(listing(position(at=0), position(BERT, at=0)))
+    chat.wait(60).read(listing(unusable=[BERT]))
+    assert chat.wait(30).read(listing(unusable=[BERT])) == ["sharing.stopped"]
+    assert [person.handle for person in chat.share.people if person.sharing] == [BERT]
+    chat.wait(60).read(listing())
+    assert chat.wait(30).read(listing(unusable=[BERT])) == []
+    chat.wait(60).read(listing())
+    assert chat.wait(30).read(listing())[-1] == "tracking.ended"
+
+
+def test_a_contact_without_a_position_is_still_shared_and_goes_stale() -> None:
+    chat = tracked()
+    assert chat.wait(1900).read(listing(unusable=[ANNA])) == ["sharing.stale"]
+
+
+def test_a_feature_without_a_position_starts_nobody() -> None:
+    chat = TrackedChat(asked=False)
+    assert chat.read(listing(unusable=[ANNA])) == []
+    assert chat.share.people == []
 
 
 def test_other_features_of_a_reply_with_unreadable_ones_are_published() -> None:
     chat = tracked()
-    assert chat.wait(60).read(listing(position(at=60), invalid=2)) == ["updated"]
+    assert chat.wait(60).read(listing(position(at=60), unusable=[None, BERT])) == ["updated"]
 
 
 def test_a_group_goes_on_until_the_last_handle_has_stopped() -> None:

@@ -46,6 +46,33 @@ async def test_what_may_pass_is_tried_again(
     assert (done.result, len(done.waits)) == ({"status": "stopping"}, 2)
 
 
+async def test_a_page_of_something_in_between_is_not_linqs_word(
+    simulator: SimulatorServer, run_job: RunJob, chat_id: str
+) -> None:
+    simulator.fault("html", endpoint="stop", status=404, after_work=False, replies=3)
+    done = await run_job("stop_sharing", chat_id=chat_id, handle=CONTACT)
+    assert (done.result, len(done.waits)) == ({"status": "stopping"}, 3)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 410])
+async def test_a_page_that_stays_fails_the_job_with_its_status(
+    simulator: SimulatorServer, run_job: RunJob, chat_id: str, status: int
+) -> None:
+    simulator.fault("html", endpoint="stop", status=status, after_work=False, replies=None)
+    with pytest.raises(LinqError, match=f"HTTP {status}"):
+        await run_job("stop_sharing", chat_id=chat_id, handle=CONTACT)
+    assert len(stops(simulator)) == 4
+
+
+async def test_a_page_with_401_pauses_everything(
+    simulator: SimulatorServer, run_job: RunJob, services: Services, chat_id: str
+) -> None:
+    simulator.fault("html", endpoint="stop", status=401, after_work=False)
+    assert (await run_job("stop_sharing", chat_id=chat_id, handle=CONTACT, runs=1)).result is None
+    assert await services.store.account_pause.state() is not None
+    await services.store.account_pause.end()
+
+
 async def test_an_order_whose_answer_was_lost_ends_well(
     simulator: SimulatorServer, run_job: RunJob, chat_id: str
 ) -> None:

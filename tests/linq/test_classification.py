@@ -20,7 +20,7 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.http import Failure, Reply
+from worker.http import Failure, Reply, parse_error
 from worker.linq.classification import prompt_outcome, read_observation
 
 NOW = 1_791_797_500.0
@@ -91,9 +91,46 @@ def test_any_success_of_a_read_is_read(status: int) -> None:
     assert read_observation(reply, now=NOW) == Features([], [])
 
 
-@pytest.mark.parametrize("body", [b'{"success": true, "error": {"code": 2001}}', b'{"error": "gone"}', b"[]", b""])
-def test_a_404_without_the_envelope_ends_nothing(body: bytes) -> None:
-    assert read_observation(Reply(404, body, None, None, None), now=NOW) == Fault("unexpected", "HTTP 404")
+# A page, and JSON of gateways and load balancers.
+NOT_LINQS = [
+    HTML,
+    b"",
+    b"[]",
+    b'{"success": true, "error": {"code": 2001}}',
+    b'{"error": "gone"}',
+    b'{"message": "Forbidden"}',
+    b'{"error": {"code": 404, "message": "No route matched", "status": "NOT_FOUND"}}',
+    b'{"error": {"code": "ResourceNotFound", "message": "No."}}',
+    b'{"success": false, "errors": [{"code": 2001}]}',
+    b'{"success": false, "error": "not found"}',
+]
+
+
+@pytest.mark.parametrize("body", NOT_LINQS)
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 410, 413, 422, 451])
+def test_a_refusal_that_is_not_linqs_ends_nothing(status: int, body: bytes) -> None:
+    reply = Reply(status, body, 7.0, None, None)
+    assert read_observation(reply, now=NOW) == Fault("unexpected", f"HTTP {status}")
+    assert prompt_outcome(reply) == Later("refused_by_proxy", 7.0)
+
+
+@pytest.mark.parametrize("damage", [rb"\ud83d", b"\xe9", b"\n", rb"\x"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    ("whole", "observation", "outcome"),
+    [
+        (refusal(403, 2011, "HERE"), Suspended(403, 2011), Suspended),
+        (refusal(404, 2001, "HERE"), Refused("chat_not_found", 404, 2001), Rejected),
+        (refusal(409, 2009, "HERE"), Fault("unexpected", "HTTP 409, code 2009"), Later),
+        (refusal(409, 2013, "HERE"), Refused("chat_unavailable", 409, 2013), Rejected),
+    ],
+)
+def test_a_damaged_message_does_not_void_the_code(
+    damage: bytes, bom: bytes, whole: Reply, observation: ReadObservation, outcome: type
+) -> None:
+    reply = whole._replace(body=bom + whole.body.replace(b"HERE", b"No " + damage))
+    assert read_observation(reply, now=NOW) == observation
+    assert type(prompt_outcome(reply)) is outcome
 
 
 @pytest.mark.parametrize(
@@ -111,9 +148,7 @@ def test_a_404_without_the_envelope_ends_nothing(body: bytes) -> None:
         (refusal(409, 2015), AlreadySharing()),
         (refusal(409, 2099), AlreadySharing()),
         (refusal(409), AlreadySharing()),
-        (page(409), AlreadySharing()),
         (refusal(429, 1007, wait=38.0), Later("throttled", 38.0)),
-        (page(429), Later("throttled", None)),
         (refusal(401, 2004), Suspended(401, 2004)),
         (page(401), Suspended(401, None)),
         (refusal(403, 2011), Suspended(403, 2011)),
@@ -122,11 +157,8 @@ def test_a_404_without_the_envelope_ends_nothing(body: bytes) -> None:
         (refusal(403, 2026), Rejected("blocked", 403, 2026, "No.")),
         (refusal(403, 2027), Rejected("line_not_eligible", 403, 2027, "No.")),
         (refusal(403, 2005), Rejected("forbidden", 403, 2005, "No.")),
-        (page(403), Rejected("forbidden", 403, None, "HTTP 403")),
         (refusal(404, 2001), Rejected("chat_not_found", 404, 2001, "No.")),
-        (page(404), Rejected("chat_not_found", 404, None, "HTTP 404")),
         (refusal(400, 1002), Rejected("invalid_request", 400, 1002, "No.")),
-        (page(405), Rejected("invalid_request", 405, None, "HTTP 405")),
         (refusal(422, 2013), Rejected("invalid_request", 422, 2013, "No.")),
         (page(408), Uncertain(True, "HTTP 408")),
         (page(425), Uncertain(True, "HTTP 425")),
@@ -149,10 +181,16 @@ def test_the_detail_is_one_line_of_at_most_500_characters() -> None:
     assert outcome.detail == "Not  valid: " + "é" * 488
 
 
-@pytest.mark.parametrize("code", ["2011", 2011.0, True, None, [2011]])
+@pytest.mark.parametrize("code", ["2011", 2011.0, "2011.0", " 2011 "])
+def test_a_code_is_one_as_text_or_float_too(code: object) -> None:
+    reply = Reply(403, json.dumps({"success": False, "error": {"code": code}}).encode(), None, None, None)
+    assert read_observation(reply, now=NOW) == prompt_outcome(reply) == Suspended(403, 2011)
+
+
+@pytest.mark.parametrize("code", [True, None, [2011], 2011.5, "2011x", -2011, 10**400, "9" * 20])
 def test_a_code_that_is_no_whole_number_counts_as_absent(code: object) -> None:
-    body = json.dumps({"error": {"code": code, "message": 5, "retry_after": "x", "retryable": 1}}).encode()
-    reply = Reply(403, body, None, None, None)
+    error = {"code": code, "message": 5, "retry_after": "x", "retryable": 1}
+    reply = Reply(403, json.dumps({"success": False, "error": error}).encode(), None, None, None)
     assert read_observation(reply, now=NOW) == Refused("forbidden", 403, None)
     assert prompt_outcome(reply) == Rejected("forbidden", 403, None, "HTTP 403")
 
@@ -186,3 +224,6 @@ def test_no_reply_at_all_raises_and_no_fault_of_a_read_ends_a_share(
     assert isinstance(outcome, PromptOutcome)
     if 200 <= status < 300:
         assert outcome == Sent()
+    if parse_error(body) is None:
+        assert not isinstance(observation, Refused)
+        assert not isinstance(outcome, Rejected | AlreadySharing)

@@ -66,9 +66,30 @@ async def test_a_prompt_has_no_body() -> None:
 
 async def test_the_stop_is_a_delete_with_a_body() -> None:
     async with linq(answering(answer({"success": True}, "202 Accepted"))) as (client, server):
-        assert (await client.stop_sharing(CHAT, "+12025550147")).status == 202
+        assert await client.stop_sharing(CHAT, "+12025550147") is True
     assert first_line(server) == f"DELETE /api/partner/v3/chats/{CHAT}/location HTTP/1.1"
     assert json.loads(server.bodies[0]) == {"handle": "+12025550147"}
+
+
+def refusal(status: int, code: int) -> bytes:
+    error = {"status": status, "code": code, "message": "No."}
+    return answer({"success": False, "error": error}, f"{status} No")
+
+
+async def test_a_404_of_linqs_says_that_nothing_is_shared() -> None:
+    async with linq(answering(refusal(404, 2001))) as (client, _):
+        assert await client.stop_sharing(CHAT, "+12025550147") is False
+
+
+@pytest.mark.parametrize(
+    ("raw", "by_proxy"),
+    [(http_answer(b"<html></html>", status="404 Not Found"), True), (refusal(403, 2005), False)],
+)
+async def test_any_other_refusal_of_the_stop_is_an_error(raw: bytes, by_proxy: bool) -> None:
+    async with linq(answering(raw)) as (client, _):
+        with pytest.raises(LinqError) as caught:
+            await client.stop_sharing(CHAT, "+12025550147")
+    assert caught.value.by_proxy is caught.value.transient is by_proxy
 
 
 async def test_a_command_is_sent_once_whatever_happens() -> None:
@@ -221,16 +242,37 @@ async def test_a_refusal_is_an_error_that_says_all(call: Callable[[LinqClient], 
 
 
 @pytest.mark.parametrize(
-    ("status", "transient"),
-    [("408 X", True), ("425 X", True), ("429 X", True), ("500 X", True), ("302 X", True), ("404 X", False)],
+    ("raw", "transient", "by_proxy"),
+    [
+        *((http_answer(b"busy", status=f"{status} X"), True, False) for status in (302, 408, 425, 429, 500)),
+        (http_answer(b"busy", status="404 X"), True, True),
+        (http_answer(b"busy", status="401 X"), False, False),
+        (refusal(404, 2001), False, False),
+        (refusal(500, 3006), True, False),
+    ],
 )
-async def test_what_may_succeed_later_is_transient(status: str, transient: bool) -> None:
-    raw = http_answer(b"busy", status=status, headers=(("Retry-After", "5"),))
+async def test_what_may_succeed_later_is_transient(raw: bytes, transient: bool, by_proxy: bool) -> None:
     async with linq(answering(raw)) as (client, _):
         with pytest.raises(LinqError) as caught:
             await client.phone_numbers()
-    assert caught.value.transient is transient
-    assert caught.value.retry_after == (5.0 if caught.value.status >= 400 else None)
+    assert (caught.value.transient, caught.value.by_proxy) == (transient, by_proxy)
+
+
+async def test_a_refusal_says_how_long_to_wait() -> None:
+    raw = http_answer(b"busy", status="429 X", headers=(("Retry-After", "5"), ("Retry-After", "7")))
+    async with linq(answering(raw)) as (client, _):
+        with pytest.raises(LinqError) as caught:
+            await client.phone_numbers()
+    assert caught.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize("damage", [rb"\ud83d", b"\xe9", b"\xef\xbb\xbf"])
+async def test_a_bad_character_costs_no_page_of_chats(damage: bytes) -> None:
+    body = json.dumps({"chats": [CHAT_BODY | {"display_name": "HERE"}], "next_cursor": None}).encode()
+    body = damage + body if damage == b"\xef\xbb\xbf" else body.replace(b"HERE", damage)
+    async with linq(answering(http_answer(body))) as (client, _):
+        (chat,) = await client.find_chats(to="+12025550147")
+    assert chat.contacts == ["+12025550147", "ann@icloud.com"]
 
 
 async def test_no_answer_is_a_transient_error() -> None:

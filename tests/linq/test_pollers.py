@@ -67,7 +67,7 @@ async def test_more_reads_than_the_window_wait_their_turn(kind: Kind) -> None:
         ("1.5", b"", 1.5),
         ("-3", b"", None),
         ("nan", b"", None),
-        ("soon", b'{"error": {"retry_after": 7}}', 7.0),
+        ("soon", b'{"success": false, "error": {"retry_after": 7}}', 7.0),
         (None, b'{"success": false, "error": {"retry_after": 12.5}}', 12.5),
         (None, b"<html>slow down</html>", None),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.observation import Fault, Features, Position
+from worker.domain.observation import Fault, Features, InvalidFeature, Position
 from worker.linq.positions import read_features
 
 NOW = 1_791_797_500.0  # 2026-10-12T09:31:40Z
@@ -113,7 +113,7 @@ def test_coordinates_that_are_none_cost_only_their_feature(coordinates: object) 
 def test_numbers_too_large_for_a_float_cost_only_their_feature() -> None:
     body = reply(feature(), feature(), feature())
     body = body.replace(b"2.25", b"1e999", 1)
-    body = body[::-1].replace(b"5.84", b"999e1 ,5.84", 1)[::-1]
+    body = body[::-1].replace(b"5.84", b"999e1", 1)[::-1]
     features = read(body)
     assert features.positions == [PARIS]
     assert len(features.invalid) == 2
@@ -122,7 +122,13 @@ def test_numbers_too_large_for_a_float_cost_only_their_feature() -> None:
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_are_not_finite_cost_only_their_feature(text: str) -> None:
     body = reply(feature(), feature()).replace(b"2.25", text.encode(), 1)
-    assert read(body) == Features([PARIS], ["the longitude is not a number from -180 to 180"])
+    reason = "the longitude is not a number from -180 to 180"
+    assert read(body) == Features([PARIS], [InvalidFeature("+12025550147", reason)])
+
+
+@pytest.mark.parametrize("text", ["NaN", "1e999", "9" * 5000])
+def test_an_altitude_that_is_no_number_is_left_out(text: str) -> None:
+    assert read(reply(feature([2.25, 48.5, 7])).replace(b", 7]", f", {text}]".encode())) == Features([PARIS], [])
 
 
 @pytest.mark.parametrize(
@@ -152,21 +158,61 @@ def test_numbers_that_are_not_finite_cost_only_their_feature(text: str) -> None:
 def test_a_broken_feature_is_named_and_the_others_survive(broken: object) -> None:
     features = read(reply(feature(), broken, feature(locality="Paris")))
     assert [position.locality for position in features.positions] == [None, "Paris"]
-    (reason,) = features.invalid
-    assert reason
+    (invalid,) = features.invalid
+    assert invalid.reason
     for secret in ("12025550147", "somebody", "yesterday", "1791797478", "2026"):
-        assert secret not in reason
+        assert secret not in invalid.reason
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {**feature(), "geometry": None},
+        {**feature(), "geometry": {"type": "Polygon", "coordinates": [1, 2]}},
+        feature([]),
+        feature([181, 0]),
+        feature([0, None]),
+        feature(["2.25", "48.5"]),
+        feature(updated_at="yesterday"),
+        feature(updated_at=7),
+        feature(updated_at="9999-12-31T23:59:59Z"),
+        feature(handle="1 (202) 555-0147", updated_at="yesterday"),
+    ],
+)
+def test_a_broken_feature_that_names_its_owner_is_that_contacts(broken: object) -> None:
+    assert [invalid.handle for invalid in read(reply(broken)).invalid] == ["+12025550147"]
+
+
+@pytest.mark.parametrize(
+    "broken", [None, 7, {}, {**feature(), "properties": None}, feature(handle=None), feature(handle="somebody")]
+)
+def test_a_broken_feature_without_a_usable_handle_may_be_anybodys(broken: object) -> None:
+    assert [invalid.handle for invalid in read(reply(broken, feature())).invalid] == [None]
+
+
+def test_a_handle_with_a_character_that_cannot_be_read_is_nobodys() -> None:
+    body = reply(feature(handle="ann@icloud.com"), feature()).replace(b"ann@", b"an\\ud83d@")
+    features = read(body)
+    assert features.positions == [PARIS]
+    assert [invalid.handle for invalid in features.invalid] == [None]
+
+
+@pytest.mark.parametrize("damage", [rb"\ud83d", rb"\udc00\ud83d", b"\xe9", b"a\nb", rb"\x41"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_a_bad_character_costs_itself_wherever_it_is(damage: bytes, bom: bytes) -> None:
+    body = bom + reply(feature(address="street", note="unread"), feature(locality="Paris"))
+    read_where = body.replace(b"street", b"str" + damage)
+    (position, other) = read(read_where).positions
+    assert (position.address or "").startswith("str")
+    assert other.locality == "Paris"
+    read_nowhere = body.replace(b"unread", damage).replace(b'"note"', b'"' + damage + b'"')
+    assert [position.address for position in read(read_nowhere).positions] == ["street", None]
 
 
 @pytest.mark.parametrize("name", ["address", "locality"])
 @pytest.mark.parametrize("value", [None, "", 7, True, ["x"], {"street": "x"}])
 def test_an_address_that_is_no_text_counts_as_absent(name: str, value: object) -> None:
     assert read(reply(feature(**{name: value}))) == Features([PARIS], [])
-
-
-def test_an_address_that_is_not_utf_8_counts_as_absent() -> None:
-    body = reply(feature(address="street")).replace(b"street", b"stre\xff")
-    assert read(body) == Features([PARIS], [])
 
 
 @pytest.mark.parametrize("updated_at", [None, ""])

@@ -8,7 +8,6 @@ from worker.http import (
     REPLY_LIMIT,
     ErrorEnvelope,
     build_reply,
-    decode_object,
     error_detail,
     parse_error,
     parse_retry_after,
@@ -84,7 +83,6 @@ def test_the_clock_is_the_default() -> None:
 @given(st.binary())
 def test_arbitrary_bodies_never_raise(body: bytes) -> None:
     parse_error(body)
-    decode_object(body)
     reply = build_reply(429, body, None, None)
     assert reply.failure is None
 
@@ -105,9 +103,11 @@ def test_the_body_is_asked_only_where_the_header_says_nothing() -> None:
 def test_the_envelope_is_read_and_wrong_types_count_as_absent() -> None:
     body = b'{"success": false, "error": {"code": 1007, "message": "Slow.", "retry_after": 3, "retryable": true}}'
     assert parse_error(body) == ErrorEnvelope(1007, "Slow.", 3.0, True)
-    odd = b'{"error": {"code": "1007", "message": 1, "retry_after": true, "retryable": "yes"}}'
+    odd = b'{"success": false, "error": {"code": [1007], "message": 1, "retry_after": true, "retryable": "yes"}}'
     assert parse_error(odd) == ErrorEnvelope(None, None, None, None)
-    assert parse_error(b'{"error": {"retry_after": -1}}') == ErrorEnvelope(None, None, None, None)
+    assert parse_error(b'{"success": false, "error": {"retry_after": -1}}') == ErrorEnvelope(None, None, None, None)
+    far = b'{"success": false, "error": {"retry_after": 1' + b"0" * 400 + b"}}"
+    assert parse_error(far) == ErrorEnvelope(None, None, 2_592_000.0, None)
     assert parse_error(b"{}") is None
 
 

@@ -1,13 +1,14 @@
 """One tracked chat without Redis or Linq: decisions are made on the packed state, as a worker would find it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from worker.domain import prompts, reads, webhooks
 from worker.domain.decision import Context, Decision, Limits, View
 from worker.domain.events import Event
-from worker.domain.observation import Features, Position, PromptOutcome, ReadObservation
+from worker.domain.observation import Features, InvalidFeature, Position, PromptOutcome, ReadObservation
 from worker.domain.policy import Fleet
 from worker.domain.prompts import Action
 from worker.domain.share import Place, Share
@@ -40,9 +41,9 @@ def position(
     return Position(handle, longitude, latitude, None, address, locality, None if at is None else ns(at))
 
 
-def listing(*positions: Position, invalid: int = 0) -> Features:
-    """Return a successful read that lists these."""
-    return Features(list(positions), ["the geometry is not a Point"] * invalid)
+def listing(*positions: Position, unusable: Sequence[str | None] = ()) -> Features:
+    """Return a successful read that lists these; `unusable`: whose features could not be used, None: nobody knows."""
+    return Features(list(positions), [InvalidFeature(handle, "the geometry is not a Point") for handle in unusable])
 
 
 @dataclass

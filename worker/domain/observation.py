@@ -25,11 +25,18 @@ class Position(msgspec.Struct, frozen=True):
     updated_at: int | None
 
 
+class InvalidFeature(msgspec.Struct, frozen=True):
+    """A feature that is not a valid position: whose it is (None where it does not say), and why, without data."""
+
+    handle: str | None
+    reason: str
+
+
 class Features(msgspec.Struct, frozen=True):
-    """A successful read: who is listed, and for each feature that was not a valid position, the reason."""
+    """A successful read: who is listed, and what was listed and is not a valid position."""
 
     positions: list[Position]
-    invalid: list[str]
+    invalid: list[InvalidFeature]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -71,7 +78,7 @@ class AlreadySharing(msgspec.Struct, frozen=True):
 class Later(msgspec.Struct, frozen=True):
     """The prompt was not sent and may be tried again after `retry_after` seconds (None: not said)."""
 
-    reason: Literal["throttled", "chat_being_created"]
+    reason: Literal["throttled", "chat_being_created", "refused_by_proxy"]
     retry_after: float | None
 
 

@@ -89,10 +89,14 @@ def apply_outcome(decision: Decision, outcome: PromptOutcome) -> None:
                 share.prompts -= 1
         case Later(reason=reason, retry_after=retry_after):
             _withdraw(share)
-            usual = THROTTLED_SECONDS if reason == "throttled" else CREATING_SECONDS
+            least = usual = CREATING_SECONDS
+            if reason == "throttled":
+                usual = THROTTLED_SECONDS
+            elif reason == "refused_by_proxy":
+                least = usual = max(decision.context.limits.cooldown, UNSENT_SECONDS)
             seconds = usual if retry_after is None else retry_after
-            share.prompt_after = decision.now + max(CREATING_SECONDS, min(seconds, MAX_RETRY_AFTER_SECONDS))
-            share.look_first = reason == "throttled"
+            share.prompt_after = decision.now + max(least, min(seconds, MAX_RETRY_AFTER_SECONDS))
+            share.look_first = reason != "chat_being_created"
         case Suspended():
             _withdraw(share)
             share.prompt_after = decision.now

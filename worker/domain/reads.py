@@ -1,5 +1,7 @@
 """What a read tells of a share: who shares, what is new, who has gone; and what a fault leaves as it was."""
 
+from collections.abc import Set as AbstractSet
+
 from worker.domain import events, places, policy, schedule
 from worker.domain.decision import Decision
 from worker.domain.freshness import has_moved, is_news, may_start, newest_at
@@ -12,6 +14,7 @@ from worker.domain.timestamp import NANOSECONDS, format_time
 
 FIRST_POSITION_SECONDS = 600.0  # a share that was announced but never listed is not "gone" before this
 LAST_READ_GRACE_SECONDS = 300.0  # an unanswered request is let go after this when even the last read fails
+_NOBODY: frozenset[str | None] = frozenset()
 
 
 def observe(decision: Decision, observation: ReadObservation) -> None:
@@ -99,7 +102,8 @@ def _observe_features(decision: Decision, observation: Features) -> None:
     if decision.positions and not share.follow:
         decision.end("first_position")
         return
-    _observe_absences(decision, listed, complete=not observation.invalid)
+    unusable = {feature.handle for feature in observation.invalid} if observation.invalid else _NOBODY
+    _observe_absences(decision, listed, unusable)
     if decision.due is None:
         return
     if share.expires_at is not None and decision.now >= share.expires_at and not decision.anybody_shares():
@@ -130,23 +134,25 @@ def _observe_features(decision: Decision, observation: Features) -> None:
     schedule.apply_deadlines(decision, lower)
 
 
-def _observe_absences(decision: Decision, listed: set[str], *, complete: bool) -> None:
+def _observe_absences(decision: Decision, listed: AbstractSet[str], unusable: AbstractSet[str | None]) -> None:
     """Find those who are no longer listed, whose planned end has passed, or who have gone stale.
 
-    Where the reply is not `complete`, whoever is missing may be the one whose feature could not be read.
+    `unusable`: whose features could not be used; None among them may be anybody's.
     """
     share = decision.share
     now = decision.now
     limits = decision.context.limits
     stopped = False
     for person in share.people:
-        present = person.handle in listed
-        absent = complete and not present
+        present = person.handle in listed or person.handle in unusable
+        absent = not present and None not in unusable
         if not person.sharing:
             if absent:
                 person.unlisted = True
             continue
-        if absent and person.missing_since is None:
+        if not absent:
+            person.missing_since = None
+        elif person.missing_since is None:
             person.missing_since = now
         ends_at = person.ends_at
         if ends_at is not None and newest_at(person) > ends_at:

@@ -22,13 +22,13 @@ from worker.jobs.arguments import (
     read_arguments,
 )
 from worker.jobs.erasure import forget_handle
-from worker.jobs.linq_calls import NotNowError, call_linq, find_direct_chat
+from worker.jobs.linq_calls import NotNowError, bounded_tries, call_linq, find_direct_chat
 from worker.jobs.pins import SendPin, send_pin
 from worker.jobs.services import Services
 from worker.jobs.tracking import Result, already_tracked, settle_request, track, untrack
 from worker.jobs.webhooks import apply_started, apply_stopped
 from worker.linq.classification import rejection
-from worker.linq.client import LinqClient, LinqError
+from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.polling.engine import EngineStoppedError
 
@@ -125,13 +125,9 @@ async def stop_sharing(context: JobContext, arguments: StopSharing) -> Result:
     """Ask Linq to end the contact's share; its end is on the stream when it has really come."""
     services: Services = context["services"]
 
-    async def stop(linq: LinqClient) -> bool:
-        reply = await linq.stop_sharing(arguments.chat_id, arguments.handle)
-        if reply.status != 404 and (reply.failure is not None or not 200 <= reply.status < 300):
-            raise LinqError(reply)
-        return reply.status != 404
-
-    return {"status": "stopping" if await call_linq(services, stop) else "not_sharing"}
+    with bounded_tries(context["job_try"]):
+        stopping = await call_linq(services, lambda linq: linq.stop_sharing(arguments.chat_id, arguments.handle))
+    return {"status": "stopping" if stopping else "not_sharing"}
 
 
 async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
@@ -160,17 +156,21 @@ async def _find_chat(
     if arguments.chat_id is not None:
         return arguments.chat_id
     to, line = str(arguments.to), str(arguments.from_)
-    chat_id = await find_direct_chat(services, to, line)
+    with bounded_tries(context["job_try"]):
+        chat_id = await find_direct_chat(services, to, line)
     if chat_id is not None:
         return chat_id
     if message is None:
         return {"status": "rejected", "reason": "chat_not_found", "code": None}
     try:
-        created = await call_linq(
-            services,
-            lambda linq: linq.create_chat(from_=line, to=to, text=message, idempotency_key=context["job_id"]),
-        )
+        with bounded_tries(context["job_try"]):
+            created = await call_linq(
+                services,
+                lambda linq: linq.create_chat(from_=line, to=to, text=message, idempotency_key=context["job_id"]),
+            )
     except LinqError as error:
+        if error.by_proxy:
+            raise
         return {"status": "rejected", "reason": rejection(error.status, error.code), "code": error.code}
     await services.store.chats.put_between(to, line, created.id)
     return created.id

@@ -1,8 +1,9 @@
 """Calls to Linq beside reads and prompts: under the request budget, and drawing the account's consequences."""
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from worker.domain.observation import Suspended
@@ -14,17 +15,22 @@ from worker.store.chats import KnownChat
 PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued again
 PAUSED_SECONDS = 60.0  # contract.md 4: one probe a minute
 TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
+PROXY_WAITS_SECONDS = (1.0, 2.0, 4.0)  # as Linq advises (docs/reference/linq.md, Rate limits), then it is given up
 MAX_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
 
 Answer = TypeVar("Answer")
 
 
 class NotNowError(RuntimeError):
-    """The call cannot be made now: no token, paused, or Linq does not answer; try again after `seconds`."""
+    """The call cannot be made now: no token, paused, or Linq does not answer; try again after `seconds`.
 
-    def __init__(self, seconds: float) -> None:
+    `refusal` is what something between us and Linq answered in its place.
+    """
+
+    def __init__(self, seconds: float, *, refusal: LinqError | None = None) -> None:
         super().__init__(f"Linq cannot be asked now; trying again in {seconds:g} s")
         self.seconds = seconds
+        self.refusal = refusal
 
 
 async def call_linq(services: Services, command: Callable[[LinqClient], Awaitable[Answer]]) -> Answer:
@@ -51,13 +57,30 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
             await pause_account(services.store.account_pause, Suspended(error.status, error.code))
             raise NotNowError(PAUSED_SECONDS) from None
         if error.transient:
-            raise NotNowError(min(error.retry_after or TRANSIENT_SECONDS, MAX_WAIT_SECONDS)) from None
+            seconds = min(error.retry_after or TRANSIENT_SECONDS, MAX_WAIT_SECONDS)
+            raise NotNowError(seconds, refusal=error if error.by_proxy else None) from None
         if probe:
             await resume_account(services.store.account_pause)
         raise
     if probe:
         await resume_account(services.store.account_pause)
     return answer
+
+
+@contextlib.contextmanager
+def bounded_tries(job_try: int) -> Iterator[None]:
+    """Let a job try again what is refused by something in between, and fail with its fourth try.
+
+    Raises NotNowError, with the wait of this try, and LinqError after the last one.
+    """
+    try:
+        yield
+    except NotNowError as error:
+        if error.refusal is None:
+            raise
+        if job_try > len(PROXY_WAITS_SECONDS):
+            raise error.refusal from None
+        raise NotNowError(PROXY_WAITS_SECONDS[job_try - 1]) from None
 
 
 async def know_chat(services: Services, chat_id: str) -> KnownChat:

@@ -16,7 +16,7 @@ from worker.domain.observation import (
     Throttled,
     Uncertain,
 )
-from worker.http import ErrorEnvelope, error_detail, parse_error
+from worker.http import error_detail, parse_error
 from worker.linq.positions import read_features
 from worker.linq.reply import Reply
 
@@ -35,8 +35,6 @@ _CONFLICT: dict[int | None, RejectionReason] = {
     2017: "not_imessage",
 }
 
-_NO_ENVELOPE = ErrorEnvelope(None, None, None, None)
-
 
 def read_observation(reply: Reply, *, now: float) -> ReadObservation:
     """Return what a reply to GET …/location tells; `now` in seconds since 1970 (UTC).
@@ -51,9 +49,12 @@ def read_observation(reply: Reply, *, now: float) -> ReadObservation:
         if reply.failure == "timeout":
             return Fault("timeout", "no complete reply in time")
         return Fault("broken", "no connection" if reply.failure == "connect" else "the connection broke")
+    envelope = parse_error(reply.body)
+    code = envelope.code if envelope else None
     if status == 401:
-        return Suspended(status, _envelope(reply).code)
+        return Suspended(status, code)
     if status == 429:
+        # Whoever limits: slowing down costs little, and ends nothing.
         return Throttled(reply.retry_after)
     if status >= 500 or status in _TRANSIENT:
         return Fault("server_error", f"HTTP {status}")
@@ -61,21 +62,22 @@ def read_observation(reply: Reply, *, now: float) -> ReadObservation:
         if reply.failure == "too_large":
             return Fault("malformed", "the reply is larger than 1 MiB")
         return read_features(reply.body, now=now)
-    envelope = parse_error(reply.body)
-    if envelope is not None:
-        code = envelope.code
-        if status == 403:
-            return Suspended(status, code) if code == 2011 else Refused("forbidden", status, code)
-        if status == 404:
-            return Refused("chat_not_found", status, code)
-        if status == 409 and code == 2013:
-            return Refused("chat_unavailable", status, code)
-        return Fault("unexpected", f"HTTP {status}, code {code}")
-    return Fault("unexpected", f"HTTP {status}")
+    if envelope is None:
+        return Fault("unexpected", f"HTTP {status}")
+    if status == 403:
+        return Suspended(status, code) if code == 2011 else Refused("forbidden", status, code)
+    if status == 404:
+        return Refused("chat_not_found", status, code)
+    if status == 409 and code == 2013:
+        return Refused("chat_unavailable", status, code)
+    return Fault("unexpected", f"HTTP {status}, code {code}")
 
 
 def prompt_outcome(reply: Reply) -> PromptOutcome:
-    """Return what a reply to POST …/location/request means for the prompt."""
+    """Return what a reply to POST …/location/request means for the prompt.
+
+    A refusal without Linq's error envelope is that of something in between: the prompt did not get to Linq.
+    """
     status = reply.status
     if status == 0:
         return Uncertain(possibly_sent=reply.failure != "connect", detail=reply.failure or "broken")
@@ -83,12 +85,14 @@ def prompt_outcome(reply: Reply) -> PromptOutcome:
         return Sent()
     if status < 400 or status >= 500 or status in _TRANSIENT:
         return Uncertain(possibly_sent=True, detail=f"HTTP {status}")
-    if status == 429:
-        return Later("throttled", reply.retry_after)
-    envelope = _envelope(reply)
-    code = envelope.code
+    envelope = parse_error(reply.body)
+    code = envelope.code if envelope else None
     if status == 401 or (status == 403 and code == 2011):
         return Suspended(status, code)
+    if envelope is None:
+        return Later("refused_by_proxy", reply.retry_after)
+    if status == 429:
+        return Later("throttled", reply.retry_after)
     if status == 409:
         if code == 2009:
             return Later("chat_being_created", reply.retry_after)
@@ -106,7 +110,3 @@ def rejection(status: int, code: int | None) -> RejectionReason:
     if status == 409:
         return _CONFLICT.get(code, "invalid_request")
     return "invalid_request"
-
-
-def _envelope(reply: Reply) -> ErrorEnvelope:
-    return parse_error(reply.body) or _NO_ENVELOPE

@@ -9,8 +9,9 @@ import httpx
 import msgspec
 import structlog
 
+from worker.decoding import decode_object
 from worker.domain.handle import normalize_handle
-from worker.http import build_client, decode_object, exchange, parse_error
+from worker.http import build_client, exchange, parse_error
 from worker.linq.reply import Reply
 
 _Part = TypeVar("_Part")
@@ -28,7 +29,8 @@ class LinqError(Exception):
     """A call without the result it was made for.
 
     `status` is 0 where no answer came; `code` Linq's or None; `message` Linq's (it may name people: not for
-    logs); `retry_after` in seconds; `transient`: the same call may succeed later.
+    logs); `retry_after` in seconds; `transient`: the same call may succeed later. `by_proxy`: a 4xx other than 401
+    without Linq's error envelope, so that something in between refused; it is transient, too.
     """
 
     def __init__(self, reply: Reply, *, problem: str | None = None) -> None:
@@ -39,7 +41,9 @@ class LinqError(Exception):
         self.retry_after = reply.retry_after
         self.trace_id = reply.trace_id
         # A success that cannot be read is as good as none, and may be a hiccup.
-        self.transient = reply.status < 400 or reply.status >= 500 or reply.status in {408, 425, 429}
+        passing = reply.status < 400 or reply.status >= 500 or reply.status in {408, 425, 429}
+        self.by_proxy = envelope is None and not passing and reply.status != 401
+        self.transient = passing or self.by_proxy
         what = problem or reply.failure or (f"code {self.code}" if self.code is not None else "no error code")
         super().__init__(f"Linq: HTTP {self.status}, {what}, trace id {self.trace_id or 'unknown'}")
 
@@ -108,9 +112,16 @@ class LinqClient:
         """Prompt the contact of a chat; worker/linq/classification.py says what the reply means."""
         return await self._call("POST", "/chats/{}/location/request", chat_id)
 
-    async def stop_sharing(self, chat_id: str, handle: str) -> Reply:
-        """Ask that the contact's share ends: 2xx is an order taken on, 404 that nothing is shared."""
-        return await self._call("DELETE", "/chats/{}/location", chat_id, json={"handle": handle})
+    async def stop_sharing(self, chat_id: str, handle: str) -> bool:
+        """Ask that the contact's share ends. Return whether there was one to end. Raises LinqError."""
+        reply = await self._call("DELETE", "/chats/{}/location", chat_id, json={"handle": handle})
+        try:
+            _succeeded(reply)
+        except LinqError as error:
+            if error.status != 404 or error.by_proxy:
+                raise
+            return False
+        return True
 
     async def get_chat(self, chat_id: str) -> Chat:
         """One chat. Raises LinqError."""

@@ -376,7 +376,7 @@ class Engine:
         reason: str
         detail: object
         if isinstance(observation, Features):
-            reason, detail = "invalid_position", observation.invalid
+            reason, detail = "invalid_position", [feature.reason for feature in observation.invalid]
         elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
             reason, detail = observation.kind, observation.detail
         else:

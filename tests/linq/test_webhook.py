@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linq import LinqAPIV3
 from standardwebhooks import Webhook
+from starlette.datastructures import Headers
 
 from worker.linq.webhook import (
     BadSignatureError,
@@ -96,6 +97,34 @@ def test_any_of_several_signatures_will_do_among_whatever_else() -> None:
     wrong = sign(BODY, secret=OTHER)["Webhook-Signature"]
     headers["Webhook-Signature"] = f"v2,abc nonsense v1,short v1a,x , {wrong} {good} v1,é="
     assert verify([SECRET], headers, BODY) == EVENT_ID
+
+
+@pytest.mark.parametrize(
+    "joined", ["{good}, {wrong}", "{wrong}, {good}", "{good},{wrong}", "{wrong} ,\t{good},", "{good}"]
+)
+def test_signatures_that_a_proxy_has_joined_are_told_apart(joined: str) -> None:
+    headers = sign(BODY)
+    good, wrong = headers["Webhook-Signature"], sign(BODY, secret=OTHER)["Webhook-Signature"]
+    headers["Webhook-Signature"] = joined.format(good=good, wrong=wrong)
+    assert verify([SECRET], headers, BODY) == EVENT_ID
+    headers["Webhook-Signature"] = joined.format(good=wrong, wrong=wrong)
+    with pytest.raises(BadSignatureError):
+        verify([SECRET], headers, BODY)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_headers_in_two_lines_lose_no_event(turned: bool) -> None:
+    headers = sign(BODY)
+    lines = [*headers.items(), *headers.items(), ("Webhook-Signature", sign(BODY, secret=OTHER)["Webhook-Signature"])]
+    raw = [(name.lower().encode(), text.encode()) for name, text in (reversed(lines) if turned else lines)]
+    assert verify([SECRET], Headers(raw=raw), BODY) == EVENT_ID
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
+def test_two_different_ids_or_times_are_refused(name: str) -> None:
+    raw = [(given.lower().encode(), text.encode()) for given, text in sign(BODY).items()]
+    with pytest.raises(BadSignatureError):
+        verify([SECRET], Headers(raw=[*raw, (name.encode(), b"7")]), BODY)
 
 
 @pytest.mark.parametrize("name", ["Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"])
@@ -250,6 +279,24 @@ def test_what_is_no_event_of_use_is_named_so(body: bytes) -> None:
     with pytest.raises(NotAnEventError) as caught:
         parse_event(body, now=NOW)
     assert "somebody" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [rb"\ud83d", rb"\ude00x", b"\xe9", b"\n"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_a_bad_character_in_a_field_that_nobody_reads_loses_no_event(damage: bytes, bom: bytes) -> None:
+    body = bom + event(display_name="HERE", number=7).replace(b"HERE", damage).replace(b'"number": 7', b'"number": NaN')
+    assert isinstance(parse_event(body, now=NOW), SharingStarted)
+
+
+def test_a_bad_character_costs_the_field_it_is_in() -> None:
+    body = event(began_at="HERE", ends_at="2026-10-12T10:30:03Z", chat_id="HERE").replace(b"HERE", rb"\ud83d")
+    started = parse_event(body, now=NOW)
+    assert isinstance(started, SharingStarted)
+    assert (started.chat_id, started.began_at, started.ends_at) == (None, None, BEGAN + 3600 * 1_000_000_000)
+    with pytest.raises(NotAnEventError):
+        parse_event(event(shared_by="ann@icloud.com").replace(b"ann", rb"an\ud83d"), now=NOW)
+    with pytest.raises(NotAnEventError):
+        parse_event(event("location.sharing.HERE").replace(b"HERE", rb"\ud83d"), now=NOW)
 
 
 json_values = st.recursive(

@@ -14,9 +14,9 @@ from uuid import UUID
 import msgspec
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from worker.decoding import REPLACEMENT, decode_object
 from worker.domain.handle import normalize_handle
 from worker.domain.timestamp import parse_time
-from worker.http import decode_object
 
 STARTED = "location.sharing.started"
 STOPPED = "location.sharing.stopped"
@@ -24,8 +24,9 @@ STOPPED = "location.sharing.stopped"
 _TOLERANCE_SECONDS = 300
 _LATEST = 2**63 - 1  # nanoseconds since 1970: in the year 2262
 _INTEGER = re.compile(r"\d{1,15}", re.ASCII)
-# 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all.
-_SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
+# 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all. Between entries
+# stands a space, or what a proxy puts there that makes one header of several.
+_SIGNATURE = re.compile(r"(?<![^\s,])v1,[A-Za-z0-9+/]{43}=(?![^\s,])")
 
 
 class WebhookError(Exception):
@@ -92,18 +93,18 @@ class Ignored(msgspec.Struct, frozen=True):
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> str:
     """Return the event id (`webhook-id`) of a delivery that Linq signed with one of the secrets (`whsec_…`).
 
-    `body` is what came over the wire. Raises SignatureError, and ValueError where a secret cannot be decoded.
+    `headers` may name one twice. `body` is what came over the wire. Raises SignatureError, and ValueError where a
+    secret cannot be decoded.
     """
-    given = {name.lower(): text for name, text in headers.items()}
-    event_id, timestamp = given.get("webhook-id"), given.get("webhook-timestamp")
-    signatures = given.get("webhook-signature")
+    event_id, timestamp = _once(headers, "webhook-id"), _once(headers, "webhook-timestamp")
+    signatures = ", ".join(_all(headers, "webhook-signature"))
     if not event_id or not timestamp or not signatures:
         raise MissingSignatureError("webhook-id, webhook-timestamp and webhook-signature must all be there")
     if not _INTEGER.fullmatch(timestamp):
         raise BadSignatureError("webhook-timestamp is not a number of seconds since 1970")
     if abs(time.time() - int(timestamp)) > _TOLERANCE_SECONDS:
         raise StaleSignatureError("signed more than 5 minutes ago or ahead: is this machine's clock right?")
-    entries = [entry for entry in signatures.split() if _SIGNATURE.fullmatch(entry)]
+    entries = _SIGNATURE.findall(signatures)
     signed = {
         "webhook-id": event_id,
         "webhook-timestamp": timestamp,
@@ -120,6 +121,16 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> s
                     continue
             return event_id
     raise BadSignatureError("no signature fits: is LINQ_WEBHOOK_SECRET that of this subscription?")
+
+
+def _all(headers: Mapping[str, str], name: str) -> list[str]:
+    """Return the values of a header, one for each of its lines where the mapping knows them."""
+    return [text for given, text in headers.items() if given.lower() == name]
+
+
+def _once(headers: Mapping[str, str], name: str) -> str:
+    """Return the value of a header that something on the way may have doubled."""
+    return ", ".join(dict.fromkeys(_all(headers, name)))
 
 
 def _fits(secret: str, signed: bytes, entries: list[str]) -> bool:
@@ -143,8 +154,8 @@ def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped |
     event = decode_object(body)
     if event is None:
         raise NotAnEventError("the body is not a JSON object")
-    if not isinstance(event_type := event.get("event_type"), str):
-        raise NotAnEventError("the body has no event_type")
+    if not isinstance(event_type := event.get("event_type"), str) or REPLACEMENT in event_type:
+        raise NotAnEventError("the body has no event_type that can be read")
     if event_type not in {STARTED, STOPPED}:
         return Ignored(event_type)
     data = event.get("data")

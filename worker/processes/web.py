@@ -219,7 +219,8 @@ def make_app(settings: Settings, store: Store, views: Views | None = None) -> St
 
     return Starlette(
         routes=[
-            Route("/webhooks/linq", receiver.receive, methods=["POST"]),
+            # Linq follows no redirect, which a slash at the end would cause.
+            *(Route(f"/webhooks/linq{end}", receiver.receive, methods=["POST"]) for end in ("", "/")),
             Route("/healthz", receiver.alive),
             Route("/readyz", receiver.ready),
             *([] if settings.metrics_port else [Route("/metrics", receiver.show_metrics)]),

@@ -6,6 +6,7 @@ import time
 import uuid
 from typing import Any
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
@@ -70,6 +71,28 @@ async def test_what_the_simulator_signs_is_accepted(web: WebProcess, redis: Redi
         assert [attempt.status for attempt in simulator.attempts()] == [204]
     (job,) = await jobs(redis, prefix)
     assert job["k"]["kind"] == "stopped"
+
+
+async def test_a_slash_at_the_end_is_no_other_address(web: WebProcess, redis: Redis, prefix: str) -> None:
+    body = event()
+    async with httpx.AsyncClient() as client:
+        reply = await client.post(f"{web.hook}/", content=body, headers=signed(body))
+    assert reply.status_code == 204
+    assert len(await jobs(redis, prefix)) == 1
+
+
+async def test_two_lines_of_signatures_lose_no_event(web: WebProcess, redis: Redis, prefix: str) -> None:
+    body = event()
+    headers = [*signed(body).items(), ("webhook-signature", signed(body, secret=OTHER_SECRET)["webhook-signature"])]
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(web.hook, content=body, headers=headers)).status_code == 204
+    assert len(await jobs(redis, prefix)) == 1
+
+
+async def test_a_bad_character_loses_no_event(web: WebProcess, redis: Redis, prefix: str) -> None:
+    body = event(note="HERE").replace(b"HERE", b"cut \\ud83d")
+    assert (await web.deliver(body)).status_code == 204
+    assert len(await jobs(redis, prefix)) == 1
 
 
 async def test_any_of_several_secrets_will_do(webs: WebProcesses) -> None:

@@ -1,6 +1,7 @@
 """Pins: one event and one result for each job, whatever Chert, the connection and the worker do."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from pathlib import Path
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob, everything
-from tests.support.rawserver import Exchange, http_answer, raw_server
+from tests.support.rawserver import Exchange, answering, http_answer, raw_server
 from tests.support.stage import open_stage
 from tests.support.waiting import wait_until
 from worker import metrics
@@ -134,8 +135,9 @@ async def test_ten_attempts_are_enough(run_job: RunJob, simulator: SimulatorServ
     result, waits = await run_job("send_pin", **PIN)
     assert len(waits) == 9
     assert len(simulator.answers(endpoint="pin")) == 10
-    assert result == {"status": "failed", "code": None, "detail": "given up after 10 attempts: HTTP 429, code 1007"}
-    assert len(await events(redis, prefix)) == len(await letters(redis, prefix)) == 1
+    assert result == {"status": "failed", "code": 1007, "detail": "given up after 10 attempts: HTTP 429, code 1007"}
+    [event], [letter] = await events(redis, prefix), await letters(redis, prefix)
+    assert json.loads(event["data"])["code"] == json.loads(letter["detail"])["code"] == 1007
 
 
 async def test_without_a_named_wait_it_is_given_up_after_1_2_and_4_seconds(
@@ -144,7 +146,72 @@ async def test_without_a_named_wait_it_is_given_up_after_1_2_and_4_seconds(
     simulator.fault("error", endpoint="pin", code=3001, replies=None)
     result, waits = await run_job("send_pin", **PIN)
     assert waits == [1.0, 2.0, 4.0]
-    assert result == {"status": "failed", "code": None, "detail": "given up after 4 attempts: HTTP 500, code 3001"}
+    detail = "given up after 4 attempts: HTTP 500, code 3001; it may have been sent"
+    assert result == {"status": "failed", "code": 3001, "detail": detail}
+
+
+async def test_the_code_is_the_last_one_that_chert_gave(run_job: RunJob, simulator: SimulatorServer) -> None:
+    simulator.fault("error", endpoint="pin", code=4002)
+    simulator.fault("error", endpoint="pin", code=3002)
+    simulator.fault("html", endpoint="pin", status=404, after_work=False, replies=None)
+    result, waits = await run_job("send_pin", **PIN)
+    assert len(waits) == 3
+    assert result == {"status": "failed", "code": 3002, "detail": "given up after 4 attempts: HTTP 404"}
+
+
+async def test_where_chert_gave_no_code_there_is_none(run_job: RunJob, simulator: SimulatorServer) -> None:
+    simulator.fault("html", endpoint="pin", status=403, after_work=False, replies=None)
+    result, waits = await run_job("send_pin", **PIN)
+    assert len(waits) == 3
+    assert result == {"status": "failed", "code": None, "detail": "given up after 4 attempts: HTTP 403"}
+    assert simulator.pins() == []
+
+
+async def test_an_attempt_whose_outcome_nobody_knows_is_remembered_to_the_end(
+    run_job: RunJob, simulator: SimulatorServer
+) -> None:
+    simulator.fault("reset", endpoint="pin", after_work=True)
+    simulator.fault("error", endpoint="pin", code=3002, replies=None)
+    result, _ = await run_job("send_pin", **PIN)
+    assert result["detail"] == "given up after 4 attempts: HTTP 503, code 3002; it may have been sent"
+    assert len(simulator.pins()) == 1
+
+
+async def test_a_redirect_is_no_proof_that_nothing_was_sent(run_job: RunJob, simulator: SimulatorServer) -> None:
+    simulator.fault("redirect", endpoint="pin", after_work=True)
+    simulator.fault("error", endpoint="pin", code=4099)
+    result, waits = await run_job("send_pin", **PIN)
+    assert (result["status"], result["code"], waits) == ("failed", 4099, [1.0])
+    assert result["detail"].endswith("; it may have been sent")
+
+
+async def test_a_run_that_was_cut_off_may_have_sent_the_pin(
+    run_job: RunJob, simulator: SimulatorServer, job_id: str
+) -> None:
+    simulator.fault("slow", endpoint="pin", delay=60)
+    cut = asyncio.create_task(run_job("send_pin", **PIN))
+    await wait_until(simulator.pins, "the pin has been sent")
+    cut.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await cut
+    simulator.clear_faults()
+    simulator.fault("error", endpoint="pin", code=4099)
+    result, _ = await run_job("send_pin", **PIN)
+    assert result["detail"].endswith("; it may have been sent")
+    # Another job is another pin.
+    simulator.fault("error", endpoint="pin", code=4099)
+    other, _ = await run_job("send_pin", job_id=f"{job_id}-2", **PIN)
+    assert "may have been sent" not in other["detail"]
+
+
+async def test_a_bad_character_in_the_answer_costs_no_pin(run_job: RunJob, services: Services) -> None:
+    body = b'{"message_id": "msg_1", "phone_line_id": null, "location": {"label": "Caf\\ud83d"}, "note": "\xe9"}'
+    answer = http_answer(body, status="202 Accepted")
+    async with raw_server(answering(answer)) as server, ChertClient(base_url=server.url, signing_secret="s") as chert:
+        object.__setattr__(services, "chert", chert)
+        done = await run_job("send_pin", **PIN)
+    assert done == ({"status": "queued", "message_id": "msg_1", "phone_line_id": None}, [])
+    assert len(server.bodies) == 1
 
 
 async def test_a_wait_beyond_the_life_of_the_job_is_not_begun(
@@ -210,7 +277,7 @@ async def test_each_attempt_is_counted_by_what_came_of_it(run_job: RunJob, simul
         return {outcome: metrics.PINS.labels(outcome)._value.get() for outcome in outcomes}
 
     before = counts()
-    simulator.fault("error", endpoint="pin", code=3001)
+    simulator.fault("error", endpoint="pin", code=3002)
     simulator.fault("reset", endpoint="pin")
     simulator.fault("error", endpoint="pin", code=4099)
     for job in ("a", "b"):
@@ -273,8 +340,8 @@ async def test_a_pin_that_waited_for_the_account_all_its_life_fails(
     await redis.set(f"arq:job:{job_id}", b"", ex=3600)
     simulator.fault("error", endpoint="pin", code=2004)
     result, waits = await run_job("send_pin", **PIN)
-    assert (result["status"], result["code"], waits) == ("failed", None, [])
-    assert "refused the whole account" in result["detail"]
+    assert (result["status"], result["code"], waits) == ("failed", 2004, [])
+    assert result["detail"].startswith("not sent: Chert has refused the whole account")
     assert [event["type"] for event in await events(redis, prefix)] == ["location.pin.failed"]
 
 

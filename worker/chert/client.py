@@ -5,7 +5,8 @@ from typing import Any, Self
 import msgspec
 import structlog
 
-from worker.http import ErrorEnvelope, Reply, build_client, decode_object, error_detail, exchange, read_error
+from worker.decoding import decode_object
+from worker.http import ErrorEnvelope, Reply, build_client, error_detail, exchange, parse_error, read_error
 
 _log = structlog.get_logger(__name__)
 
@@ -14,7 +15,9 @@ _CONNECTIONS = 20
 
 # The secret or the clock is wrong: no pin passes until a person acts, and none needs to be lost by it (section 12, 9).
 _UNAUTHORIZED = frozenset({2004, 2012, 2013})
-_NOT_CONFIGURED = 3003  # a 500 that must not be retried (section 12, 5)
+_NOT_CONFIGURED = 3003  # a 500 that must not be retried (docs/reference/chert.md, Errors)
+# Chert's own words that no line took the pin: rate limit, no line now, all lines busy.
+_NOT_SENT = _UNAUTHORIZED | {_NOT_CONFIGURED, 1007, 3002, 4002}
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -28,29 +31,30 @@ class Queued(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Refused for good. `code` is Chert's or None, `detail` for people; `account_wide`: every pin will
-    fail so.
+    """Refused for good. `code` is Chert's or None, `detail` for people; `account_wide`: every pin will fail so.
+
+    `possibly_sent` as of Retry.
     """
 
     code: int | None
     detail: str
     account_wide: bool
+    possibly_sent: bool = False
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Not sent now; the same body may be tried again after `after` seconds (None: not said)."""
+    """Not queued now; only the identical body may be tried again, after `after` seconds (None: not said).
 
-    after: float | None
-    reason: str
-
-
-class Uncertain(msgspec.Struct, frozen=True):
-    """No usable answer: the pin may have been sent. Only the identical body may be tried again."""
+    `code` is Chert's or None; `possibly_sent`: nobody knows whether this attempt sent the pin.
+    """
 
     reason: str
+    after: float | None = None
+    code: int | None = None
+    possibly_sent: bool = False
 
 
-PinOutcome = Queued | Failed | Retry | Uncertain
+PinOutcome = Queued | Failed | Retry
 
 
 class ChertClient:
@@ -105,35 +109,40 @@ class ChertClient:
 
 
 def pin_outcome(reply: Reply) -> PinOutcome:
-    """Return what a reply to POST /api/v1/locations means: `retryable` decides, and the status where it is
-    absent.
+    """Return what a reply to POST /api/v1/locations means.
+
+    An error says by `retryable` what to do, whatever its status. A refusal that is not Chert's is that of something in
+    between; only 401 counts whoever says it, as no pin is lost by it.
     """
     status = reply.status
-    if status == 0:
-        if reply.failure == "connect":
-            return Retry(None, "connect")
-        return Uncertain(reply.failure or "broken")
-    if 200 <= status < 300:
-        return _queued(reply)
-    if status < 400:
-        return Retry(None, f"HTTP {status}")
     error = _error(reply.body)
-    retryable = error.retryable
-    if retryable is None:
-        transient = status in {408, 425, 429} or status >= 500
-        retryable = transient and error.code != _NOT_CONFIGURED
-    if retryable:
-        reason = f"HTTP {status}" if error.code is None else f"HTTP {status}, code {error.code}"
-        return Retry(error.retry_after if reply.retry_after is None else reply.retry_after, reason)
-    account_wide = error.code in _UNAUTHORIZED or (error.code is None and status == 401)
-    return Failed(error.code, error_detail(error.message, status), account_wide)
+    if status == 0:
+        return Retry(reply.failure or "broken", possibly_sent=reply.failure != "connect")
+    if status < 400 and error is None:
+        return _queued(reply) if 200 <= status < 300 else Retry(f"HTTP {status}", possibly_sent=True)
+    code = error.code if error else None
+    account_wide = status == 401 or code in _UNAUTHORIZED
+    if not account_wide and _is_retryable(status, error):
+        reason = f"HTTP {status}" if code is None else f"HTTP {status}, code {code}"
+        after = error.retry_after if error is not None and reply.retry_after is None else reply.retry_after
+        return Retry(reason, after, code, possibly_sent=not 400 <= status < 500 and code not in _NOT_SENT)
+    detail = error_detail(error.message if error else None, status)
+    return Failed(code, detail, account_wide, possibly_sent=status < 400 and code not in _NOT_SENT)
+
+
+def _is_retryable(status: int, error: ErrorEnvelope | None) -> bool:
+    if error is None:
+        return True
+    if error.retryable is not None:
+        return error.retryable
+    return error.code != _NOT_CONFIGURED and (status < 400 or status in {408, 425, 429} or status >= 500)
 
 
 def _queued(reply: Reply) -> PinOutcome:
     body = decode_object(reply.body) or {}
     message_id = body.get("message_id")
     if not isinstance(message_id, str) or not message_id:
-        return Uncertain("malformed reply: no message_id")
+        return Retry("malformed reply: no message_id", possibly_sent=True)
     phone_line_id, location = body.get("phone_line_id"), body.get("location")
     return Queued(
         message_id,
@@ -142,8 +151,11 @@ def _queued(reply: Reply) -> PinOutcome:
     )
 
 
-def _error(body: bytes) -> ErrorEnvelope:
-    """Return the error of the envelope, or of the flat form that other routes of Chert use."""
+def _error(body: bytes) -> ErrorEnvelope | None:
+    """Return Chert's error, in the envelope or in the flat form of its other routes; None where the body is neither."""
+    envelope = parse_error(body)
+    if envelope is not None:
+        return envelope
     reply = decode_object(body) or {}
-    error = reply.get("error")
-    return read_error(error if isinstance(error, dict) else reply)
+    flat = reply.get("success") is False or reply.get("status") == "failed" or isinstance(reply.get("retryable"), bool)
+    return read_error(reply) if flat else None

@@ -6,7 +6,7 @@ business: a job that has to wait is queued again and holds nothing meanwhile.
 
 import hashlib
 import random
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import arq
 import msgspec
@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from location_client import limits
 from worker import metrics
-from worker.chert.client import Failed, Queued, Retry, Uncertain
+from worker.chert.client import Failed, Queued, Retry
 from worker.chert.pin import Pin
 from worker.domain.events import PIN_SOURCE, PinFailed, PinLocation, PinQueued, make_event
 from worker.domain.timestamp import format_milliseconds
@@ -70,24 +70,27 @@ class _Sending:
         self._arguments = arguments
         self._pin = arguments.pin(self._job_id)
         self._patience = 0.0
+        self._code: int | None = None
+        self._possibly_sent = False
 
     async def run(self) -> Result:
         chert = self._services.need_chert()
         pins = self._store.pins
-        settled, self._patience = await pins.open(self._job_id)
+        settled, self._patience, self._code, self._possibly_sent = await pins.open(self._job_id)
         if settled is not None:
             return settled
         permit = await self._store.pins_pause.permit()
         if permit != "probe" and permit > 0:
             return await self._wait_for_account(permit)
         outcome = await chert.send(self._pin.body())
+        if not isinstance(outcome, Queued):
+            self._code = self._code if outcome.code is None else outcome.code
+            self._possibly_sent = self._possibly_sent or outcome.possibly_sent
         match outcome:
             case Failed(account_wide=True):
                 return await self._pause(outcome, probe=permit == "probe")
-            case Retry(after=after, reason=reason):
-                return await self._try_again(after, reason, "retried")
-            case Uncertain(reason=reason):
-                return await self._try_again(None, reason, "uncertain")
+            case Retry():
+                return await self._try_again(outcome)
         if permit == "probe" and await self._store.pins_pause.end():
             log.warning("pins_resumed")
         if isinstance(outcome, Failed):
@@ -110,24 +113,26 @@ class _Sending:
         metrics.PINS.labels("paused").inc()
         seconds += random.uniform(0.0, SPREAD_SECONDS)
         if seconds > self._patience:
-            return await self._fail(
-                None, "not sent: Chert has refused the whole account for as long as this job could wait"
-            )
-        raise arq.Retry(defer=seconds)
+            detail = "Chert has refused the whole account for as long as this job could wait"
+            return await self._fail(self._code, detail if self._possibly_sent else f"not sent: {detail}")
+        return await self._put_off(seconds)
 
-    async def _try_again(self, after: float | None, reason: str, outcome: metrics.PinOutcome) -> Result:
-        tries = await self._store.pins.count_retry(self._job_id, advised=after is not None)
-        if after is not None:
-            seconds = after
+    async def _try_again(self, outcome: Retry) -> Result:
+        tries = await self._store.pins.count_retry(self._job_id, advised=outcome.after is not None)
+        if outcome.after is not None:
+            seconds = outcome.after
             given_up = tries.all > MAX_RETRIES
         else:
             given_up = tries.all > MAX_RETRIES or tries.unadvised > len(WAITS_SECONDS)
             seconds = 0.0 if given_up else WAITS_SECONDS[tries.unadvised - 1]
         if given_up or seconds > self._patience:
-            doubt = "; the last attempt may have been sent" if outcome == "uncertain" else ""
-            return await self._fail(None, f"given up after {tries.all} attempts: {reason}{doubt}")
-        metrics.PINS.labels(outcome).inc()
-        log.info("pin_delayed", reason=reason, seconds=seconds)
+            return await self._fail(self._code, f"given up after {tries.all} attempts: {outcome.reason}")
+        metrics.PINS.labels("uncertain" if outcome.possibly_sent else "retried").inc()
+        log.info("pin_delayed", reason=outcome.reason, seconds=seconds)
+        return await self._put_off(seconds)
+
+    async def _put_off(self, seconds: float) -> NoReturn:
+        await self._store.pins.put_off(self._job_id, code=self._code, possibly_sent=self._possibly_sent)
         raise arq.Retry(defer=seconds)
 
     # Settling
@@ -141,6 +146,8 @@ class _Sending:
         return await self._settle(result, data)
 
     async def _fail(self, code: int | None, detail: str) -> Result:
+        if self._possibly_sent:
+            detail += "; it may have been sent"
         result = {"status": "failed", "code": code, "detail": detail}
         metrics.PINS.labels("failed").inc()
         # Before the result: a crash between the two leaves two letters behind, and not none.

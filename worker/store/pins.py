@@ -15,10 +15,16 @@ SPARE_SECONDS = 3600.0
 
 
 class Opened(NamedTuple):
-    """A job's pin: the result, where an earlier run has settled it, and the seconds that the job may still wait."""
+    """A job's pin: the result, where an earlier run has settled it, and the seconds that the job may still wait.
+
+    `code`: the last one that Chert gave, None where it gave none. `possibly_sent`: whether an earlier run may have sent
+    the pin.
+    """
 
     result: dict[str, Any] | None
     patience: float
+    code: int | None
+    possibly_sent: bool
 
 
 class Tries(NamedTuple):
@@ -38,14 +44,28 @@ class Pins:
         self._maxlen = events_maxlen
 
     async def open(self, job_id: str) -> Opened:
-        """Read what is kept of a job's pin."""
+        """Begin a run: read what is kept of a job's pin, and note that it may have been sent if this run is cut off."""
+        key = self._keys.pin + job_id
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hget(self._keys.pin + job_id, "result")
+            pipeline.hmget(key, ["result", "code", "possibly_sent"])
             pipeline.pttl(job_key_prefix + job_id)
-            kept, milliseconds = await pipeline.execute()
+            pipeline.hset(key, "possibly_sent", "1")
+            pipeline.expire(key, PIN_TTL_SECONDS)
+            (result, code, possibly_sent), milliseconds, *_ = await pipeline.execute()
         # A job that runs without arq has no key, and all the time of the world.
         patience = float("inf") if milliseconds < 0 else milliseconds / 1000 - SPARE_SECONDS
-        return Opened(None if kept is None else msgspec.json.decode(kept), patience)
+        return Opened(
+            None if result is None else msgspec.json.decode(result),
+            patience,
+            int(code) if code else None,
+            possibly_sent == b"1",
+        )
+
+    async def put_off(self, job_id: str, *, code: int | None, possibly_sent: bool) -> None:
+        """End a run without a result: keep what the next one has to know."""
+        await self._redis.hset(  # type: ignore[misc]  # redis-py's stubs mix its two clients
+            self._keys.pin + job_id, mapping={"code": code or "", "possibly_sent": int(possibly_sent)}
+        )
 
     async def count_retry(self, job_id: str, *, advised: bool) -> Tries:
         """Count one more retry; `advised`: Chert said how long to wait."""
@@ -53,8 +73,7 @@ class Pins:
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hincrby(key, "retries", 1)
             pipeline.hincrby(key, "unadvised", 0 if advised else 1)
-            pipeline.expire(key, PIN_TTL_SECONDS)
-            retries, unadvised, _ = await pipeline.execute()
+            retries, unadvised = await pipeline.execute()
         return Tries(retries, unadvised)
 
     async def settle(self, job_id: str, result: dict[str, Any], event: Event) -> dict[str, Any]:

@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 PYTHON ?=
 SECONDS ?=
+SEED ?=
 WORKERS ?= 2
 PROFILE ?= default
 QUEUES := benchmarks/.venv
@@ -73,6 +74,10 @@ lint: $(VENV)/.installed
 .PHONY: types
 types: $(VENV)/.installed
 	@$(BIN)/mypy
+
+.PHONY: chaos
+chaos: $(VENV)/.installed  ## Break everything by chance and judge what came of it (SECONDS=60, SEED=7 repeats a run)
+	@$(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
 bench: bench-install  ## Run the benchmarks (PART=speed for one part, OPTIONS=--quick for a look)

@@ -181,8 +181,8 @@ def _positions(
         answered: dict[str, list[tuple[Fix, bool]]] = {}
         for index, answer in enumerate(mine):
             following = mine[index + 1].received_at if index + 1 < len(mine) else math.inf
-            used = _surely_used(answer, following, troubles, longest_read)
-            for handle, fix in _shown(answer):
+            used = surely_used(answer, following, troubles, longest_read)
+            for handle, fix in shown(answer):
                 answered.setdefault(handle, []).append((fix, used))
         published = {entry["subject"] for entry in share.entries if entry["type"] == "location.updated"}
         for handle in published | set(answered):
@@ -192,20 +192,20 @@ def _positions(
                     stopped[handle] = nanoseconds(json.loads(entry["data"])["ended_at"])
 
 
-def _surely_used(answer: Answer, following: float, troubles: Iterable[Disturbance], longest_read: float) -> bool:
+def surely_used(answer: Answer, following: float, troubles: Iterable[Disturbance], longest_read: float) -> bool:
     """Whether whoever got this reply lived, and had Redis, until the chat's next read."""
     if answer.outcome != "complete" or answer.sent_monotonic - answer.received_monotonic >= longest_read:
         return False
     return not any(trouble.end >= answer.received_at and trouble.begin <= following for trouble in troubles)
 
 
-def _shown(answer: Answer) -> Iterable[tuple[str, Fix]]:
+def shown(answer: Answer) -> Iterable[tuple[str, Fix]]:
     """Return the valid positions of a reply that left as a whole (or in pieces: it may have been read)."""
     if answer.status != 200 or answer.outcome not in ("complete", "dripped"):
         return
     for feature in answer.features or ():
         try:
-            fix = _fix(feature["geometry"]["coordinates"], feature["properties"])
+            fix = fix_of(feature["geometry"]["coordinates"], feature["properties"])
             handle = feature["properties"]["handle"]
         except (KeyError, TypeError, ValueError):
             continue
@@ -213,7 +213,7 @@ def _shown(answer: Answer) -> Iterable[tuple[str, Fix]]:
             yield handle, fix
 
 
-def _fix(coordinates: list[Any], properties: dict[str, Any]) -> Fix:
+def fix_of(coordinates: list[Any], properties: dict[str, Any]) -> Fix:
     longitude, latitude, altitude = [*coordinates, None][:3]
     if not (abs(longitude) <= 180 and abs(latitude) <= 90):
         raise ValueError("not on the map")
@@ -236,7 +236,7 @@ def _compare(entries: list[Entry], answered: list[tuple[Fix, bool]], *, since: i
     for entry in entries:
         data = json.loads(entry["data"])
         if entry["type"] == "location.updated":
-            published.append(_fix(data["geometry"]["coordinates"], data["properties"]))
+            published.append(fix_of(data["geometry"]["coordinates"], data["properties"]))
         elif entry["type"] == "location.sharing.stopped":
             stops.append(nanoseconds(data["ended_at"]))
     rest = iter(expected)

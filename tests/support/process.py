@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,18 @@ _MIN_DECIMALS = 5  # fewer, and a part of a time could be taken for a coordinate
 
 
 class WorkerProcess:
-    """One process with its log. What it is told, it is told by signals to its pid."""
+    """One process with its log. What it is told, it is told by signals to its pid.
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    `command`: a module and its arguments.
+    """
+
+    def __init__(
+        self, environment: dict[str, str], log: Path, *, command: Sequence[str] = ("worker", "worker")
+    ) -> None:
         self.log_path = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "worker"],
+                [sys.executable, "-m", *command],
                 env=environment,
                 cwd=log.parent,  # no .env of the repository gets in
                 stdin=subprocess.DEVNULL,

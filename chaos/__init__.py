@@ -1,0 +1,1 @@
+"""Break everything by chance, and hold what came of it to the guarantees."""

@@ -1,0 +1,48 @@
+"""Break an installation by chance for a while and judge what came of it: `python -m chaos --seconds 60`."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from chaos.run import Run, new_seed, tell
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="How long things break.")
+@click.option("--seed", type=int, help="Repeat the choices of a run; else by chance.")
+@click.option("--people", type=click.IntRange(1, 500), default=24, show_default=True, help="How many share.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, without a report on the way.")
+def main(*, seconds: float, seed: int | None, people: int, as_json: bool) -> None:
+    """Run workers, a receiver and a consumer on real Redis with Sentinel against the simulator, and break them all.
+
+    Exit status 0 where every promise held, 1 where one was broken; the logs are kept then.
+    """
+    seed = new_seed() if seed is None else seed
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        if not as_json:
+            click.echo(f"{time.monotonic() - began:6.1f}  {text}")
+
+    folder = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
+    say(f"seed {seed}, {people} people, {seconds:g} s")
+    verdict = asyncio.run(Run(seed, people, folder, say).go(seconds))
+    if as_json:
+        click.echo(json.dumps({"seed": seed, "figures": verdict.figures, "faults": verdict.faults}))
+    else:
+        click.echo("\n".join(tell(verdict)))
+        click.echo(
+            f"seed {seed}: " + (f"{len(verdict.faults)} BROKEN, logs in {folder}" if verdict.faults else "all kept")
+        )
+    if not verdict.faults:
+        shutil.rmtree(folder)
+    raise SystemExit(bool(verdict.faults))
+
+
+if __name__ == "__main__":
+    main()

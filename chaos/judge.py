@@ -1,0 +1,187 @@
+"""What was promised, held against what happened: the simulator's answers on one side, a consumer's events on the other.
+
+A consumer sees entries at least once and drops repeats by `id`; `kept` is what is left, in the order in which it came.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.answers import Answer
+from tests.support import oracle
+from tests.support.oracle import Disturbance, Fix
+
+MAX_PROMPTS = 2  # one, and one more where it cannot be known whether the first went out
+
+
+@dataclass
+class Trouble(Disturbance):
+    """From `begin` to `end` (seconds since 1970 UTC) something was broken.
+
+    `rollback`: Redis may have lost data in it.
+    """
+
+    rollback: bool = False
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An event as the consumer got it, at `at` (seconds since 1970 UTC)."""
+
+    id: str
+    type: str
+    chat_id: str
+    share_id: str
+    subject: str
+    data: dict[str, Any]
+    at: float
+
+
+@dataclass
+class Verdict:
+    """What was found: `faults` are broken promises, `figures` what was counted."""
+
+    faults: list[str] = field(default_factory=list)
+    figures: Counter[str] = field(default_factory=Counter)
+
+
+def judge(
+    deliveries: Sequence[Delivery],
+    answers: Sequence[Answer],
+    troubles: Sequence[Trouble],
+    *,
+    chats: Iterable[str],
+    lost_shares: Iterable[str],
+    cooldown: float,
+    rate: float,
+    request_times: Sequence[float],
+) -> Verdict:
+    """Judge a run. Each chat was requested once; `lost_shares` are shares that Redis knows nothing of any more."""
+    verdict = Verdict()
+    kept = _drop_repeats(deliveries, verdict)
+    rollbacks = [trouble for trouble in troubles if trouble.rollback]
+    reads: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        if answer.endpoint == "read" and answer.chat_id is not None:
+            reads[answer.chat_id].append(answer)
+    events: dict[str, list[Delivery]] = defaultdict(list)
+    for delivery in kept:
+        events[delivery.chat_id].append(delivery)
+    for chat_id in chats:
+        _judge_positions(chat_id, events[chat_id], reads[chat_id], troubles, verdict)
+        _judge_order(chat_id, events[chat_id], rollbacks, set(lost_shares), verdict)
+        _judge_prompts(chat_id, answers, cooldown, verdict)
+    try:
+        oracle.check_budget(request_times, rate)
+    except AssertionError as error:
+        verdict.faults.append(f"budget: {error}")
+    verdict.figures["requests to Linq"] = len(request_times)
+    verdict.figures["prompts"] = sum(answer.prompted for answer in answers)
+    return verdict
+
+
+def _drop_repeats(deliveries: Sequence[Delivery], verdict: Verdict) -> list[Delivery]:
+    """Keep the first of each id; two facts under one id are a fault."""
+    facts: dict[str, tuple[str, str, str]] = {}
+    kept = []
+    for delivery in deliveries:
+        fact = (delivery.type, delivery.subject, _moment(delivery))
+        if delivery.id not in facts:
+            facts[delivery.id] = fact
+            kept.append(delivery)
+        elif facts[delivery.id] != fact:
+            verdict.faults.append(f"ids: {delivery.id} stands for {facts[delivery.id][0]} and for {delivery.type}")
+        else:
+            verdict.figures["repeats dropped by id"] += 1
+    verdict.figures["events kept"] = len(kept)
+    return kept
+
+
+def _moment(delivery: Delivery) -> str:
+    """Return what tells two positions apart; other facts may be told with other words the second time."""
+    return str(delivery.data["properties"]["updated_at"]) if delivery.type == "location.updated" else ""
+
+
+def _judge_positions(
+    chat_id: str, events: Sequence[Delivery], reads: Sequence[Answer], troubles: Sequence[Trouble], verdict: Verdict
+) -> None:
+    shown: dict[str, dict[Fix, bool]] = defaultdict(dict)
+    for index, answer in enumerate(reads):
+        following = reads[index + 1].received_at if index + 1 < len(reads) else float("inf")
+        used = oracle.surely_used(answer, following, troubles, float("inf"))
+        for handle, fix in oracle.shown(answer):
+            shown[handle][fix] = shown[handle].get(fix, False) or used
+    published: dict[str, list[Fix]] = defaultdict(list)
+    stops: dict[str, int] = {}
+    for delivery in events:
+        data = delivery.data
+        if delivery.type == "location.updated":
+            published[delivery.subject].append(oracle.fix_of(data["geometry"]["coordinates"], data["properties"]))
+        elif delivery.type == "location.sharing.stopped":
+            stops[delivery.subject] = oracle.nanoseconds(data["ended_at"])
+    for handle in shown.keys() | published.keys():
+        fixes = published[handle]
+        verdict.figures["positions kept"] += len(fixes)
+        for fix in fixes:
+            if fix not in shown[handle]:
+                verdict.faults.append(f"positions: chat {chat_id}: one was published that was never shown")
+        times = [fix.updated_at or 0 for fix in fixes]
+        if len(set(times)) != len(times):
+            verdict.faults.append(f"positions: chat {chat_id}: one was published twice")
+        elif sorted(times) != times:
+            verdict.faults.append(f"positions: chat {chat_id}: an older one after a newer one")
+        for fix, used in shown[handle].items():
+            if fix in fixes:
+                continue
+            if used and (fix.updated_at or 0) > stops.get(handle, 0):
+                verdict.faults.append(f"positions: chat {chat_id}: one was shown in calm and never published")
+            else:
+                verdict.figures["positions lost in trouble"] += 1
+
+
+def _judge_order(
+    chat_id: str, events: Sequence[Delivery], rollbacks: Sequence[Trouble], lost_shares: set[str], verdict: Verdict
+) -> None:
+    sharing: set[str] = set()
+    ended: dict[str, float] = {}
+    shares: set[str] = set()
+    last_at = 0.0
+    for delivery in events:
+        excused = any(trouble.begin <= delivery.at and trouble.end >= last_at for trouble in rollbacks)
+        last_at = delivery.at
+        share_id = delivery.share_id
+        shares.add(share_id)
+        fault = ""
+        if share_id in ended:
+            fault = f"{delivery.type} after location.tracking.ended"
+        elif delivery.type == "location.sharing.started":
+            fault = "started twice" if delivery.subject in sharing else ""
+            sharing.add(delivery.subject)
+        elif delivery.type == "location.sharing.stopped":
+            fault = "stopped without a start" if delivery.subject not in sharing else ""
+            sharing.discard(delivery.subject)
+        elif delivery.type == "location.updated" and delivery.subject not in sharing:
+            fault = "a position while nobody shares"
+        elif delivery.type == "location.tracking.ended":
+            ended[share_id] = delivery.at
+        if fault and not excused:
+            verdict.faults.append(f"order: chat {chat_id}: {fault}")
+    verdict.figures["shares"] += len(shares)
+    verdict.figures["ends learnt"] += len(ended)
+    for share_id in shares - ended.keys():
+        if share_id in lost_shares:
+            verdict.figures["shares lost with Redis' data"] += 1
+        else:
+            verdict.faults.append(f"ends: chat {chat_id}: the end of share {share_id} was never learnt")
+
+
+def _judge_prompts(chat_id: str, answers: Sequence[Answer], cooldown: float, verdict: Verdict) -> None:
+    try:
+        prompts = oracle.check_prompts(answers, chat_id, cooldown=cooldown)
+    except AssertionError as error:
+        verdict.faults.append(f"prompts: chat {chat_id}: {error}")
+        return
+    if prompts > MAX_PROMPTS:
+        verdict.faults.append(f"prompts: chat {chat_id}: {prompts} may have been sent")
+    verdict.figures[f"chats with {prompts} prompts"] += 1

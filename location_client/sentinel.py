@@ -124,6 +124,16 @@ class _MasterConnection(Connection):
             raise MasterChangedError("the master changed while a connection was made")
         self.watch.connections.add(self)
 
+    async def send_packed_command(self, *positional: Any, **named: Any) -> None:
+        """Send a command. Raises MasterChangedError where the connection was cut off before it was sent."""
+        try:
+            await super().send_packed_command(*positional, **named)
+        except RuntimeError as error:
+            # uvloop's word for a transport that is closed; redis-py knows none but OSError.
+            if self._is_current():
+                raise RedisConnectionError("the connection is closed") from error
+            await self._leave(error)
+
     async def read_response(self, *positional: Any, **named: Any) -> Any:
         """Read a reply. Raises MasterChangedError where it comes of a server that is the master no longer."""
         try:

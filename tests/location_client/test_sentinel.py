@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -122,6 +123,23 @@ async def test_the_old_master_is_left_at_once(
         assert await alone.xlen("entries") == end
         await alone.aclose()
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+def test_a_connection_that_was_cut_off_before_a_command_is_sent_is_a_lost_connection(
+    servers: RedisWithSentinels,
+) -> None:
+    async def use() -> None:
+        redis = connect(parse_address(servers.url))
+        async with redis:
+            connection = await redis.connection_pool.get_connection()
+            connection.drop()
+            await asyncio.sleep(0.01)  # uvloop closes the transport in its next rounds
+            with pytest.raises(RedisConnectionError):
+                await connection.send_command("PING")
+            await redis.connection_pool.release(connection)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own transport takes the bytes
+        runner.run(use())
 
 
 async def test_a_known_master_is_used_without_sentinels_and_an_unknown_one_says_why(

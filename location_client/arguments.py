@@ -1,7 +1,7 @@
 """What jobs are told, and what of it can be checked before they are queued."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Required, TypedDict
+from typing import Any, NamedTuple, Required, TypedDict
 
 from location_client import limits
 from location_client.data import Place
@@ -124,58 +124,70 @@ _REQUIRED = {
 }
 
 
-def check(function: str, arguments: Mapping[str, Any]) -> None:
-    """Check the arguments of a job by their names on the wire.
+class Fault(NamedTuple):
+    """What is wrong with an argument: its name, and what is accepted instead."""
 
-    Raises ValueError, which names each wrong argument and what is accepted, for what no worker would take. A function
-    that this version does not know is left to the worker.
+    field: str
+    message: str
+    given: str | None = None
+    """The value, where it does not say who or where somebody is."""
+
+    def __str__(self) -> str:
+        given = "" if self.given is None else f" given {self.given};"
+        return f"{self.field}:{given} {self.message}"
+
+
+def find_faults(function: str, arguments: Mapping[str, Any]) -> list[Fault]:
+    """Return what no worker would take of the arguments of a job, which have their names on the wire.
+
+    A function that this version does not know is left to the worker.
     """
-    faults = [*_faults(function, arguments)] if function in FORMS else []
-    if faults:
-        raise ValueError(f"{function}: {'; '.join(faults)}")
+    return [*_faults(function, arguments)] if function in FORMS else []
 
 
-def _faults(function: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+def _faults(function: str, arguments: Mapping[str, Any]) -> Iterator[Fault]:
     forms = FORMS[function]
     for name in _REQUIRED.get(function, ()):
         if name not in arguments:
-            yield f"{name} is missing; accepted: {forms[name].accepted}"
+            yield Fault(name, f"missing; accepted: {forms[name].accepted}")
     for name, value in arguments.items():
         if name not in forms:
-            yield f"{name[:100]}: no such argument; there are {', '.join(forms)}"
+            yield Fault(name[:100], f"no such argument; there are {', '.join(forms)}")
         elif not forms[name].accepts(value):
-            yield _fault(name, value, forms[name])
+            fault = _fault(name, value, forms[name])
+            # Chert's chat ids have the number in them.
+            yield fault._replace(given=None) if function == "send_pin" else fault
         elif name == "places":
             yield from _faults_of_places(value)
     if function in {"request_location", "track_location"}:
         yield from _faults_of_chat(arguments)
     if "until" in arguments and arguments["until"] not in _names(arguments.get("places")):
-        yield "until: it names none of the places"
+        yield Fault("until", "it names none of the places")
     if function == "send_pin" and ("phone" in arguments) == ("chat_id" in arguments):
-        yield "a pin has one recipient: give phone or chat_id"
+        yield Fault("arguments", "a pin has one recipient: give phone or chat_id")
 
 
-def _faults_of_chat(arguments: Mapping[str, Any]) -> Iterator[str]:
+def _faults_of_chat(arguments: Mapping[str, Any]) -> Iterator[Fault]:
     by_handles = "to" in arguments and "from" in arguments
     if ("chat_id" in arguments) == by_handles or (("to" in arguments) != ("from" in arguments)):
-        yield "give chat_id, or both to and from"
+        yield Fault("arguments", "give chat_id, or both to and from")
     if "message" in arguments and "to" not in arguments:
-        yield "message: it creates the chat of to and from; leave it out where there is a chat_id"
+        yield Fault("message", "it creates the chat of to and from; leave it out where there is a chat_id")
     shortest, longest = arguments.get("min_interval"), arguments.get("max_interval")
     if limits.is_number(shortest) and limits.is_number(longest) and shortest > longest:
-        yield f"min_interval {shortest:g} is above max_interval {longest:g}"
+        yield Fault("min_interval", f"{shortest:g} is above max_interval {longest:g}")
     if "max_age" in arguments and arguments.get("follow") is not False:
-        yield "max_age: it goes with follow=False only"
+        yield Fault("max_age", "it goes with follow=false only")
 
 
-def _faults_of_places(places: list[Mapping[str, Any]]) -> Iterator[str]:
+def _faults_of_places(places: list[Mapping[str, Any]]) -> Iterator[Fault]:
     for number, place in enumerate(places):
         for name, form in _PLACE.items():
             if not form.accepts(place[name]):
                 yield _fault(f"places.{number}.{name}", place[name], form)
     names = _names(places)
     if len(set(names)) < len(names):
-        yield "places: two have the same name"
+        yield Fault("places", "two have the same name")
 
 
 def _names(places: Any) -> list[str]:
@@ -184,7 +196,6 @@ def _names(places: Any) -> list[str]:
     return [place["name"] for place in places if limits.PLACE_NAME.accepts(place["name"])]
 
 
-def _fault(name: str, value: object, form: Form) -> str:
+def _fault(name: str, value: object, form: Form) -> Fault:
     is_shown = isinstance(value, str | int | float) and not limits.PERSONAL & set(name.split("."))
-    given = f" given {repr(value)[:100]};" if is_shown else ""
-    return f"{name}:{given} accepted: {form.accepted}"
+    return Fault(name, f"accepted: {form.accepted}", repr(value)[:100] if is_shown else None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Unpack
 from uuid import uuid4
 
-from location_client.arguments import Chat, Pin, Request, check
+from location_client.arguments import Chat, Pin, Request, find_faults
 from location_client.data import Place
 from location_client.limits import JOB_ID
 from location_client.results import (
@@ -81,7 +81,9 @@ class Job(Generic[ResultT]):
         Raises ValueError, which names what is wrong and what is accepted.
         """
         given = {"from" if name == "from_" else name: value for name, value in arguments.items() if value is not None}
-        check(function, given)
+        faults = find_faults(function, given)
+        if faults:
+            raise ValueError(f"{function}: {'; '.join(map(str, faults))}")
         return cls(function, given, job_id or _new_id())
 
     @classmethod

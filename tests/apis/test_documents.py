@@ -83,12 +83,12 @@ def test_every_job_is_described_with_the_arguments_that_the_worker_reads() -> No
         name = f"{schemas.schema_name(function)}Arguments"
         validator = Draft7Validator({**described[name], "components": {"schemas": described}})
         for arguments in GOOD[function]:
-            read_arguments(model, arguments)
+            read_arguments(function, model, arguments)
             validator.validate(arguments)
         for arguments in BAD[function]:
             assert not validator.is_valid(arguments), arguments
             with pytest.raises(InvalidJobError):
-                read_arguments(model, arguments)
+                read_arguments(function, model, arguments)
 
 
 def test_every_type_of_event_is_described() -> None:

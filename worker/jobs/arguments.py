@@ -1,10 +1,11 @@
 """The arguments of jobs (contract.md section 3), checked before anything is done."""
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from location_client import limits
+from location_client.arguments import find_faults
 from worker.domain.handle import normalize_handle
 
 MAX_FAULTS = 20  # named in one refusal
@@ -19,17 +20,6 @@ class InvalidJobError(ValueError):
         self.detail = detail
 
 
-def checked(form: limits.Form) -> BeforeValidator:
-    """Return what refuses a value of another form."""
-
-    def check(value: object) -> object:
-        if not form.accepts(value):
-            raise ValueError(f"accepted: {form.accepted}")
-        return value
-
-    return BeforeValidator(check)
-
-
 def _handle(value: str) -> str:
     try:
         return normalize_handle(value)
@@ -37,10 +27,8 @@ def _handle(value: str) -> str:
         raise ValueError(f"accepted: {limits.HANDLE.accepted}") from None
 
 
-ChatId = Annotated[str, AfterValidator(str.lower), checked(limits.CHAT_ID)]
-Reference = Annotated[str, checked(limits.REFERENCE)]
+ChatId = Annotated[str, AfterValidator(str.lower)]
 Handle = Annotated[str, AfterValidator(_handle)]
-Seconds = Annotated[float, checked(limits.SECONDS)]
 
 
 class Arguments(BaseModel):
@@ -53,33 +41,18 @@ class _Tracking(Arguments):
     chat_id: ChatId | None = None
     to: Handle | None = None
     from_: Handle | None = Field(None, alias="from")
-    reference: Reference | None = None
+    reference: str | None = None
     follow: bool = True
-    follow_for: Seconds | None = None
-    min_interval: Seconds | None = None
-    max_interval: Seconds | None = None
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        by_handles = self.to is not None and self.from_ is not None
-        if (self.chat_id is None) != by_handles or (not by_handles and (self.to or self.from_)):
-            raise ValueError("either chat_id or both to and from are accepted")
-        if self.min_interval is not None and self.max_interval is not None and self.min_interval > self.max_interval:
-            raise ValueError("min_interval has to be at most max_interval")
-        return self
+    follow_for: float | None = None
+    min_interval: float | None = None
+    max_interval: float | None = None
 
 
 class RequestLocation(_Tracking):
     """Arguments of `request_location`."""
 
-    message: Annotated[str, checked(limits.MESSAGE)] | None = None
-    accept_within: Seconds | None = None
-
-    @model_validator(mode="after")
-    def _message_needs_handles(self) -> Self:
-        if self.message is not None and self.chat_id is not None:
-            raise ValueError("message goes with to and from only")
-        return self
+    message: str | None = None
+    accept_within: float | None = None
 
 
 class TrackLocation(_Tracking):
@@ -115,14 +88,23 @@ class HearWebhook(Arguments):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_arguments(model: type[Model], given: dict[str, Any]) -> Model:
-    """Check the keyword arguments of a job; raises InvalidJobError that names each wrong one."""
+def read_arguments(function: str, model: type[Model], given: dict[str, Any]) -> Model:
+    """Check the keyword arguments of a job as the client does, then what only the worker can; null counts as left out.
+
+    Raises InvalidJobError that names each wrong one.
+    """
+    known = {name: value for name, value in given.items() if value is not None}
+    faults = find_faults(function, known)[:MAX_FAULTS]
+    if faults:
+        raise InvalidJobError(
+            [{name: text for name, text in fault._asdict().items() if text is not None} for fault in faults]
+        )
     try:
-        return model.model_validate(given)
+        return model.model_validate(known)
     except ValidationError as error:
         shown = not model.model_config.get("hide_input_in_errors", False)
-        faults = error.errors(include_input=shown)[:MAX_FAULTS]
-        raise InvalidJobError([_explain(dict(entry)) for entry in faults]) from None
+        found = error.errors(include_input=shown)[:MAX_FAULTS]
+        raise InvalidJobError([_explain(dict(entry)) for entry in found]) from None
 
 
 def _explain(error: dict[str, Any]) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: typ
         name = job.__name__
         with structlog.contextvars.bound_contextvars(job_id=context["job_id"], job=name):
             try:
-                return await job(context, read_arguments(model, given))
+                return await job(context, read_arguments(name, model, given))
             except InvalidJobError as error:
                 reference = given.get("reference")
                 await _keep(

@@ -6,12 +6,11 @@ business: a job that has to wait is queued again and holds nothing meanwhile.
 
 import hashlib
 import random
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import arq
 import msgspec
 import structlog
-from pydantic import model_validator
 
 from location_client import limits
 from worker import metrics
@@ -19,7 +18,6 @@ from worker.chert.client import Failed, Queued, Retry
 from worker.chert.pin import Pin
 from worker.domain.events import PIN_SOURCE, PinFailed, PinLocation, PinQueued, make_event
 from worker.domain.timestamp import format_milliseconds
-from worker.jobs.arguments import Reference, checked
 from worker.jobs.services import Services
 from worker.store.pause import PROBE_SECONDS
 from worker.store.store import Store
@@ -37,13 +35,8 @@ Result = dict[str, Any]
 class SendPin(Pin):
     """Arguments of `send_pin`: a pin, and what the caller calls it. Without a key, the job's id is the key."""
 
-    idempotency_key: Annotated[str, checked(limits.IDEMPOTENCY_KEY)] = ""
-    reference: Reference | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_nulls(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in given.items() if value is not None}
+    idempotency_key: str = ""
+    reference: str | None = None
 
     def pin(self, job_id: str) -> Pin:
         """Return the pin itself: the same one in every run of the job."""

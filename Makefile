@@ -102,9 +102,10 @@ $(QUEUES)/.installed: requirements/benchmarks.txt
 	@touch $@
 
 .PHONY: documents
-documents: $(VENV)/.installed  ## Write what docs/ has of the code: schemas, AsyncAPI, OpenAPI
+documents: $(VENV)/.installed  ## Write what docs/ has of the code: schemas, AsyncAPI, OpenAPI, the plot of costs
 	@$(BIN)/python -m tests.support.schemas
 	@$(BIN)/python -m tests.support.documents
+	@$(BIN)/python -m benchmarks.estimate docs/estimate.svg
 
 # Extras stay in the locks: pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \

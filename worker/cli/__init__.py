@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from worker.cli.apis import asyncapi, openapi
+from worker.cli.estimate import estimate
 from worker.cli.events import schema, tail
 from worker.cli.operations import doctor, webhooks
 from worker.cli.pins import pin
@@ -103,6 +104,7 @@ for _command in (
     schema,
     asyncapi,
     openapi,
+    estimate,
     webhooks,
     doctor,
 ):

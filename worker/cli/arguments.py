@@ -69,6 +69,22 @@ def seconds(text: str) -> float:
     return number
 
 
+def rate(text: str) -> float:
+    """Return requests per second. Raises ValueError with the message for the person."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{shown(text)} is not a rate: expected requests per second above 0, such as 20")
+    return number
+
+
+def share(text: str) -> float:
+    """Return a part of a whole. Raises ValueError with the message for the person."""
+    number = _number(text)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{shown(text)} is not a share: expected a number from 0 to 1, such as 0.3")
+    return number
+
+
 def latitude(text: str) -> float:
     """Degrees north. Raises ValueError with the message for the person."""
     number = _number(text)
@@ -158,6 +174,8 @@ REFERENCE: Argument[str] = Argument(reference, "text")
 HANDLE: Argument[str] = Argument(handle, "handle")
 PHONE: Argument[str] = Argument(phone, "number")
 SECONDS: Argument[float] = Argument(seconds, "seconds")
+RATE: Argument[float] = Argument(rate, "number")
+SHARE: Argument[float] = Argument(share, "share")
 LATITUDE: Argument[float] = Argument(latitude, "degrees")
 LONGITUDE: Argument[float] = Argument(longitude, "degrees")
 MOMENT: Argument[str] = Argument(moment, "time")

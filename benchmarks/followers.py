@@ -136,8 +136,7 @@ class Worker:
 
     def told(self, chat: int, now: float, answer: Answer, rate: float) -> None:
         if answer.updated_at is not None:
-            longitude = self._shown[chat].longitude + (FURTHER if answer.moved else 0.0)
-            self._shown[chat] = Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(answer.updated_at))
+            self._shown[chat] = self.shown(chat, answer.updated_at, moved=answer.moved)
         before = tally(self._shares[chat])
         decision = self._decision(chat, now, rate)
         reads.observe(decision, Features([self._shown[chat]] if answer.listed else [], []))
@@ -145,6 +144,11 @@ class Worker:
         if pace is not None and not self._quiet_time:
             pace.updated_at = 0.0  # without the last update there is no gap to learn from
         self._keep(chat, decision, before)
+
+    def shown(self, chat: int, updated_at: float, *, moved: bool) -> Position:
+        """Return a position where the scenario has none: further on where somebody has moved."""
+        longitude = self._shown[chat].longitude + (FURTHER if moved else 0.0)
+        return Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(updated_at))
 
     def throttled(self, chat: int, retry_at: float) -> None:
         before = tally(self._shares[chat])

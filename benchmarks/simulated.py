@@ -110,7 +110,7 @@ class Fleet:
             self.available.append(times)
         self.ends = [math.inf if chat.end is None else chat.end for chat in scenario.chats]
         self.read_until = [0] * len(scenario.chats)
-        self._delays: list[list[float]] = [[] for _ in scenario.chats]
+        self.delays: list[list[float]] = [[] for _ in scenario.chats]
         self._seen = self._counted = 0
 
     def read(self, chat: int, now: float) -> Answer:
@@ -139,8 +139,8 @@ class Fleet:
             self._note(chat, self.read_until[chat], bisect_right(self.available[chat], until), until)
         if not self._counted:
             return Result(math.nan, math.nan, math.nan, math.nan, requests, throttled)
-        delays = sorted(delay for chat in self._delays for delay in chat)
-        per_chat = sorted(sum(chat) / len(chat) for chat in self._delays if chat)
+        delays = sorted(delay for chat in self.delays for delay in chat)
+        per_chat = sorted(sum(chat) / len(chat) for chat in self.delays if chat)
         return Result(
             mean=sum(delays) / len(delays),
             p95=quantile(delays, 0.95),
@@ -161,7 +161,7 @@ class Fleet:
         for update in range(first, last):
             if self._counts(chat, update):
                 self._counted += 1
-                self._delays[chat].append(now - self.available[chat][update])
+                self.delays[chat].append(now - self.available[chat][update])
 
 
 class _Bucket:

@@ -43,6 +43,8 @@ def _details(event: "AnyEvent") -> str:
         data = event.data
         if event.type == "location.updated":
             return _describe_position(data)
+        if event.type in {"location.place.entered", "location.place.left"}:
+            return f"{data['place']['name']}, {data['distance']:.0f} m from its centre"
         said = {
             name: value
             for name, value in data.items()

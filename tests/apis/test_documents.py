@@ -22,13 +22,15 @@ from worker.store.store import Store
 
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 ANNA = "+12025550147"
+DEPOT = {"name": "depot", "latitude": 52.5, "longitude": 13.4, "radius": 200}
 GOOD: dict[str, list[dict[str, Any]]] = {
     "request_location": [
         {"chat_id": CHAT},
         {"to": ANNA, "from": "+14155550100", "message": "Hello", "follow": False, "accept_within": 60},
         {"chat_id": CHAT, "reference": "order 7", "follow_for": 3600.5, "min_interval": 5, "max_interval": 60},
     ],
-    "track_location": [{"chat_id": CHAT}],
+    "track_location": [{"chat_id": CHAT}, {"chat_id": CHAT, "places": [DEPOT], "until": "depot"}],
+    "set_places": [{"chat_id": CHAT, "places": []}, {"chat_id": CHAT, "places": [DEPOT], "until": "depot"}],
     "untrack_location": [{"chat_id": CHAT}],
     "stop_sharing": [{"chat_id": CHAT, "handle": ANNA}],
     "send_pin": [
@@ -44,7 +46,8 @@ BAD: dict[str, list[dict[str, Any]]] = {
         {"chat_id": CHAT, "min_interval": "5"},
         {"chat_id": CHAT, "every": 5},
     ],
-    "track_location": [{"chat_id": CHAT, "accept_within": 60}],
+    "track_location": [{"chat_id": CHAT, "accept_within": 60}, {"chat_id": CHAT, "places": DEPOT}],
+    "set_places": [{"chat_id": CHAT}, {"chat_id": CHAT, "places": [{"name": "depot"}]}],
     "untrack_location": [{}],
     "stop_sharing": [{"chat_id": CHAT}],
     "send_pin": [

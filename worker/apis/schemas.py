@@ -15,7 +15,14 @@ from location_client import results
 from location_client.arguments import FORMS
 from location_client.limits import MAX_REFERENCE
 from worker.domain.events import DATA_OF_TYPE, PIN_SOURCE, Updated, dataschema
-from worker.jobs.arguments import ForgetHandle, RequestLocation, StopSharing, TrackLocation, UntrackLocation
+from worker.jobs.arguments import (
+    ForgetHandle,
+    RequestLocation,
+    SetPlaces,
+    StopSharing,
+    TrackLocation,
+    UntrackLocation,
+)
 from worker.jobs.pins import SendPin
 from worker.linq.webhook import STARTED, STOPPED
 from worker.metrics import WebhookOutcome
@@ -28,6 +35,7 @@ REFERENCES: Final = "#/components/schemas/{name}"
 JOBS: Final[dict[str, tuple[type[BaseModel], Any]]] = {
     "request_location": (RequestLocation, results.RequestResult),
     "track_location": (TrackLocation, results.TrackResult),
+    "set_places": (SetPlaces, results.PlacesResult),
     "untrack_location": (UntrackLocation, results.UntrackResult),
     "stop_sharing": (StopSharing, results.StopResult),
     "send_pin": (SendPin, results.PinResult),

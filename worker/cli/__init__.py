@@ -3,8 +3,6 @@
 Modules that a command needs are imported when it runs, so that `--help` and wrong usage answer at once.
 """
 
-import contextlib
-import errno
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -18,12 +16,10 @@ from worker.cli.events import schema, tail
 from worker.cli.operations import doctor, webhooks
 from worker.cli.pins import pin
 from worker.cli.processes import demo, web, worker
-from worker.cli.queueing import forget, request, stop_sharing, track, untrack
+from worker.cli.queueing import forget, request, set_places, stop_sharing, track, untrack
 from worker.cli.status import status
 
 INTERRUPTED = 130
-# A disk that is full, by itself or by a quota, too large a file, a device that fails.
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class WrongSettings(click.ClickException):
@@ -50,17 +46,13 @@ class Commands(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader has seen enough. Python would complain once more when it flushes at exit.
-            _throw_output_away()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  # sorted by _tell, which raises what it does not know
             _tell(error)
         ctx.exit(status if isinstance(status, int) else 0)
-
-
-def _throw_output_away() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: Exception) -> NoReturn:
@@ -103,6 +95,7 @@ for _command in (
     web,
     request,
     track,
+    set_places,
     untrack,
     stop_sharing,
     forget,
@@ -127,11 +120,3 @@ def main() -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        # What could not be written would be tried again when Python flushes at exit.
-        _throw_output_away()
-        with contextlib.suppress(OSError):
-            click.echo(f"Error: the output cannot be written: {os.strerror(error.errno)}.", err=True)
-        return 1

@@ -101,6 +101,20 @@ def longitude(text: str) -> float:
     return number
 
 
+def place(text: str) -> dict[str, Any]:
+    """Return a place as a job takes it. Raises ValueError with the message for the person."""
+    name, _, circle = text.rpartition(":")
+    parts = circle.split(",")
+    if not limits.PLACE_NAME.accepts(name) or len(parts) != 3:  # latitude, longitude, radius
+        raise ValueError(
+            f"{shown(text)} is not a place: expected NAME:LATITUDE,LONGITUDE,RADIUS, such as depot:51.5033,-0.1196,200"
+        )
+    radius = _number(parts[2])
+    if not limits.RADIUS.accepts(radius):
+        raise ValueError(f"{shown(parts[2])} is not a radius: expected {limits.RADIUS.accepted}")
+    return {"name": name, "latitude": latitude(parts[0]), "longitude": longitude(parts[1]), "radius": radius}
+
+
 def moment(text: str) -> str:
     """Return an RFC 3339 time as it stands. Raises ValueError with the message for the person."""
     from worker.domain.timestamp import parse_time  # noqa: PLC0415  # see handle
@@ -179,6 +193,8 @@ SHARE: Argument[float] = Argument(share, "share")
 LATITUDE: Argument[float] = Argument(latitude, "degrees")
 LONGITUDE: Argument[float] = Argument(longitude, "degrees")
 MOMENT: Argument[str] = Argument(moment, "time")
+PLACE: Argument[dict[str, Any]] = Argument(place, "name:lat,lon,radius")
+PLACE_NAME: Argument[str] = Argument(formed(limits.PLACE_NAME), "name")
 MESSAGE: Argument[str] = Argument(formed(limits.MESSAGE), "text")
 PIN_TEXT: Argument[str] = Argument(formed(limits.PIN_TEXT), "text")
 PIN_IDENTIFIER: Argument[str] = Argument(formed(limits.PIN_IDENTIFIER), "id")

@@ -1,11 +1,11 @@
-"""Commands that queue jobs: request, track, untrack, stop-sharing, forget."""
+"""Commands that queue jobs: request, track, set-places, untrack, stop-sharing, forget."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from worker.cli.arguments import CHAT_ID, HANDLE, MESSAGE, REFERENCE, SECONDS
+from worker.cli.arguments import CHAT_ID, HANDLE, MESSAGE, PLACE, PLACE_NAME, REFERENCE, SECONDS
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, note, print_json, print_table, progress
 from worker.cli.targets import Target, read_targets
@@ -52,6 +52,16 @@ _chats = together(
         help="Chats from a file, `-` for standard input: `chat_id` or `chat_id,reference` a line.",
     ),
 )
+_places = (
+    click.option(
+        "--place",
+        "places",
+        type=PLACE,
+        multiple=True,
+        help="A place whose arrivals and departures are events, such as depot:51.5033,-0.1196,200; radius in metres.",
+    ),
+    click.option("--until", type=PLACE_NAME, help="The place whose entering ends the share."),
+)
 _following = together(
     click.option("--to", type=HANDLE, help="The contact, instead of a chat id: the 1:1 chat is looked up."),
     click.option("--from", "from_", type=HANDLE, help="Your own line; goes with --to."),
@@ -60,6 +70,7 @@ _following = together(
     click.option("--follow-for", type=SECONDS, help="Let the share go after this long."),
     click.option("--min-interval", type=SECONDS, help="Least time between two reads."),
     click.option("--max-interval", type=SECONDS, help="Longest time between two reads."),
+    *_places,
 )
 
 
@@ -120,6 +131,28 @@ def untrack(*, chat_ids: tuple[str, ...], file: str | None, wait: bool, timeout:
     )
 
 
+@click.command("set-places")
+@click.argument("chat_id", type=CHAT_ID)
+@together(*_places)
+@waiting
+def set_places(
+    *,
+    chat_id: str,
+    places: tuple[dict[str, Any], ...],
+    until: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Change the places of a tracked chat; without --place it has none any more.
+
+    \b
+    location-worker set-places 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 --place depot:51.5033,-0.1196,200 --until depot
+    """  # noqa: D301  # \b keeps click from rewrapping the example
+    arguments = {"chat_id": chat_id, "places": list(places), "until": until}
+    return queue_and_report("set_places", [arguments], wait, timeout, as_json=as_json)
+
+
 @click.command("stop-sharing")
 @click.argument("chat_id", type=CHAT_ID)
 @click.argument("handle", type=HANDLE)
@@ -174,6 +207,8 @@ def _follow(
         "follow_for": following["follow_for"],
         "min_interval": shortest,
         "max_interval": longest,
+        "places": list(following["places"]) or None,
+        "until": following["until"],
         **extra,
     }
     jobs = [

@@ -165,3 +165,4 @@ def replace(decision: Decision, new: list[Place], until: str | None) -> None:
         person.reach = None
     share.places = new
     share.until = until
+    decision.read_now("places")

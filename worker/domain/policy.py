@@ -24,11 +24,11 @@ QUIET_SHARE = 0.3  # of the intensity that is left inside the quiet time: a stil
 QUIET_GATE = 0.6  # updates per interval up to which nearly each can be seen, so that waiting for them pays
 PRICE_FLOOR = 5.0  # square root of seconds: 4 costs a quarter more requests, 8 twice the delay
 HEAD_ROOM = 0.9  # share of the rate that polling plans with; the rest is for retries and commands
-ARRIVAL_WORTH = 4.0  # a second of an arrival's delay counts as much as this many of a position's
+ARRIVAL_WORTH = 6.0  # a second of an arrival's delay counts as much as this many of a position's
 APPROACH_WORTH = 2.0  # from here on the rule is named after it
 MAX_WORTH = 16.0  # times an ordinary chat: its weight, the root, is 4 times an ordinary one's at most
 MIN_REACH = 15.0  # seconds: nearer, the next position decides
-FAR_REACH = 150.0  # seconds: beyond, who is on the way has time to turn off, so that waiting costs little
+FAR_REACH = 80.0  # seconds: beyond, who is on the way has time to turn off, so that waiting costs little
 UNFAIRNESS = 2.5  # times the fleet's mean interval: what is lost at most when a quiet chat wakes up
 
 ACCEPT_SHAPE = 0.75  # between sqrt(age), best if everybody accepts in the end, and age, best if many never do

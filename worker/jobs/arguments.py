@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from location_client import limits
 from location_client.arguments import find_faults
 from worker.domain.handle import normalize_handle
+from worker.domain.share import Place
 
 MAX_FAULTS = 20  # named in one refusal
 PERSONAL = limits.PERSONAL | {"event"}
@@ -37,7 +38,25 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
 
-class _Tracking(Arguments):
+class PlaceArgument(Arguments):
+    """A circle on the ground that a job names."""
+
+    name: str
+    latitude: float
+    longitude: float
+    radius: float
+
+
+class _WithPlaces(Arguments):
+    places: list[PlaceArgument] = []
+    until: str | None = None
+
+    def circles(self) -> list[Place]:
+        """Return the places as a share keeps them."""
+        return [Place(place.name, place.latitude, place.longitude, place.radius) for place in self.places]
+
+
+class _Tracking(_WithPlaces):
     chat_id: ChatId | None = None
     to: Handle | None = None
     from_: Handle | None = Field(None, alias="from")
@@ -57,6 +76,13 @@ class RequestLocation(_Tracking):
 
 class TrackLocation(_Tracking):
     """Arguments of `track_location`."""
+
+
+class SetPlaces(_WithPlaces):
+    """Arguments of `set_places`."""
+
+    chat_id: ChatId
+    places: list[PlaceArgument]
 
 
 class UntrackLocation(Arguments):
@@ -109,12 +135,12 @@ def read_arguments(function: str, model: type[Model], given: dict[str, Any]) -> 
 
 def _explain(error: dict[str, Any]) -> dict[str, Any]:
     field = ".".join(str(part) for part in error["loc"])[:100] or "arguments"
-    name = field.split(".")[0]
+    is_personal = not PERSONAL.isdisjoint(field.split("."))
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "no such argument"
     detail = {"field": field, "message": message}
     value = error.get("input")
-    if name not in PERSONAL and isinstance(value, str | int | float | bool) and error["type"] != "extra_forbidden":
+    if not is_personal and isinstance(value, str | int | float | bool) and error["type"] != "extra_forbidden":
         detail["given"] = repr(value)[:100]
     return detail

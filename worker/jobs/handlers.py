@@ -16,6 +16,7 @@ from worker.jobs.arguments import (
     HearWebhook,
     InvalidJobError,
     RequestLocation,
+    SetPlaces,
     StopSharing,
     TrackLocation,
     UntrackLocation,
@@ -26,6 +27,7 @@ from worker.jobs.linq_calls import NotNowError, bounded_tries, call_linq, find_d
 from worker.jobs.pins import SendPin, send_pin
 from worker.jobs.services import Services
 from worker.jobs.tracking import Result, already_tracked, settle_request, track, untrack
+from worker.jobs.tracking import set_places as change_places
 from worker.jobs.webhooks import apply_started, apply_stopped
 from worker.linq.classification import rejection
 from worker.linq.client import LinqError
@@ -96,6 +98,14 @@ async def track_location(context: JobContext, arguments: TrackLocation) -> Resul
         return already_tracked(chat_id, share, asked=False)
     engine.wake()
     return {"status": "tracking", "chat_id": chat_id, "share_id": share.share_id}
+
+
+async def set_places(context: JobContext, arguments: SetPlaces) -> Result:
+    """Change the places of a tracked share."""
+    services: Services = context["services"]
+    services.need_engine()
+    is_tracked = await change_places(services, arguments.chat_id, arguments.circles(), arguments.until)
+    return {"status": "set" if is_tracked else "not_tracked"}
 
 
 async def untrack_location(context: JobContext, arguments: UntrackLocation) -> Result:
@@ -183,6 +193,8 @@ def _wishes(arguments: RequestLocation | TrackLocation) -> dict[str, Any]:
         "follow_for": arguments.follow_for,
         "min_interval": arguments.min_interval,
         "max_interval": arguments.max_interval,
+        "places": arguments.circles(),
+        "until": arguments.until,
     }
 
 
@@ -236,6 +248,7 @@ async def _keep(context: JobContext, payload: bytes, reason: str, detail: Any, r
 JOBS: dict[str, Job] = {
     "request_location": _validated(request_location, RequestLocation),
     "track_location": _validated(track_location, TrackLocation),
+    "set_places": _validated(set_places, SetPlaces),
     "untrack_location": _validated(untrack_location, UntrackLocation),
     "stop_sharing": _validated(stop_sharing, StopSharing),
     "send_pin": _validated(send_pin, SendPin),

@@ -3,11 +3,13 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from worker.domain import prompts
 from worker.domain.decision import Decision
-from worker.domain.share import PROMPT_IN_RESULTS, Prompt, Share
+from worker.domain.places import replace as replace_places
+from worker.domain.share import PROMPT_IN_RESULTS, Place, Prompt, Share
 from worker.jobs.services import Services
 from worker.store.shares import Loaded
 
@@ -36,6 +38,8 @@ async def track(
     follow_for: float | None = None,
     min_interval: float | None = None,
     max_interval: float | None = None,
+    places: Sequence[Place] = (),
+    until: str | None = None,
 ) -> tuple[Share, bool]:
     """Begin to track a chat; return its share, and whether this job began it (in an earlier run, too)."""
     settings = services.settings
@@ -55,6 +59,8 @@ async def track(
             follow_for=follow_for or settings.follow_for_seconds,
             lower=min_interval,
             upper=max_interval,
+            places=list(places),
+            until=until,
         )
         decision = loaded.decide_on(share)
         accepted_within = accept_within or settings.accept_within_seconds
@@ -99,6 +105,19 @@ def already_tracked(chat_id: str, share: Share, *, asked: bool) -> Result:
     """Return the result of a job whose chat is tracked already."""
     result: Result = {"status": "already_tracked", "chat_id": chat_id, "share_id": share.share_id}
     return result | {"prompt": PROMPT_IN_RESULTS[share.prompt]} if asked else result
+
+
+async def set_places(services: Services, chat_id: str, places: list[Place], until: str | None) -> bool:
+    """Change the places of a tracked chat; return whether it is tracked."""
+
+    def change(loaded: Loaded) -> tuple[Decision | None, bool]:
+        if loaded.live is None:
+            return None, False
+        decision = loaded.decide_on(loaded.live)
+        replace_places(decision, places, until)
+        return decision, True
+
+    return await services.store.shares.update(chat_id, change)
 
 
 async def untrack(services: Services, chat_id: str) -> bool:

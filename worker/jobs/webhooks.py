@@ -119,10 +119,7 @@ async def _is_on_line(
     known = await _try_to_know(services, chat_id, last_try=last_try)
     if known is None:
         return isinstance(event, SharingStarted)
-    line = handle_digest(event.shared_with)
-    if known.line is None and len(known.contacts) > 1:
-        return line in known.contacts  # Linq did not mark who of them we are
-    return known.line in (line, None)
+    return known.line is None or known.line == handle_digest(event.shared_with)
 
 
 async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:
@@ -176,6 +173,8 @@ async def _track_elsewhere(
             follow_for=share.follow_for,
             min_interval=share.lower,
             max_interval=share.upper,
+            places=share.places,
+            until=share.until,
         )
         return await _apply(services, other, event)
 

@@ -37,7 +37,7 @@ async def test_a_failed_operation_is_1_with_its_message_on_standard_error(start:
 async def test_a_redis_that_does_not_answer_is_1_and_named_without_a_traceback(start: Start) -> None:
     status, output, errors = await finish(start("untrack", CHAT, REDIS_URL="redis://:secret@127.0.0.1:1/0"))
     assert (status, output) == (1, "")
-    assert "Is it running at the address in REDIS_URL" in errors
+    assert "Redis refuses connections: is it running at the address in REDIS_URL?" in errors
     assert "Traceback" not in errors
     assert "secret" not in errors
 

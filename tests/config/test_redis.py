@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from config.redis import ServerError, arq_pool, check_server, connect
+from config.redis import arq_pool, connect
 from config.settings import Settings
 from tests.support.servers import StartServer
 from tests.support.waiting import wait_until
@@ -131,59 +131,6 @@ async def test_arq_queues_over_the_same_connection(redis_url: str, redis: Redis,
 def test_without_a_url_there_is_no_connection() -> None:
     with pytest.raises(ValueError, match="REDIS_URL is not set"):
         connect(Settings())
-
-
-async def test_a_server_that_keeps_everything_needs_no_warning(start_server: StartServer) -> None:
-    async with connected(start_server(persistence=True).url) as redis:
-        report = await check_server(redis)
-    assert report.warnings == ()
-    assert int(report.version.partition(".")[0]) >= 6
-
-
-async def test_eviction_and_missing_persistence_are_told(start_server: StartServer) -> None:
-    async with connected(start_server().url) as redis:
-        await redis.config_set("maxmemory-policy", "allkeys-lru")
-        eviction, persistence = (await check_server(redis)).warnings
-        assert eviction.startswith("maxmemory-policy is allkeys-lru")
-        assert persistence.startswith("persistence is off: every share, job and event is lost")
-        await redis.config_set("save", "3600 1")
-        assert (await check_server(redis)).warnings[1].startswith("persistence is by snapshots only")
-
-
-async def test_what_an_acl_hides_is_unknown(start_server: StartServer) -> None:
-    server = start_server(tcp=True)
-    async with connected(server.url) as redis:
-        await redis.acl_setuser(
-            "blind", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-info", "-config"]
-        )
-        await redis.acl_setuser("half", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-config"])
-    async with connected(server.url.replace("//", "//blind:secret@")) as redis:
-        report = await check_server(redis)
-        assert report.version == "unknown"
-        assert len(report.warnings) == 3
-        assert all("forbidden" in warning for warning in report.warnings)
-    async with connected(server.url.replace("//", "//half:secret@")) as redis:
-        (warning,) = (await check_server(redis)).warnings
-        assert "CONFIG is forbidden" in warning
-
-
-async def test_an_old_server_is_refused() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            if line.strip().upper() == b"INFO":
-                text = b"redis_version:6.0.16\r\n"
-                writer.write(b"$%d\r\n%s\r\n" % (len(text), text))
-            elif line.strip().upper() == b"SETINFO":
-                writer.write(b"-ERR unknown subcommand\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with connected(f"redis://127.0.0.1:{port}") as redis:
-        with pytest.raises(ServerError, match=r"version 6\.0\.16; accepted: Redis 6\.2 or newer"):
-            await check_server(redis)
-    server.close()
-    await server.wait_closed()
 
 
 @pytest.fixture(params=["", "secret"])

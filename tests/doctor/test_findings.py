@@ -11,19 +11,6 @@ from worker.linq.client import PhoneLine, Subscription
 from worker.store.pause import PauseState
 from worker.store.shares import Overview
 
-GIB = 2**30
-HEALTHY: dict[str, Any] = {
-    "redis_version": "7.2.4",
-    "redis_mode": "standalone",
-    "role": "master",
-    "maxmemory_policy": "noeviction",
-    "maxmemory": 4 * GIB,
-    "used_memory": GIB,
-    "aof_enabled": 1,
-    "aof_last_write_status": "ok",
-    "rdb_last_bgsave_status": "ok",
-}
-
 
 def levels(found: list[Finding]) -> dict[str, str]:
     return {finding.check: finding.level for finding in found}
@@ -39,42 +26,6 @@ def subscription(**changes: Any) -> Subscription:
         "signing_secret": None,
     }
     return Subscription(**{**values, **changes})
-
-
-def test_a_healthy_server_is_fine_in_every_respect() -> None:
-    assert set(levels(findings.judge_server(HEALTHY, "")).values()) == {"ok"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "save", "check", "level"),
-    [
-        ({"redis_version": "6.0.16"}, "", "redis server", "wrong"),
-        ({"redis_version": "6.2.0"}, "", "redis server", "ok"),
-        ({"redis_mode": "cluster"}, "", "redis server", "wrong"),
-        ({"role": "slave"}, "", "redis server", "wrong"),
-        ({"maxmemory_policy": "allkeys-lru"}, "", "redis eviction", "wrong"),
-        ({"maxmemory_policy": "volatile-ttl"}, "", "redis eviction", "wrong"),
-        ({"maxmemory_policy": None}, "", "redis eviction", "warning"),
-        ({"aof_enabled": 0}, "3600 1", "redis persistence", "warning"),
-        ({"aof_enabled": 0}, "", "redis persistence", "warning"),
-        ({"aof_enabled": 0}, None, "redis persistence", "warning"),
-        ({"aof_last_write_status": "err"}, "", "redis persistence", "wrong"),
-        ({"rdb_last_bgsave_status": "err"}, "", "redis persistence", "wrong"),
-        ({"used_memory": 3.2 * GIB}, "", "redis memory", "warning"),
-        ({"used_memory": 3.8 * GIB}, "", "redis memory", "wrong"),
-        ({"maxmemory": 0, "total_system_memory": GIB}, "", "redis memory", "wrong"),
-        ({"maxmemory": 0, "total_system_memory": 16 * GIB}, "", "redis memory", "ok"),
-        ({"maxmemory": 0}, "", "redis memory", "ok"),
-    ],
-)
-def test_each_fault_of_a_server_is_found(changes: dict[str, Any], save: str | None, check: str, level: str) -> None:
-    found = levels(findings.judge_server({**HEALTHY, **changes}, save))
-    assert found.pop(check) == level
-    assert set(found.values()) == {"ok"}, "one fault is one finding"
-
-
-def test_a_server_that_hides_itself_is_a_warning() -> None:
-    assert levels(findings.judge_server({}, None)) == {"redis server": "warning"}
 
 
 @pytest.mark.parametrize(

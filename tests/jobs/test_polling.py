@@ -34,7 +34,7 @@ async def test_where_much_is_due_one_round_of_polling_follows_the_other(
     chat = simulator.add_person(sharing=True)
     await track(services, job_id=job_id, chat_id=chat, asked=False, min_interval=SHORT, max_interval=SHORT)
     stop = asyncio.Event()
-    polling = asyncio.create_task(worker_process._poll_always(services.need_engine(), stop))
+    polling = asyncio.create_task(worker_process._poll_always(services.need_engine(), services.store, stop))
     await reads_for(simulator, 4 * ROUND)
     stop.set()
     await polling

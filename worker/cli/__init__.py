@@ -6,7 +6,7 @@ Modules that a command needs are imported when it runs, so that `--help` and wro
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -18,6 +18,9 @@ from worker.cli.pins import pin
 from worker.cli.processes import demo, web, worker
 from worker.cli.queueing import forget, request, set_places, stop_sharing, track, untrack
 from worker.cli.status import status
+
+if TYPE_CHECKING:
+    from redis.exceptions import RedisError
 
 INTERRUPTED = 130
 
@@ -66,11 +69,19 @@ def _tell(error: Exception) -> NoReturn:
     if isinstance(error, CertificatesError):
         raise WrongSettings(str(error)) from error
     if isinstance(error, RedisError):
-        raise click.ClickException(
-            f"Redis does not do what was asked ({type(error).__name__}: {error}). Is it running at the address "
-            "in REDIS_URL, and may this user do that? `location-worker doctor` looks closer."
-        ) from error
+        raise click.ClickException(_explain(error)) from error
     raise error
+
+
+def _explain(error: "RedisError") -> str:
+    import asyncio  # noqa: PLC0415  # see _tell
+
+    from config.redis import redis_address  # noqa: PLC0415
+    from config.redis_errors import explain_refusal  # noqa: PLC0415
+    from config.settings import load_settings  # noqa: PLC0415
+
+    trouble = asyncio.run(explain_refusal(error, redis_address(load_settings("client"))))
+    return f"Redis {trouble.cause}: {trouble.remedy}"
 
 
 def _version() -> str:

@@ -7,17 +7,18 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from config.logging import configure_logging, mask_text
-from config.redis import connect
+from config.redis import connect, redis_address
+from config.redis_errors import explain, explain_refusal
 from config.settings import Settings, SettingsError, load_settings
 from worker.chert.client import ChertClient
 from worker.doctor import findings
-from worker.doctor.findings import Finding, skipped, wrong
+from worker.doctor.findings import Finding, fine, skipped, wrong
+from worker.doctor.redis_server import look_at_server
 from worker.http import parse_error
 from worker.linq.client import LinqClient, LinqError
 from worker.store.store import Store
@@ -30,7 +31,17 @@ HOUR_SECONDS = 3600
 
 Check = Callable[[], Awaitable[Sequence[Finding]]]
 
-_REDIS_CHECKS = ("redis server", "redis clock", "pause", "pins", "request budget", "shares", "queue", "dead letters")
+_REDIS_CHECKS = (
+    "redis server",
+    "redis writes",
+    "redis clock",
+    "pause",
+    "pins",
+    "request budget",
+    "shares",
+    "queue",
+    "dead letters",
+)
 _LINQ_CHECKS = ("linq key", "linq clock", "webhooks")
 
 
@@ -78,13 +89,15 @@ class _Doctor:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await redis.ping()
             except (RedisError, OSError) as error:
+                trouble = await explain_refusal(error, redis_address(self._settings))
                 return [
-                    wrong("redis", f"no answer: {self._tell(error)}", "look at REDIS_URL, the server and the network"),
+                    wrong("redis", f"Redis {trouble.cause}", trouble.remedy),
                     *(skipped(check, "Redis does not answer") for check in _REDIS_CHECKS),
                 ]
             examination = _RedisExamination(self._settings, redis)
             checks = (
                 examination.server,
+                examination.writes,
                 examination.clock,
                 examination.pause,
                 examination.pins,
@@ -192,14 +205,15 @@ class _RedisExamination:
         self._store = Store(redis, settings)
 
     async def server(self) -> list[Finding]:
-        info: dict[str, Any] = {}
-        save = None
+        return await look_at_server(self._redis, sentinel=bool(redis_address(self._settings).sentinels))
+
+    async def writes(self) -> list[Finding]:
         try:
-            info = await self._redis.info()
-            save = (await self._redis.config_get("save")).get("save")
-        except ResponseError:  # an ACL or a hosting service hides one of them
-            pass
-        return findings.judge_server(info, save)
+            await self._store.outage.probe()
+        except ResponseError as error:
+            trouble = explain(error)
+            return [wrong("redis writes", f"Redis {trouble.cause}", trouble.remedy)]
+        return [fine("redis writes", "taken")]
 
     async def clock(self) -> list[Finding]:
         before = time.time()

@@ -1,10 +1,9 @@
 """What `location-worker doctor` concludes: facts in, findings out, without any I/O."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from config.redis import OLDEST_VERSION
 from config.settings import Settings
 from worker.linq.client import PhoneLine, Subscription
 from worker.store.pause import PauseState
@@ -23,8 +22,6 @@ QUEUE_NOTICED_SECONDS = 10.0
 QUEUE_HARMFUL_SECONDS = 60.0  # a crashed worker's jobs wait 40 s
 LATE_NOTICED_SECONDS = 30.0
 LATE_HARMFUL_SECONDS = 120.0
-MEMORY_NOTICED = 0.75
-MEMORY_HARMFUL = 0.9
 
 # chert-api.md 2.3: codes that mean that every pin fails until a person acts.
 _CHERT_REMEDIES = {
@@ -101,82 +98,6 @@ def judge_settings(settings: Settings, complaints: Sequence[str]) -> list[Findin
     return findings or [fine("settings", "every variable is valid, what a worker needs is there")]
 
 
-def judge_server(info: Mapping[str, Any], save: str | None) -> list[Finding]:
-    """Judge Redis by its INFO (empty: forbidden) and its `save` setting (None: hidden)."""
-    if not info:
-        return [warn("redis server", "INFO is forbidden to this user", "allow +info, or look at the server yourself")]
-    return [_version(info), _eviction(info), _persistence(info, save), _memory(info)]
-
-
-def _version(info: Mapping[str, Any]) -> Finding:
-    text = str(info.get("redis_version", "unknown"))
-    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {text}"
-    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
-    if len(numbers) == 2 and numbers < OLDEST_VERSION:
-        return wrong("redis server", f"version {text}", "upgrade to Redis 6.2 or newer, or to Valkey")
-    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled"):
-        return wrong("redis server", f"{name} in cluster mode", "use one server, a managed one, or Sentinel")
-    if info.get("role") == "slave":
-        return wrong(
-            "redis server", f"{name}, a replica: it refuses writes", "let REDIS_URL name the master, or the sentinels"
-        )
-    return fine("redis server", name)
-
-
-def _eviction(info: Mapping[str, Any]) -> Finding:
-    policy = info.get("maxmemory_policy")
-    if policy is None:
-        return warn("redis eviction", "maxmemory-policy is hidden", "make sure that it is noeviction")
-    if policy != "noeviction":
-        return wrong(
-            "redis eviction",
-            f"maxmemory-policy is {policy}: a full Redis drops shares, jobs and events without a word",
-            "CONFIG SET maxmemory-policy noeviction, and in the server's configuration",
-        )
-    return fine("redis eviction", "noeviction")
-
-
-def _persistence(info: Mapping[str, Any], save: str | None) -> Finding:
-    if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
-        return wrong(
-            "redis persistence",
-            "the last write to disk failed; Redis may refuse commands",
-            "look at the disk and at Redis' log",
-        )
-    if info.get("aof_enabled"):
-        return fine("redis persistence", "append-only file")
-    if save:
-        return warn(
-            "redis persistence",
-            "snapshots only: a crash loses the shares, jobs and events since the last one",
-            "CONFIG SET appendonly yes loses a second at most",
-        )
-    if save is None:
-        return warn(
-            "redis persistence",
-            "no append-only file, and CONFIG is forbidden to this user: snapshots are unknown",
-            "make sure that the server keeps its data over a restart",
-        )
-    return warn(
-        "redis persistence",
-        "off: a restart loses every share, job and event",
-        "CONFIG SET appendonly yes, and in the file",
-    )
-
-
-def _memory(info: Mapping[str, Any]) -> Finding:
-    used, limit, kind = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)), "maxmemory"
-    if not limit:
-        limit, kind = int(info.get("total_system_memory", 0)), "the machine's memory"
-    if not limit:
-        return fine("redis memory", f"{used / 2**20:.0f} MiB used, no limit known")
-    found = f"{used / 2**20:.0f} MiB used, {used / limit:.0%} of {kind}"
-    remedy = "more memory, or a smaller EVENTS_MAXLEN or EVENTS_RETENTION_SECONDS"
-    if used >= MEMORY_HARMFUL * limit:
-        return wrong("redis memory", f"{found}: a full Redis refuses every write", remedy)
-    return warn("redis memory", found, remedy) if used >= MEMORY_NOTICED * limit else fine("redis memory", found)
-
-
 def judge_clock(check: str, ahead: float) -> Finding:
     """Judge by how many seconds another clock is ahead of this machine's."""
     if abs(ahead) < CLOCK_NOTICED_SECONDS:
@@ -185,7 +106,7 @@ def judge_clock(check: str, ahead: float) -> Finding:
     remedy = "run chrony, systemd-timesyncd or another NTP client on both machines"
     if abs(ahead) < CLOCK_HARMFUL_SECONDS:
         return warn(check, found, remedy)
-    return wrong(check, f"{found}: jobs run late or early, and webhooks are refused from 5 minutes on", remedy)
+    return wrong(check, f"{found}: webhooks are refused from 5 minutes on", remedy)
 
 
 def judge_queue(due: int, oldest: float, *, reported: bool) -> Finding:

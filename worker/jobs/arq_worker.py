@@ -13,8 +13,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 from arq.cron import cron
 from arq.worker import Worker, func
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from config.redis import arq_pool
 from config.settings import Settings
@@ -22,6 +21,7 @@ from worker import metrics
 from worker.jobs import handlers
 from worker.jobs.serialization import REFUSE, make_reader, write_job
 from worker.jobs.services import Services
+from worker.store.outage import Outage, is_waited_out
 from worker.store.scripts import Scripts
 
 MAX_JOBS = 100  # run at once
@@ -34,7 +34,8 @@ MAX_TRIES = 100  # outages of Redis and stopped workers use up a try each
 TRIES_OF_THE_PATIENT = 10_000
 PATIENT = frozenset({"send_pin", "forget_handle"})
 HEALTH_SECONDS = 30.0
-TRIM_SECONDS = 10  # contract.md section 2: within half a minute
+BURY_SECONDS = 10
+CLOCK_SECONDS = 10.0  # between two looks at Redis' clock; a clock loses a millisecond in it
 
 log = structlog.get_logger("queue")
 
@@ -49,7 +50,7 @@ def _tick(settings: Settings, name: str) -> str:
 
 def open_pool(settings: Settings) -> ArqRedis:
     """Open arq's own connections, with JSON on both sides."""
-    known = {*handlers.JOBS, *(_tick(settings, name) for name in ("trim", "bury_timeless", "reconcile"))}
+    known = {*handlers.JOBS, *(_tick(settings, name) for name in ("bury_timeless", "reconcile"))}
     return arq_pool(settings, job_serializer=write_job, job_deserializer=make_reader(known))
 
 
@@ -63,8 +64,7 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
     functions.append(func(handlers.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
         # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
-        cron(handlers.trim, name=_tick(settings, "trim"), second=set(range(0, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
-        cron(bury_timeless, name=_tick(settings, "bury_timeless"), second=set(range(5, 60, TRIM_SECONDS)), max_tries=1),  # type: ignore[arg-type]
+        cron(bury_timeless, name=_tick(settings, "bury_timeless"), second=set(range(5, 60, BURY_SECONDS)), max_tries=1),  # type: ignore[arg-type]
         cron(handlers.reconcile, name=_tick(settings, "reconcile"), second=30, max_tries=1),  # type: ignore[arg-type]
     ]
     return _Worker(
@@ -94,7 +94,35 @@ class _Worker(Worker):
         super().__init__(*positional, **named)
         self._scripts = Scripts(self.pool)
         self._room = asyncio.Event()
+        self._outage: Outage = self.ctx["services"].store.outage
+        self._redis_ahead = 0.0  # seconds, of time.monotonic
+        self._next_look = 0.0  # at Redis' clock, of time.monotonic
         self.starting: asyncio.Task[None] | None = None
+
+    async def _poll_iteration(self) -> None:
+        """Start what is due and forget what has ended. An outage is waited out: what runs goes on meanwhile."""
+        try:
+            now = await self._now()
+            if self.allow_pick_jobs and self.job_counter < self.max_jobs:
+                due = await self.pool.zrangebyscore(self.queue_name, "-inf", now, start=0, num=self.queue_read_limit)
+                await self.start_jobs(due)
+            for job_id, task in list(self.tasks.items()):
+                if task.done():
+                    del self.tasks[job_id]
+                    task.result()
+            await self.heart_beat()
+        except (RedisError, OSError) as error:
+            self._outage.meet(error)
+            await self._outage.end()
+
+    async def _now(self) -> int:
+        """Return Redis' time in milliseconds since 1970: that of this machine may be wrong."""
+        before = time.monotonic()
+        if before >= self._next_look:
+            seconds, microseconds = await self.pool.time()
+            self._redis_ahead = seconds + microseconds / 1e6 - (before + time.monotonic()) / 2
+            self._next_look = before + CLOCK_SECONDS
+        return int((time.monotonic() + self._redis_ahead) * 1000)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         services: Services = self.ctx["services"]
@@ -127,17 +155,17 @@ class _Worker(Worker):
     async def _start(self, job_ids: list[str]) -> None:
         """Mark jobs as running and run them; those that run elsewhere or are done by now are left out."""
         marks = int(self.in_progress_timeout_s * 1000)
-        scores = await self._scripts.start_jobs(
-            keys=[self.queue_name], args=[in_progress_key_prefix, marks, int(time.time() * 1000), *job_ids]
-        )
+        scores = await self._scripts.start_jobs(keys=[self.queue_name], args=[in_progress_key_prefix, marks, *job_ids])
         started = [(job_id, int(float(score))) for job_id, score in zip(job_ids, scores, strict=True) if score]
         if not self.allow_pick_jobs:
             if started:
                 await self.pool.delete(*(in_progress_key_prefix + job_id for job_id, _ in started))
             return
+        # arq puts a job off by this machine's clock; by so much it is behind that of Redis.
+        behind = int((time.monotonic() + self._redis_ahead - time.time()) * 1000)
         for job_id, score in started:
             self.job_counter += 1
-            self.tasks[job_id] = task = asyncio.create_task(self.run_job(job_id, score))
+            self.tasks[job_id] = task = asyncio.create_task(self.run_job(job_id, score - behind))
             task.add_done_callback(self._make_room)
 
     def _make_room(self, _: asyncio.Task[None]) -> None:
@@ -148,13 +176,21 @@ class _Worker(Worker):
     async def run_job(self, job_id: str, score: int) -> None:
         try:
             await super().run_job(job_id, score)
-        except (RedisConnectionError, RedisTimeoutError):
-            raise
         except Exception as error:
+            if is_waited_out(error):
+                raise
             log.exception("job_unreadable", job_id=job_id)
             services: Services = self.ctx["services"]
             reason = f"{type(error).__name__}: {error}"
             await _drop(services, self.pool, self.queue_name, job_id.encode(), reason)
+
+    async def finish_job(self, *positional: Any, **named: Any) -> None:
+        """Write the result, as soon as Redis takes it: what has run must not run again."""
+        await self._outage.wait_out(lambda: super(_Worker, self).finish_job(*positional, **named))
+
+    async def finish_failed_job(self, *positional: Any, **named: Any) -> None:
+        """Write a failure, in the same way."""
+        await self._outage.wait_out(lambda: super(_Worker, self).finish_failed_job(*positional, **named))
 
 
 def _is_usable(job_id: bytes) -> bool:

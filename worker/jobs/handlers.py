@@ -7,9 +7,9 @@ import msgspec
 import structlog
 from arq import Retry
 from pydantic import BaseModel
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
+from config.redis_errors import explain
 from worker import metrics
 from worker.jobs.arguments import (
     ForgetHandle,
@@ -33,6 +33,7 @@ from worker.linq.classification import rejection
 from worker.linq.client import LinqError
 from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.polling.engine import EngineStoppedError
+from worker.store.outage import is_waited_out
 
 WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
 CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
@@ -113,12 +114,6 @@ async def untrack_location(context: JobContext, arguments: UntrackLocation) -> R
     services: Services = context["services"]
     services.need_engine()
     return {"status": "untracked" if await untrack(services, arguments.chat_id) else "not_tracked"}
-
-
-async def trim(context: JobContext) -> None:
-    """Tick: drop what is older than the retention."""
-    services: Services = context["services"]
-    await services.store.trim()
 
 
 async def reconcile(context: JobContext) -> None:
@@ -219,15 +214,28 @@ def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: typ
             except EngineStoppedError:
                 raise Retry from None  # another worker goes on
             except NotNowError as error:
-                grown = min(error.seconds * WAIT_GROWTH ** (context["job_try"] - 1), MAX_WAIT_SECONDS)
-                seconds = max(error.seconds, grown)
+                seconds = _grown(error.seconds, context)
                 log.info("job_delayed", seconds=round(seconds, 3))
                 raise Retry(defer=seconds) from None
-            except (RedisConnectionError, RedisTimeoutError) as error:
-                log.warning("job_delayed", error=type(error).__name__)
-                raise Retry(defer=RETRY_SECONDS) from None
+            except RedisError as error:
+                raise _after_outage(error, context) from error
 
     return run
+
+
+def _grown(seconds: float, context: JobContext) -> float:
+    """Return what a job waits that was to wait for so long and has waited before."""
+    grown = seconds * float(WAIT_GROWTH ** (context["job_try"] - 1))
+    return max(seconds, min(grown, MAX_WAIT_SECONDS))
+
+
+def _after_outage(error: RedisError, context: JobContext) -> Exception:
+    """Return what a job raises that Redis has failed: what passes by itself is tried again, the rest is final."""
+    if not is_waited_out(error):
+        return error
+    seconds = _grown(RETRY_SECONDS, context)
+    log.warning("job_delayed", cause=f"Redis {explain(error).cause}", seconds=round(seconds, 3))
+    return Retry(defer=seconds)
 
 
 async def _keep(context: JobContext, payload: bytes, reason: str, detail: Any, reference: str) -> None:
@@ -240,8 +248,8 @@ async def _keep(context: JobContext, payload: bytes, reason: str, detail: Any, r
             detail={"job_id": context["job_id"], "fault": detail},
             reference=reference[:128],
         )
-    except (RedisConnectionError, RedisTimeoutError):
-        raise Retry(defer=RETRY_SECONDS) from None
+    except RedisError as error:
+        raise _after_outage(error, context) from error
     metrics.DEAD_LETTERS.labels("job").inc()
 
 

@@ -10,13 +10,11 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, Self, TypeVar
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
 
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import metrics
 from worker.domain import prompts, reads
@@ -59,7 +57,6 @@ COMMIT_SECONDS = 0.02
 IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
 WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
 CLAIM_PAUSE_SECONDS = 0.02  # between two claims that found less than they asked for
-COMMIT_TRIES = 5
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
 CANCEL_AGAIN_SECONDS = 0.1
 GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
@@ -103,6 +100,7 @@ class Engine:
     ) -> None:
         self._store = store
         self._shares = store.shares
+        self._outage = store.outage
         self._poller = poller
         self._linq = linq
         self._poll_log = poll_log
@@ -194,6 +192,8 @@ class Engine:
 
     async def _poll_until(self, deadline: float) -> None:
         while not self._stopping and time.monotonic() < deadline:
+            # What is decided cannot be written now: what would be read could not either.
+            await self._outage.end()
             ahead = self._ahead()
             free = len(self._fetchers) + ahead - len(self._held)
             if free < (MIN_CLAIMED if ahead == MAX_AHEAD else 1):
@@ -262,15 +262,16 @@ class Engine:
     async def poll_now(self, chat_id: str) -> Claim:
         """Claim this chat if it is due, or find it claimed here already, and see it through until that is committed.
 
-        Raises EngineStoppedError once `stop` has been called.
+        Raises EngineStoppedError once `stop` has been called, and redis-py's errors, also where the commit waits for
+        a Redis that is away.
         """
         if self._stopping:
             raise EngineStoppedError
         claim = await self._claim(1, only=chat_id)
         awaited = [*claim.chats, *(held for held in (self._held.get(chat_id),) if held is not None)]
         while any(claimed is self._held.get(claimed.chat_id) for claimed in awaited):
-            self._progress.clear()
-            await self._progress.wait()
+            await self._sleep(IDLE_SECONDS)
+            self._outage.check()
         return claim
 
     def _replace_the_dead(self) -> None:
@@ -320,7 +321,7 @@ class Engine:
             observation = read_observation(reply, now=decision.now)
             usual = isinstance(observation, Features) and not observation.invalid
             if work.probe or not usual:
-                await self._account(observation, probe=work.probe)
+                await self._outage.wait_out(lambda: self._account(observation, probe=work.probe))
             reads.observe(decision, observation)
             self._record(decision, observation, reply)
             if not usual:
@@ -421,9 +422,9 @@ class Engine:
         name = type(outcome).__name__.lower()
         metrics.REQUESTS.labels(_PROMPT_OUTCOMES.get(type(outcome), name)).inc()
         log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
-        # What is known of a prompt must not be lost to a Redis that is away for a moment.
-        await _persist(lambda: self._account(outcome))
-        await _persist(lambda: self._settle(claimed.chat_id, outcome, decision.share))
+        # What is known of a prompt must not be lost to a Redis that is away.
+        await self._outage.wait_out(lambda: self._account(outcome))
+        await self._outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share))
         self._let_go(claimed)
 
     async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
@@ -487,25 +488,12 @@ class Engine:
                 self._poll_log.flush()
 
     async def _commit(self, items: list[Item]) -> list[bool]:
-        """Commit a batch. Sending it again after a broken connection is safe: what took effect no longer fits."""
-        accepted = await _persist(lambda: self._shares.commit(items))
+        """Commit a batch, as soon as Redis takes it. Sending it again is safe: what took effect no longer fits."""
+        accepted = await self._outage.wait_out(lambda: self._shares.commit(items))
         superseded = len(accepted) - sum(accepted)
         if superseded:
             log.debug("superseded", chats=superseded)
         return accepted
-
-
-Done = TypeVar("Done")
-
-
-async def _persist(write: Callable[[], Awaitable[Done]]) -> Done:
-    """Do what may be done twice, again where Redis was away for a moment."""
-    for attempt in range(COMMIT_TRIES - 1):
-        try:
-            return await write()
-        except (OSError, RedisConnectionError, RedisTimeoutError):
-            await asyncio.sleep(0.1 * 2**attempt)
-    return await write()
 
 
 _PROMPT_OUTCOMES: dict[type, str] = {

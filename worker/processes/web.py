@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from config.logging import SummedLine, configure_logging
-from config.redis import connect
+from config.redis import connect, redis_address
 from config.redis_errors import explain
 from config.settings import Settings
 from location_client.outages import error_code
@@ -35,6 +35,7 @@ from worker import metrics
 from worker.domain.share import PHASES, Phase
 from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
 from worker.processes.connections import bound_sending, bounded_protocol
+from worker.processes.redis_start import RedisUnusableError, reach_redis
 from worker.store.store import Store
 from worker.views.routes import Views
 
@@ -261,7 +262,7 @@ class _Server(uvicorn.Server):
 
 
 def run_web(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status: 1 when the address cannot be listened on."""
+    """Serve until SIGTERM or SIGINT; return the exit status: 1 where the address is taken or Redis says no."""
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
@@ -288,9 +289,20 @@ async def _serve(settings: Settings) -> int:
     server = _make_server(make_app(settings, store, views), settings)
     metrics_server = _make_server(make_metrics_app(settings, store), settings)
 
+    refused = False
+
     def stop() -> None:
         server.should_exit = True
         views.close()
+
+    async def reach() -> None:
+        nonlocal refused
+        try:
+            await reach_redis(store, redis_address(settings))
+        except RedisUnusableError as error:
+            log.error("redis_unusable", cause=error.cause, remedy=error.remedy)  # noqa: TRY400 (the text says it all)
+            refused = True
+            stop()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -306,10 +318,12 @@ async def _serve(settings: Settings) -> int:
                 log.error("cannot_start", setting=named, error=error.strerror, remedy=metrics.PORT_REMEDY)  # noqa: TRY400 (the text says it all)
                 return 1
             group.create_task(metrics_server.serve([listener]))
+        reaching = group.create_task(reach())
         try:
             await server.serve()
         except SystemExit:
             return 1
         finally:
             metrics_server.should_exit = True
-    return 0 if server.started else 1
+            reaching.cancel()
+    return 0 if server.started and not refused else 1

@@ -9,17 +9,17 @@ import time
 
 import structlog
 import uvloop
-from arq.connections import ArqRedis
 from arq.worker import Worker
 from prometheus_client import start_http_server
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from config.logging import configure_logging
-from config.redis import ServerError, check_server, connect
+from config.redis import connect, redis_address
 from config.settings import Settings
 from worker import metrics
 from worker.chert.client import ChertClient
+from worker.doctor.redis_server import VERSION, look_at_server
 from worker.http import CertificatesError
 from worker.jobs import arq_worker
 from worker.jobs.services import Services
@@ -27,6 +27,7 @@ from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
 from worker.polling.engine import MAX_FETCHERS, Engine, end_tasks
 from worker.polling.poll_log import PollLog
+from worker.processes.redis_start import RedisUnusableError, reach_redis
 from worker.store.store import Store
 
 MAX_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
@@ -35,6 +36,7 @@ POLL_SECONDS = 20.0  # one round of polling, at most
 TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoever makes something due wakes the engine
 FIRST_RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 5.0
+TRIM_SECONDS = 10.0  # contract.md section 2: within half a minute
 LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
 STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
 
@@ -74,17 +76,51 @@ async def _run(settings: Settings) -> int:
         # What is there now stays; polls make and drop so many objects that the usual pace of collection costs 5 %.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
-        if services.engine is not None:
-            polling = asyncio.create_task(_poll_always(services.engine, stop))
-            stack.push_async_callback(_end_polling, polling)
+        stopping = asyncio.create_task(stop.wait())
+        stack.push_async_callback(end_tasks, [stopping])
         try:
-            await _supervise(settings, services, stop)
-        except ServerError as error:
-            log.error("redis_unusable", error=str(error))  # noqa: TRY400 (the text says it all)
+            if not await _reach(settings, services.store, stopping):
+                return 0
+        except RedisUnusableError as error:
+            log.error("redis_unusable", cause=error.cause, remedy=error.remedy)  # noqa: TRY400 (the text says it all)
             return 1
+        log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
+        trimming = asyncio.create_task(_trim_always(services.store, stop))
+        stack.push_async_callback(end_tasks, [trimming])
+        if services.engine is not None:
+            polling = asyncio.create_task(_poll_always(services.engine, services.store, stop))
+            stack.push_async_callback(_end_polling, polling)
+        await _supervise(settings, services, stop, stopping)
         log.info("worker_stopped")
     return 0
+
+
+async def _reach(settings: Settings, store: Store, stopping: asyncio.Task[bool]) -> bool:
+    """Wait for a Redis that is fit for us; False: told to stop meanwhile. Raises RedisUnusableError."""
+    reaching = asyncio.create_task(_look_at_redis(settings, store))
+    await asyncio.wait({reaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not reaching.done():
+        # A Redis that hangs must not keep us from stopping.
+        await end_tasks([reaching])
+        return False
+    reaching.result()
+    return True
+
+
+async def _look_at_redis(settings: Settings, store: Store) -> None:
+    address = redis_address(settings)
+    while True:
+        await reach_redis(store, address)
+        try:
+            found = await look_at_server(store.redis, sentinel=bool(address.sentinels))
+            break
+        except (RedisError, OSError) as error:
+            store.outage.meet(error)
+    for finding in found:
+        if finding.check == VERSION and not finding.ok:
+            raise RedisUnusableError(f"{VERSION}: {finding.found}", finding.remedy)
+        if finding.level in ("warning", "wrong"):
+            log.warning("redis", warning=f"{finding.check}: {finding.found}", remedy=finding.remedy)
 
 
 async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitStack) -> Services:
@@ -115,26 +151,36 @@ async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitSt
     return Services(settings, store, engine, linq, chert)
 
 
-async def _poll_always(engine: Engine, stop: asyncio.Event) -> None:
+async def _poll_always(engine: Engine, store: Store, stop: asyncio.Event) -> None:
     """Poll whatever is due until `stop` is set.
 
     Not as a job of the queue: a long or broken queue would hold it up.
     """
-    interrupted = False
     while not stop.is_set():
         began = time.monotonic()
         try:
             await engine.poll_due(POLL_SECONDS)
-            interrupted = False
-        except (RedisError, OSError) as error:
-            if not interrupted:
-                log.warning("polling_interrupted", error=type(error).__name__)
-            interrupted = True
-        except Exception:
-            log.exception("polling_failed")
+        except Exception as error:
+            if not store.outage.explains(error):
+                log.exception("polling_failed")
         if time.monotonic() - began < POLL_SECONDS:  # else there is more to poll, and a pause would make it late
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+
+async def _trim_always(store: Store, stop: asyncio.Event) -> None:
+    """Drop what is older than the retention, again and again until `stop` is set.
+
+    Not as a job of the queue: arq has to write to start one, and in a full Redis trimming is all that may be done.
+    """
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TRIM_SECONDS * random.uniform(0.5, 1.0))
+        try:
+            await store.trim()
+        except Exception as error:
+            if not store.outage.explains(error):
+                log.exception("trimming_failed")
 
 
 async def _end_polling(polling: asyncio.Task[None]) -> None:
@@ -143,36 +189,17 @@ async def _end_polling(polling: asyncio.Task[None]) -> None:
     await end_tasks([polling])
 
 
-async def _supervise(settings: Settings, services: Services, stop: asyncio.Event) -> None:
-    """Run arq's worker, build it anew whenever Redis took it down, until `stop` is set. Raises ServerError."""
-    stopping = asyncio.create_task(stop.wait())
+async def _supervise(settings: Settings, services: Services, stop: asyncio.Event, stopping: asyncio.Task[bool]) -> None:
+    """Run arq's worker, build it anew whenever something took it down, until `stop` is set."""
     retry = FIRST_RETRY_SECONDS
-    checked = away = False
     while not stop.is_set():
         began = time.monotonic()
         pool = arq_worker.open_pool(settings)
         try:
-            # A Redis that hangs must not keep us from stopping.
-            reaching = asyncio.create_task(_reach(pool, check=not checked))
-            await asyncio.wait({reaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not reaching.done():
-                reaching.cancel()
-                await asyncio.wait({reaching})
-                break
-            reaching.result()
-            checked = True
-            if away:
-                log.warning("redis_back")
-                away = False
             await _run_until(stopping, arq_worker.make_worker(settings, services, pool), services, settings)
-        except (RedisError, OSError) as error:
-            if not away:
-                log.warning("redis_away", error=type(error).__name__, remedy="the worker tries again by itself")
-            away = True
-        except ServerError:
-            raise
-        except Exception:
-            log.exception("queue_failed")
+        except Exception as error:
+            if not services.store.outage.explains(error):
+                log.exception("queue_failed")
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await pool.aclose()
@@ -182,15 +209,6 @@ async def _supervise(settings: Settings, services: Services, stop: asyncio.Event
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), retry * random.uniform(0.5, 1.0))
             retry = min(MAX_RETRY_SECONDS, 2 * retry)
-    stopping.cancel()
-
-
-async def _reach(pool: ArqRedis, *, check: bool) -> None:
-    """See that Redis answers; the first time, that it is fit for us. Raises ServerError, RedisError, OSError."""
-    if check:
-        for warning in (await check_server(pool)).warnings:
-            log.warning("redis", warning=warning)
-    await pool.ping()
 
 
 async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Services, settings: Settings) -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from config.redis_errors import explain
@@ -41,9 +42,14 @@ class Outage:
         self._looking = asyncio.Lock()
 
     @property
-    def error(self) -> Exception | None:
-        """What was met and lasts; None while all is well."""
-        return self._met
+    def lasts(self) -> bool:
+        """Whether somebody has met an outage that has not ended."""
+        return self._met is not None
+
+    def check(self) -> None:
+        """Raise ConnectionError while an outage lasts, for whoever comes back later rather than wait."""
+        if self._met is not None:
+            raise RedisConnectionError("Redis is away or refuses writes") from self._met
 
     async def probe(self) -> None:
         """Make a write that changes nothing. Raises what redis-py raises where Redis is away or refuses it."""
@@ -55,14 +61,29 @@ class Outage:
             raise error
         self._met = error
         if error_code(error):
-            self._tell(error)
+            self.tell(error)
         # Else it may be one connection that broke: `end` looks before anything is said.
+
+    def explains(self, error: Exception) -> bool:
+        """Note an error for a loop that tries again anyway; False where it has nothing to do with the state of Redis.
+
+        A right that is missing is told of, too; no more is to be known of it.
+        """
+        if is_waited_out(error):
+            self.meet(error)
+            return True
+        if error_code(error) == "NOPERM":
+            self.tell(error)
+            return True
+        return False
 
     async def end(self) -> None:
         """Wait until Redis takes writes; return at once where nothing is known to be wrong.
 
         Raises what is no outage.
         """
+        if self._met is None:
+            return
         async with self._looking:
             pause = 0.0
             while self._met is not None:
@@ -71,28 +92,27 @@ class Outage:
                     await self.probe()
                 except (RedisError, OSError) as error:
                     self.meet(error)
-                    self._tell(error)
+                    self.tell(error)
                     pause = min(MAX_PAUSE_SECONDS, 2 * pause or FIRST_PAUSE_SECONDS)
                 else:
                     self._met = None
-                    if self._told:
-                        self._told = ""
-                        log.warning("redis_back")
+                    self.tell_end()
 
     async def wait_out(self, write: Callable[[], Awaitable[Done]]) -> Done:
         """Do what may be done twice, again and again until it is done. Raises what is no outage."""
         pause = 0.0
         while True:
-            await self.end()
-            await asyncio.sleep(pause)
             try:
                 return await write()
             except (RedisError, OSError) as error:
                 self.meet(error)
-                # Also where a probe is taken and this is not.
-                pause = min(MAX_PAUSE_SECONDS, 2 * pause or FIRST_PAUSE_SECONDS)
+            await self.end()
+            # Also where a probe is taken and this is not.
+            await asyncio.sleep(pause)
+            pause = min(MAX_PAUSE_SECONDS, 2 * pause or FIRST_PAUSE_SECONDS)
 
-    def _tell(self, error: Exception) -> None:
+    def tell(self, error: Exception) -> None:
+        """Write what is wrong to the log, once."""
         trouble = explain(error)
         if trouble.cause == self._told:
             return
@@ -104,3 +124,9 @@ class Outage:
         self._told_at[trouble.cause] = now
         name = "redis_refuses" if refuses else "redis_away"
         log.warning(name, cause=f"Redis {trouble.cause}", remedy=trouble.remedy)
+
+    def tell_end(self) -> None:
+        """Write that all is well again, where the log says that something is wrong."""
+        if self._told:
+            self._told = ""
+            log.warning("redis_back")

@@ -46,10 +46,16 @@ class Store:
         self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)
         self.pins = Pins(redis, self.keys, events_maxlen=settings.events_maxlen)
         self.erasure = Erasure(redis, self.keys)
+        self._maxlen = settings.events_maxlen
         self._retention = settings.events_retention_seconds
 
     async def trim(self) -> None:
-        """Drop events and dead letters older than EVENTS_RETENTION_SECONDS (0: none are)."""
+        """Drop events and dead letters older than EVENTS_RETENTION_SECONDS, and events beyond EVENTS_MAXLEN (0: none).
+
+        A full Redis allows it, and takes writes again where enough goes.
+        """
+        if self._maxlen:
+            await self.redis.xtrim(self.keys.events, maxlen=self._maxlen)
         if not self._retention:
             return
         seconds, _ = await self.redis.time()

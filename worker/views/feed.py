@@ -10,6 +10,7 @@ from collections import deque
 import structlog
 from redis.exceptions import RedisError
 
+from config.redis_errors import explain
 from worker.store.event_stream import EventStream, StreamId, format_stream_id
 from worker.views.messages import Message, Wanted, make_message
 
@@ -111,7 +112,7 @@ class Feed:
             except (RedisError, OSError) as error:
                 failures += 1
                 if failures == 1:
-                    log.warning("views_wait_for_redis", error=type(error).__name__)
+                    log.warning("views_wait_for_redis", cause=f"Redis {explain(error).cause}")
                 await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.1 * 2 ** min(failures, 5)))
             else:
                 if failures:

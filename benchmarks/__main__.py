@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.process import machine
 
-PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness")
+PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness", "places")
 
 
 @click.command()
@@ -25,7 +25,7 @@ PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness")
 @click.option("--only", default="", help="Speed: contenders whose name contains this.")
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def main(*, part: str, quick: bool, thorough: bool, only: str, target: Path | None) -> None:
-    """Measure one part or `all`: speed, ideas, growth, jobs, streaming, freshness (under 15 minutes on two cores)."""
+    """Measure one part or all of them (under 20 minutes on two cores)."""
     # SIGTERM, too, ends what was started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console(width=None if sys.stdout.isatty() else 140)

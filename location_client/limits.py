@@ -36,9 +36,9 @@ EXAMPLE_CHAT_ID = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
-# E.164 has 7 to 15 digits; people add a trunk prefix, as in +44 (0)20.
+# E.164 has 7 to 15 digits; people add a trunk prefix of one or two, as in +44 (0)20.
 _MIN_PHONE_DIGITS = 7
-_MAX_PHONE_DIGITS = 16
+_MAX_PHONE_DIGITS = 17
 
 
 class Form(NamedTuple):
@@ -78,8 +78,8 @@ def _is_phone(value: object) -> bool:
 def _is_email(value: object) -> bool:
     if not isinstance(value, str) or len(value) > MAX_HANDLE:
         return False
-    parts = value.split("@")
-    return len(parts) == 2 and all(part.strip() for part in parts)
+    local, _, domain = value.partition("@")
+    return bool(local.strip() and domain.strip())
 
 
 def _is_idempotency_key(value: object) -> bool:

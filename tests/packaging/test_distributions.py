@@ -50,7 +50,14 @@ def test_the_workers_wheel_has_its_packages_and_all_their_files(distributions: D
 
 
 @pytest.mark.parametrize(
-    "kind", ["worker/store/lua/*.lua", "worker/schemas/*.json", "simulator/traces/*.csv", "*/py.typed"]
+    "kind",
+    [
+        "worker/store/lua/*.lua",
+        "worker/views/static/*",
+        "worker/schemas/*.json",
+        "simulator/traces/*.csv",
+        "*/py.typed",
+    ],
 )
 def test_what_is_no_module_is_in_the_workers_wheel_too(distributions: Distributions, kind: str) -> None:
     assert fnmatch.filter(names(distributions.worker_wheel), kind)

@@ -21,15 +21,8 @@ class InvalidJobError(ValueError):
         self.detail = detail
 
 
-def _handle(value: str) -> str:
-    try:
-        return normalize_handle(value)
-    except ValueError:
-        raise ValueError(f"accepted: {limits.HANDLE.accepted}") from None
-
-
 ChatId = Annotated[str, AfterValidator(str.lower)]
-Handle = Annotated[str, AfterValidator(_handle)]
+Handle = Annotated[str, AfterValidator(normalize_handle)]
 
 
 class Arguments(BaseModel):

@@ -5,6 +5,7 @@ The same methods serve Python (from any thread) and the control API (`POST /_sim
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, fields
 from typing import Any
@@ -21,6 +22,10 @@ from simulator.pins import Pin
 from simulator.subscriptions import Subscription
 from simulator.world import Event, Habits
 
+CENTRE = Fix(13.4, 52.5)
+"""Around here are the people without a place of their own: a city, so that a map of them makes sense."""
+GOLDEN_ANGLE = 137.508
+"""Degrees; by it seeds are spread in a sunflower, and people here, however many there are."""
 BEGAN_EARLIER = 60.0
 """Seconds by which a share that "already" runs began before it was set up."""
 
@@ -51,6 +56,7 @@ class Director(Guest):
         coordinates a place of its own.
         """
         number = len(self.simulation.world.people)
+        own = _own_place(number)
         person = Person(
             handle or f"+1202{5_550_100 + number:07d}",
             accepts_after=accepts_after,
@@ -59,9 +65,11 @@ class Director(Guest):
             recording=recording,
             offset=offset,
             place=Fix(
-                round(-120 + number * 0.01, 6) if longitude is None else longitude,
-                round(35 + number * 0.001, 6) if latitude is None else latitude,
+                own.longitude if longitude is None else longitude,
+                own.latitude if latitude is None else latitude,
             ),
+            # Nobody walks beside another who has the same recording.
+            course=number * GOLDEN_ANGLE % 360,
         )
         world = self.simulation.world
         world.add_person(person)
@@ -309,6 +317,13 @@ class Director(Guest):
             "is_group": chat.is_group,
             "sharing": sharing,
         }
+
+
+def _own_place(number: int) -> Fix:
+    """Return a place for the person of this number, 300 m and more from the others."""
+    distance, angle = 0.003 * math.sqrt(number), math.radians(number * GOLDEN_ANGLE)
+    east = distance * math.sin(angle) / math.cos(math.radians(CENTRE.latitude))
+    return Fix(round(CENTRE.longitude + east, 6), round(CENTRE.latitude + distance * math.cos(angle), 6))
 
 
 def _change(thing: Person | Chat | Habits, changes: dict[str, Any]) -> None:

@@ -74,6 +74,17 @@ def recording(name: str) -> Recording:
     return Recording(name, tuple(times), tuple(fixes))
 
 
+@cache
+def lively_offsets(name: str) -> list[float]:
+    """Return the seconds of a recording from which on its phone covers 200 m and more within five minutes.
+
+    Seconds into the recording, a minute apart; for whoever wants to see movement soon.
+    """
+    walked = recording(name)
+    minutes = range(0, int(walked.times[-1]) - 300, 60)
+    return [float(second) for second in minutes if metres(walked.at(second), walked.at(second + 300)) >= 200]
+
+
 def metres(one: Fix, other: Fix) -> float:
     """Distance on the ground, good enough for a step between two looks."""
     east = math.radians(other.longitude - one.longitude) * math.cos(math.radians(one.latitude))
@@ -81,33 +92,57 @@ def metres(one: Fix, other: Fix) -> float:
     return math.hypot(east, north) * 6_371_000
 
 
+def move(fix: Fix, anchor: Fix, start: Fix, course: float) -> Fix:
+    """Return a fix moved as the anchor is moved to the start, and turned about it by `course` degrees.
+
+    Distances on the ground and the altitude stay.
+    """
+    east = (fix.longitude - anchor.longitude) * math.cos(math.radians(anchor.latitude))
+    north = fix.latitude - anchor.latitude
+    sine, cosine = math.sin(math.radians(course)), math.cos(math.radians(course))
+    return Fix(
+        round(start.longitude + (east * cosine + north * sine) / math.cos(math.radians(start.latitude)), 6),
+        round(start.latitude + north * cosine - east * sine, 6),
+        fix.altitude,
+    )
+
+
 @dataclass(slots=True)
 class Journey:
-    """One phone on one recording. Times are seconds of the journey; the first position is published at 0."""
+    """One phone on one recording, moved to `start` and turned by `course` degrees, so that it shows nobody's way.
+
+    Times are seconds of the journey; the first position is published at 0.
+    """
 
     recording: Recording
     offset: float
     cadence: Cadence
     chance: random.Random
+    start: Fix
+    course: float = 0.0
     published_at: float = 0.0
     fix: Fix = field(init=False)
     _look_at: float = field(init=False)
     _still_until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fix = self.recording.at(self.offset)
+        self.fix = self._at(0.0)
         self._plan(0.0)
 
     def advance(self, elapsed: float) -> None:
         """Bring `fix` and `published_at` up to what the phone shows `elapsed` seconds into the journey."""
         while self._look_at <= elapsed:
             look = self._look_at
-            fix = self.recording.at(self.offset + look)
+            fix = self._at(look)
             if look >= self._still_until or metres(self.fix, fix) >= self.cadence.step:
                 self.fix, self.published_at = fix, look
                 self._plan(look)
             else:
                 self._look_at = look + self.chance.uniform(*self.cadence.moving)
+
+    def _at(self, seconds: float) -> Fix:
+        anchor = self.recording.at(self.offset)
+        return move(self.recording.at(self.offset + seconds), anchor, self.start, self.course)
 
     def _plan(self, now: float) -> None:
         self._look_at = now + self.chance.uniform(*self.cadence.moving)

@@ -37,7 +37,8 @@ class Person:
 
     `accepts_after`: from the prompt to the acceptance; None: never. `shares_for`: None is open-ended.
     `shares_as`: the handle that the share hangs on, where it is not the person's own (an Apple ID e-mail address).
-    `recording`: the journey to replay; None stands still at `place` and publishes one position per share.
+    `recording`: the journey to replay, which begins at `place` and is turned by `course` degrees; None stands still
+    there and publishes one position per share.
     """
 
     handle: str
@@ -47,6 +48,7 @@ class Person:
     recording: str | None = None
     offset: float = 0.0
     place: Fix = field(default_factory=lambda: Fix(13.4, 52.5))
+    course: float = 0.0
     scripted: Position | None = None
 
     @property
@@ -87,7 +89,8 @@ def journey_of(person: Person, cadence: Cadence) -> Journey | None:
     """Return the journey that a new share of this person replays; the same person always moves alike."""
     if person.recording is None:
         return None
-    return Journey(recording(person.recording), person.offset, cadence, random.Random(person.handle))
+    chance = random.Random(person.handle)
+    return Journey(recording(person.recording), person.offset, cadence, chance, person.place, person.course)
 
 
 def feature(handle: str, position: Position) -> dict[str, Any]:

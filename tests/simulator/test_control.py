@@ -86,7 +86,7 @@ def test_exact_features_and_times_can_be_scripted(simulator: SimulatorServer, li
     assert "updated_at" not in feature["properties"]
     simulator.change_person(simulator.handle_of(chat_id), scripted=None)
     (feature,) = linq.get(path).json()["data"]["features"]
-    assert feature["geometry"]["coordinates"] == [-120, 35]
+    assert feature["geometry"]["coordinates"] == [13.4, 52.5]
     simulator.set_features(chat_id, [{"odd": True}])
     assert linq.get(path).json()["data"]["features"] == [{"odd": True}]
     simulator.set_features(chat_id, None)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from simulator.failures import ApiError
-from simulator.movement import Cadence, Fix, metres, recording, recording_names
+from simulator.harness import SimulatorServer
+from simulator.movement import Cadence, Fix, metres, move, recording, recording_names
 from simulator.people import Person
 from simulator.world import Habits, World
 
@@ -202,3 +205,23 @@ def test_an_unknown_recording_is_refused_by_name() -> None:
 def test_a_person_needs_a_handle() -> None:
     with pytest.raises(ValueError, match="is no handle"):
         world_of(Person("Ann"))
+
+
+@pytest.mark.parametrize("course", [0, 90, 137.5, 359])
+def test_a_journey_is_moved_to_its_start_and_turned_and_keeps_its_distances(course: float) -> None:
+    walked = recording("gpxpy-korita")
+    anchor, start = walked.at(4000), Fix(13.4, 52.5)
+    moved = [move(walked.at(second), anchor, start, course) for second in range(4000, 9000, 50)]
+    assert moved[0] == Fix(start.longitude, start.latitude, anchor.altitude)
+    for second, (one, other) in zip(range(4000, 9000, 50), pairwise(moved), strict=False):
+        assert metres(one, other) == pytest.approx(metres(walked.at(second), walked.at(second + 50)), abs=0.3)
+
+
+def test_people_have_places_of_their_own_in_one_city() -> None:
+    with SimulatorServer() as simulator:
+        for _ in range(40):
+            simulator.add_person()
+    places = [person.place for person in simulator.world.people.values()]
+    distances = [metres(one, other) for number, one in enumerate(places) for other in places[:number]]
+    assert min(distances) > 250
+    assert max(distances) < 6000

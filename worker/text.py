@@ -22,10 +22,11 @@ def counted(number: int, noun: str) -> str:
 
 
 def describe_event(event: "AnyEvent", *, who: str | None = None) -> str:
-    """One line for people: when, what, which chat, who, and what the type has to say. `who` stands for chat, handle
-    and reference where they are known by a name.
+    """One line for people: when it was published (UTC), what, which chat, who, and what the type has to say.
+
+    `who` stands for chat, handle and reference where they are known by a name.
     """
-    begin = [event.time[11:19].ljust(8), event.type.removeprefix("location.").ljust(18)]
+    begin = [_published(event.stream_id), event.type.removeprefix("location.").ljust(18)]
     if who is not None:
         return clean("  ".join([*begin, who.ljust(7), _details(event)]).rstrip())
     fields = [
@@ -36,6 +37,11 @@ def describe_event(event: "AnyEvent", *, who: str | None = None) -> str:
         f"[{event.reference}]" if event.reference else "",
     ]
     return clean("  ".join(fields).rstrip())
+
+
+def _published(stream_id: str) -> str:
+    """Return the time of a stream id: lines in the order of the stream are then in the order of their times."""
+    return datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC).strftime("%H:%M:%S")
 
 
 def _details(event: "AnyEvent") -> str:

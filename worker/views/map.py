@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from config.settings import Settings
+from worker.domain.events import EVENT_TYPES
 from worker.views.access import Access, protect, refuse
 
 _STATIC = Path(__file__).parent / "static"
@@ -75,8 +76,13 @@ def content_security_policy(tiles: str | None) -> str:
 
 def _fill(settings: Settings) -> str:
     page = (_STATIC / "map.html").read_text(encoding="utf-8")
-    for name, value in (("tiles", settings.map_tiles), ("attribution", settings.map_attribution)):
-        page = page.replace(f"{{{{ {name} }}}}", html.escape(value or ""))
+    values = {
+        "tiles": settings.map_tiles or "",
+        "attribution": settings.map_attribution or "",
+        "types": ",".join(EVENT_TYPES),
+    }
+    for name, value in values.items():
+        page = page.replace(f"{{{{ {name} }}}}", html.escape(value))
     return page
 
 

@@ -6,14 +6,17 @@ import signal
 import subprocess
 from collections.abc import Callable
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
 from location_client import Event, TypedEvent
 from tests.location_client.samples import CHAT
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from worker.demo.view import Contact, Scene
 
@@ -43,10 +46,13 @@ async def test_the_demo_shows_contacts_asked_and_their_positions_and_cleans_up(
     process = start("demo", "--seconds", "20", "--people", "4", TMPDIR=str(tmp_path), REDIS_URL="")
     output, errors = await asyncio.to_thread(process.communicate, timeout=120)
     assert (process.returncode, errors) == (0, "")
+    assert re.match(r"Map: http://127\.0\.0\.1:\d+/map\?token=[\w-]{16,}\n", output)
     assert re.search(r"requested .*\[Ada\]", output)
     assert re.search(r"sharing\.started .*\[Ada\]", output)
     assert re.search(r"updated .*\[Ada\]", output)
-    assert re.search(r"4 contacts: .*\n\d+ positions from \d+ polls", output)
+    assert re.search(r"4 contacts: .*\n\d+ positions from \d+ polls; [1-4] contacts? moved", output)
+    times = re.findall(r"^(\d\d:\d\d:\d\d)  \w", output, re.MULTILINE)
+    assert sum(earlier > later for earlier, later in pairwise(times)) <= 1  # at midnight
     assert re.search(r"\n +4 location\.requested\n", output)
     assert left_in(tmp_path) == []
     assert processes_of(f"TMPDIR={tmp_path}") == []
@@ -54,7 +60,8 @@ async def test_the_demo_shows_contacts_asked_and_their_positions_and_cleans_up(
 
 @pytest.mark.timeout(180)
 async def test_ctrl_c_ends_the_demo_with_its_summary_and_a_given_redis_as_it_was(start: Start, redis: Redis) -> None:
-    process = start("demo", "--people", "2")
+    port, token = free_port(), "a-token-of-somebody-with-settings"
+    process = start("demo", "--people", "2", HOST="127.0.0.1", PORT=str(port), VIEW_TOKEN=token)
     assert process.stdout is not None
     shown = ""
     async with asyncio.timeout(60):
@@ -62,6 +69,10 @@ async def test_ctrl_c_ends_the_demo_with_its_summary_and_a_given_redis_as_it_was
             line = await asyncio.to_thread(process.stdout.readline)
             assert line, f"the demo ended after {shown!r}"
             shown += line
+    address = f"http://127.0.0.1:{port}/map?token={token}"
+    assert shown.startswith(f"Map: {address}\n")
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as browser:
+        assert (await browser.get(address)).status_code == 200
     process.send_signal(signal.SIGINT)
     output, errors = await asyncio.to_thread(process.communicate, timeout=60)
     assert (process.returncode, errors) == (0, "")
@@ -107,7 +118,7 @@ def test_the_view_learns_from_events() -> None:
     scene.take(event("location.request.rejected", '{"reason": "group_chat"}'))
     scene.take(event("location.tracking.ended", "{}"))
     assert (contact.state, contact.last_event) == ("refused: group_chat", "tracking.ended")
-    assert "2 positions from 0 polls; 1 contacts moved" in scene.summary()
+    assert "2 positions from 0 polls; 1 contact moved" in scene.summary()
     assert "median age of a position when it was published: 2.0 s" in scene.summary()
 
 
@@ -126,3 +137,14 @@ def test_the_view_fits_the_terminal_and_ends_with_the_newest_event(width: int, h
     assert max(map(len, lines)) <= width
     assert lines[1].split()[:5] == ["contact", "state", "position", "moved", "positions"]
     assert re.search(r"updated +Ada +0\.00000, 13\.00000 ", lines[-1])
+
+
+def test_the_view_says_what_the_rules_mean_that_chose_the_next_reads() -> None:
+    scene = Scene({str(number): Contact(f"Kim {number}", "+12025550100", str(number)) for number in range(3)})
+    for contact, rule in zip(scene.contacts.values(), ("pending", "pending", "square-root"), strict=True):
+        contact.rule = rule
+    console = Console(width=140, file=StringIO())
+    console.print(scene.view(1_791_797_518, width=140, height=45))
+    assert isinstance(console.file, StringIO)
+    shown = console.file.getvalue()
+    assert shown.index("pending: waits for an answer") < shown.index("square-root: as often as it pays")

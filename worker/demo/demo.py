@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 from rich.live import Live
 
@@ -25,25 +26,32 @@ from config.settings import Settings, load_settings
 from location_client import Job, LocationClient
 from simulator.embedded_redis import EmbeddedRedis, EmbeddedRedisError, watch_over
 from simulator.harness import SimulatorServer
-from simulator.movement import recording, recording_names
+from simulator.movement import lively_offsets, recording_names
 from simulator.world import Habits
 from worker.demo.view import Contact, Scene
 from worker.store.store import Store
 
-SPEED = 5.0
-"""Seconds of the story per real second: phones publish every 4 to 18 s instead of every 20 to 90."""
+SPEED = 20.0
+"""Seconds of the story per real second: phones publish every 1 to 5 s instead of every 20 to 90."""
 
-# Bounds of the interval between two reads that fit the speed: movement is to be seen within a minute.
+# Bounds of the interval between two reads that fit the speed: movement is to be seen within ten seconds.
 _PACE = {
-    "MIN_POLL_SECONDS": "2",
-    "MAX_POLL_SECONDS": "6",
-    "STALE_AFTER_SECONDS": "120",
-    "ACCEPT_WITHIN_SECONDS": "600",
+    "MIN_POLL_SECONDS": "1",
+    "MAX_POLL_SECONDS": "4",
+    "STALE_AFTER_SECONDS": "60",
+    "ACCEPT_WITHIN_SECONDS": "45",
 }
 _NAMES = ("Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kim", "Lea")
 _REFRESH_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 10.0
+_START_WITHIN_SECONDS = 30.0
 _STOP_WITHIN_SECONDS = 10.0
+
+
+_ABOUT = (
+    f"Contacts are asked, answer and move; a second here is {SPEED:g} of theirs. Their ways were recorded, then moved "
+    "to another city and turned: nobody walked where the map shows them. Ctrl-C ends it."
+)
 
 
 class DemoError(Exception):
@@ -67,24 +75,37 @@ async def _run(settings: Settings, seconds: float | None, people: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     console = Console()
-    say(console, "Starting Redis, a stand-in for Linq and a worker …")
     until = None if seconds is None else time.monotonic() + seconds
     prefix = f"demo-{secrets.token_hex(4)}"
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="location-demo-")))
         url = settings.redis_url or stack.enter_context(EmbeddedRedis()).url
-        own = settings.model_copy(update={"redis_url": url, "key_prefix": prefix, "queue_name": f"{prefix}:jobs"})
+        address = _web_address(settings)
+        own = settings.model_copy(
+            update={
+                **address,
+                "redis_url": url,
+                "key_prefix": prefix,
+                "queue_name": f"{prefix}:jobs",
+                "view_tokens": settings.view_tokens or (secrets.token_urlsafe(18),),
+                "linq_webhook_secrets": ("whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),),
+            }
+        )
         simulator = await stack.enter_async_context(SimulatorServer(habits=Habits(speed=SPEED)))
         redis = await stack.enter_async_context(connect(own))
         stack.push_async_callback(_clear, own)
         children = Children(_environment(own, simulator), folder)
         stack.callback(children.stop)
+        children.start("web")
         children.start("worker")
-        children.start_web(simulator)
         scene = Scene(_cast(simulator, people))
         client = LocationClient(redis, key_prefix=prefix)
+        web = await _answering_web(own, children)
+        say(console, f"Map: {web}/map?token={own.view_tokens[0]}")
+        simulator.subscribe(f"{web}/webhooks/linq", secret=own.linq_webhook_secrets[0])
         if settings.redis_url is None:
             say(console, f"Look closer from another terminal: REDIS_URL={url} KEY_PREFIX={prefix} location-worker tail")
+        say(console, _ABOUT)
         await client.queue_many(
             Job.request_location(chat_id=contact.chat_id, reference=contact.name) for contact in scene.contacts.values()
         )
@@ -124,15 +145,6 @@ class Children:
                 start_new_session=True,
             )
         self._watchdogs.append(watch_over(self._processes[command].pid, self._folder))
-
-    def start_web(self, simulator: SimulatorServer) -> None:
-        """Start the receiver of webhooks and subscribe it."""
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self._environment |= {"LINQ_WEBHOOK_SECRET": secret, "HOST": "127.0.0.1", "PORT": str(port)}
-        self.start("web")
-        simulator.subscribe(f"http://127.0.0.1:{port}/webhooks/linq", secret=secret)
 
     def check(self) -> None:
         """Raise DemoError where one has ended by itself."""
@@ -216,6 +228,30 @@ async def _pause(stop: asyncio.Event) -> None:
         await asyncio.wait_for(stop.wait(), _REFRESH_SECONDS)
 
 
+def _web_address(settings: Settings) -> dict[str, str | int]:
+    """Return where `web` listens: where the settings say so, else on a free port."""
+    if "port" in settings.model_fields_set:
+        return {}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return {"port": free.getsockname()[1]}
+
+
+async def _answering_web(settings: Settings, children: Children) -> str:
+    """Wait until `web` answers; return its address as a browser on this machine has it. Raises DemoError."""
+    every = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing is bound here)
+    host = every.get(settings.host, settings.host)
+    address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    deadline = time.monotonic() + _START_WITHIN_SECONDS
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while time.monotonic() < deadline:
+            children.check()
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get(f"{address}/healthz")).status_code == 200:
+                    return address
+            await asyncio.sleep(0.05)
+    raise DemoError(f"`location-worker web` did not answer at {address} within {_START_WITHIN_SECONDS:g} s")
+
+
 def _environment(settings: Settings, simulator: SimulatorServer) -> dict[str, str]:
     return {
         **os.environ,
@@ -227,13 +263,17 @@ def _environment(settings: Settings, simulator: SimulatorServer) -> dict[str, st
         "LINQ_API_V3_BASE_URL": simulator.base_url,
         "CHERT_SIGNING_SECRET": simulator.chert_secret,
         "CHERT_BASE_URL": simulator.chert_base_url,
+        "LINQ_WEBHOOK_SECRET": settings.linq_webhook_secrets[0],
+        "HOST": settings.host,
+        "PORT": str(settings.port),
+        "VIEW_TOKEN": ",".join(settings.view_tokens),
         "METRICS_PORT": "0",
         "SHUTDOWN_GRACE_SECONDS": "5",
     }
 
 
 def _cast(simulator: SimulatorServer, people: int) -> dict[str, Contact]:
-    """People of all habits: most accept within half a minute, others share already, for a while only, or
+    """People of all habits: most accept within a few seconds, others share already, for a while only, or
     never.
     """
     names = recording_names()
@@ -243,12 +283,13 @@ def _cast(simulator: SimulatorServer, people: int) -> dict[str, Contact]:
         # question.
         role = number % 12
         journey = names[number % len(names)]
+        offsets = lively_offsets(journey)
         handle = f"+1202555{100 + number:04}"
         chat_id = simulator.add_person(
             handle,
             recording=journey,
-            offset=number * 977 % recording(journey).times[-1],
-            accepts_after=None if role == 5 else SPEED * (2 + number * 5 % 23),
+            offset=offsets[number * 5 % len(offsets)],
+            accepts_after=None if role == 5 else SPEED * (0.5 + number * 5 % 12),
             sharing=role == 3,
             shares_for=SPEED * 25 if role == 8 else None,
             service="SMS" if role == 7 else "iMessage",

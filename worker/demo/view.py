@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from location_client import Event, Feature
-from worker.text import clean, describe_event, in_words, seconds_between
+from worker.text import clean, counted, describe_event, in_words, seconds_between
 
 # More than any terminal shows; fewer than three would not tell a story.
 _MAX_EVENTS = 100
@@ -31,6 +31,23 @@ _STATES = {
     "location.sharing.stopped": "stopped",
     "location.request.expired": "did not answer",
 }
+# Why a chat is read when it is, in words; docs/architecture.md has them all.
+_RULES = {
+    "approach": "near a place, so it is read more often",
+    "backoff": "a fault: it is tried again, later and later",
+    "confirm": "somebody is missing; the next read decides",
+    "fleet-cap": "no rarer than others by far",
+    "maximum": "as rarely as the settings allow",
+    "minimum": "as often as the settings allow",
+    "pending": "waits for an answer",
+    "pending-stretched": "waits for an answer; many others do, too",
+    "planned-end": "the share is about to end",
+    "prompt": "is about to be asked",
+    "quiet-time": "this phone has never shown anything new so soon",
+    "square-root": "as often as it pays for how often something new appears",
+    "webhook": "a webhook said that there is something new",
+}
+_MAX_RULES = 4
 _COLOURS = {"asked": "cyan", "shares": "green", "stands still": "yellow", "stopped": "yellow"}
 
 
@@ -113,9 +130,17 @@ class Scene:
                 contact.last_event,
             )
             table.add_row(*cells[: 7 + wide])
-        fitting = max(_MIN_EVENTS, height - len(self.contacts) - _OTHER_LINES)
-        last = list(self.last)[-fitting:]
-        return Group("", table, "", *(Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in last))
+        room = height - len(self.contacts) - _OTHER_LINES
+        rules = self._rules()[: max(0, min(_MAX_RULES, room - _MIN_EVENTS - 1))]
+        told = [*rules, ""] if rules else []
+        last = list(self.last)[-max(_MIN_EVENTS, room - len(told)) :]
+        lines = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in (*told, *last)]
+        return Group("", table, "", *lines)
+
+    def _rules(self) -> list[str]:
+        """Say what the rules mean that chose the next reads, the commonest first."""
+        common = Counter(contact.rule for contact in self.contacts.values() if contact.rule in _RULES).most_common()
+        return [f"{rule}: {_RULES[rule]}" for rule, _ in common]
 
     def line(self, now: float) -> str:
         """Tell the state of everybody in one line."""
@@ -123,7 +148,7 @@ class Scene:
         told = ", ".join(f"{number} {state}" for state, number in states.items())
         newest = [now - contact.position_at for contact in self.contacts.values() if contact.position_at]
         age = f"; newest position {in_words(max(0.0, min(newest)))} old" if newest else ""
-        return f"{told}; {self.positions} positions, {self.polls} polls{age}"
+        return f"{told}; {counted(self.positions, 'position')}, {counted(self.polls, 'poll')}{age}"
 
     @property
     def positions(self) -> int:
@@ -139,9 +164,11 @@ class Scene:
         """Tell in a few lines what has happened."""
         states = Counter(contact.state for contact in self.contacts.values())
         moved = sum(contact.moved > 0 for contact in self.contacts.values())
+        told = ", ".join(f"{number} {state}" for state, number in states.items())
+        reads = f"{counted(self.positions, 'position')} from {counted(self.polls, 'poll')}"
         lines = [
-            f"{len(self.contacts)} contacts: " + ", ".join(f"{number} {state}" for state, number in states.items()),
-            f"{self.positions} positions from {self.polls} polls; {moved} contacts moved",
+            f"{counted(len(self.contacts), 'contact')}: {told}",
+            f"{reads}; {counted(moved, 'contact')} moved",
         ]
         if self.ages:
             lines.append(f"median age of a position when it was published: {statistics.median(self.ages):.1f} s")

@@ -109,7 +109,7 @@ def move(fix: Fix, anchor: Fix, start: Fix, course: float) -> Fix:
 
 @dataclass(slots=True)
 class Journey:
-    """One phone on one recording, moved to `start` and turned by `course` degrees, so that it shows nobody's way.
+    """One phone on one recording: moved to `start` and turned by `course` degrees, or where it was recorded (None).
 
     Times are seconds of the journey; the first position is published at 0.
     """
@@ -118,7 +118,7 @@ class Journey:
     offset: float
     cadence: Cadence
     chance: random.Random
-    start: Fix
+    start: Fix | None = None
     course: float = 0.0
     published_at: float = 0.0
     fix: Fix = field(init=False)
@@ -141,8 +141,10 @@ class Journey:
                 self._look_at = look + self.chance.uniform(*self.cadence.moving)
 
     def _at(self, seconds: float) -> Fix:
-        anchor = self.recording.at(self.offset)
-        return move(self.recording.at(self.offset + seconds), anchor, self.start, self.course)
+        fix = self.recording.at(self.offset + seconds)
+        if self.start is None:
+            return fix
+        return move(fix, self.recording.at(self.offset), self.start, self.course)
 
     def _plan(self, now: float) -> None:
         self._look_at = now + self.chance.uniform(*self.cadence.moving)

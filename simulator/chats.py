@@ -17,6 +17,7 @@ class Chat:
 
     `refuses_with`: a code with which every location request here is refused (2008, 2024, 2026, 2027 …).
     `features`: when set, reads answer exactly this list instead of what the people share.
+    `marks_line`: whether `is_me` says which of the handles is the line; it is optional.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Chat:
     deleted: bool = False
     refuses_with: int | None = None
     features: list[Any] | None = None
+    marks_line: bool = True
     left: set[str] = field(default_factory=set)
     prompts: int = 0
     prompted_at: float | None = None
@@ -66,12 +68,13 @@ class Chat:
         wire: dict[str, Any] = {
             "id": str(uuid.uuid5(CHAT_NAMESPACE, handle)),
             "handle": handle,
-            "is_me": is_me,
             "service": self.service or "iMessage",
             "status": "left" if gone else "active",
             "joined_at": created,
             "left_at": created if gone else None,
         }
+        if self.marks_line:
+            wire["is_me"] = is_me
         if is_me:
             wire["line_type"] = "iMessage"
         return wire

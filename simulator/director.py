@@ -14,7 +14,7 @@ from simulator.answers import Answer
 from simulator.chats import Chat
 from simulator.clock import rfc3339
 from simulator.deliveries import Attempt, Disorder, Disturbance
-from simulator.faults import CHERT_ENDPOINTS, Area, Endpoint, Fault, Kind, Shape
+from simulator.faults import CHERT_ENDPOINTS, Area, Damage, Endpoint, Fault, Kind, Shape
 from simulator.loops import Guest, on_loop
 from simulator.movement import Fix
 from simulator.people import Person, Position, normal_handle
@@ -192,6 +192,7 @@ class Director(Guest):
         after_work: bool | None = None,
         shape: Shape = "features_null",
         location: str = "http://127.0.0.1:9/",
+        damage: Damage | None = None,
     ) -> None:
         """Set a fault; see `Fault` for the arguments."""
         self.simulation.faults.add(
@@ -210,6 +211,7 @@ class Director(Guest):
                 after_work,
                 shape,
                 location,
+                damage,
             )
         )
 

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from simulator.answers import Answer, Outcome
 from simulator.failures import ApiError, JsonObject
-from simulator.faults import CHERT_ENDPOINTS, Endpoint, Fault, malformed
+from simulator.faults import CHERT_ENDPOINTS, Endpoint, Fault, damaged, malformed
 from simulator.simulation import Simulation
 
 HTML = b"<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
@@ -273,6 +273,8 @@ def _spoil(draft: _Draft, fault: Fault, endpoint: Endpoint, trace_id: str) -> No
             draft.body = malformed(fault.shape, draft.content)
             draft.content = None
             draft.status = draft.status or 200
+    if fault.damage is not None:
+        draft.body = damaged(fault.damage, draft.body)
 
 
 def _features(content: Any) -> list[Any] | None:

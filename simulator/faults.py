@@ -15,11 +15,16 @@ Endpoint = Literal[
 Area = Literal["linq", "chert"]
 """All endpoints of one API."""
 CHERT_ENDPOINTS: tuple[Endpoint, ...] = ("pin", "chert_phone_numbers")
-Kind = Literal["error", "reset", "hang", "cut", "slow", "drip", "html", "redirect", "empty", "malformed"]
+Kind = Literal["error", "reset", "hang", "cut", "slow", "drip", "html", "redirect", "empty", "malformed", "damaged"]
 Shape = Literal[
-    "features_null", "features_absent", "features_text", "coordinates_text", "nan", "huge",
+    "features_null", "features_absent", "features_text", "coordinates_text", "nan", "no_fix", "huge",
     "data_null", "list", "not_json", "not_utf8", "nothing",
 ]  # fmt: skip
+Damage = Literal["surrogate", "latin1", "line_break", "bom", "nan", "infinite", "digits"]
+DAMAGED_TEXTS = (b"message", b"address", b"locality", b"display_name", b"label")
+"""Texts of people in replies, into which a damaged character comes."""
+BAD_CHARACTERS: dict[Damage, bytes] = {"surrogate": rb"\ud83d", "latin1": b"\xe9", "line_break": b"\n"}
+BAD_NUMBERS: dict[Damage, bytes] = {"nan": b"NaN", "infinite": b"1e999", "digits": b"9" * 5000}
 
 
 @dataclass(slots=True)
@@ -37,6 +42,8 @@ class Fault:
     `slow`: late by `delay`. `drip`: the body comes in small pieces, spread over `delay`.
     `html`: a proxy's page with `status` (default 502). `redirect`: 302 (or `status`) to `location`.
     `empty`: a read that lists nobody. `malformed`: the reply in the wrong `shape`.
+    `damaged`: nothing but `damage`, which may come with every kind: a character, number or mark that JSON does not
+    know, in the texts of the reply and in a field that nobody reads.
     """
 
     kind: Kind
@@ -53,6 +60,7 @@ class Fault:
     after_work: bool | None = None
     shape: Shape = "features_null"
     location: str = "http://127.0.0.1:9/"
+    damage: Damage | None = None
 
     def __post_init__(self) -> None:
         """ValueError for what could never happen, so that a misspelt fault does not pass unseen."""
@@ -60,18 +68,21 @@ class Fault:
             ("kind", self.kind, get_args(Kind)),
             ("endpoint", self.endpoint, (None, *get_args(Area), *get_args(Endpoint))),
             ("shape", self.shape, get_args(Shape)),
+            ("damage", self.damage, (None, *get_args(Damage))),
         ):
             if given not in known:
                 raise ValueError(f"{name} {given!r} is none of {', '.join(map(str, known))}")
         if self.kind == "error" and self.status is None and self.code is None:
             raise ValueError("a fault of kind 'error' needs a status or a code")
+        if self.kind == "damaged" and self.damage is None:
+            raise ValueError("a fault of kind 'damaged' needs a damage")
 
     @property
     def works(self) -> bool:
         """Whether the request takes effect although its reply is spoilt."""
         if self.after_work is not None:
             return self.after_work
-        return self.kind in ("cut", "slow", "drip", "html", "empty", "malformed")
+        return self.kind in ("cut", "slow", "drip", "html", "empty", "malformed", "damaged")
 
     def hits(self, endpoint: Endpoint, chat_id: str | None) -> bool:
         """Whether this fault is about such a request at all."""
@@ -111,6 +122,20 @@ class FaultBoard:
         return None
 
 
+def damaged(damage: Damage, body: bytes) -> bytes:
+    """Return the JSON of a reply with what spoils a whole reply for a strict reader."""
+    if damage == "bom":
+        return b"\xef\xbb\xbf" + body
+    if damage in BAD_CHARACTERS:
+        unread = b'"' + BAD_CHARACTERS[damage] + b'"'
+        for name in DAMAGED_TEXTS:
+            begin = b'"' + name + b'":"'
+            body = body.replace(begin, begin + BAD_CHARACTERS[damage])
+    else:
+        unread = BAD_NUMBERS[damage]
+    return body.replace(b"{", b'{"unread":' + unread + b",", 1)
+
+
 def malformed(shape: Shape, content: Any) -> bytes:
     """Put a reply's content into the wrong shape."""
     features: Any = content.get("data", {}).get("features", []) if isinstance(content, dict) else []
@@ -129,6 +154,8 @@ def malformed(shape: Shape, content: Any) -> bytes:
         case "nan":
             point = {"type": "Point", "coordinates": [float("nan"), float("nan")]}
             collection["features"] = [{**first, "geometry": point}]
+        case "no_fix":
+            collection["features"] = [{**first, "geometry": None}, *features[1:]]
         case "huge":
             collection["features"] = features
             collection["padding"] = "x" * (1_100_000)

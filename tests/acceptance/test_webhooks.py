@@ -193,7 +193,8 @@ async def test_a_stop_ends_the_handles_share_in_every_tracked_chat_and_nobody_el
         assert (await setting.types(tracked)).count("tracking.ended") == 1
 
 
-async def test_a_stop_with_another_line_ends_nothing(setting: Setting) -> None:
+@pytest.mark.parametrize("marks_line", [True, False])
+async def test_a_stop_with_another_line_ends_nothing(setting: Setting, marks_line: bool) -> None:
     stage, simulator = setting.stage, setting.simulator
     chat = simulator.add_person(ANNA, sharing=True)
     other = simulator.add_chat([ANNA], line=OTHER_LINE)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
 from tests.support.waiting import wait_until
+from worker.domain.handle import handle_digest
 from worker.jobs.arq_worker import MAX_TRIES
 from worker.jobs.services import Services
 from worker.linq.client import LinqError
@@ -56,6 +57,19 @@ async def test_the_chat_is_of_the_line_that_was_named(simulator: SimulatorServer
     assert (await run_job("request_location", **PAIR)).result == NOT_FOUND
     chat_id = simulator.add_chat([CONTACT], line=LINE)
     assert (await run_job("track_location", **PAIR)).result["chat_id"] == chat_id
+
+
+async def test_the_own_line_is_known_by_its_number(
+    simulator: SimulatorServer, run_job: RunJob, services: Services
+) -> None:
+    elsewhere = simulator.add_person(CONTACT, accepts_after=None, line=OTHER_LINE)
+    chat_id = simulator.add_chat([CONTACT], line=LINE)
+    for chat in (elsewhere, chat_id):
+        simulator.change_chat(chat, marks_line=False)
+    assert (await run_job("track_location", **PAIR)).result["chat_id"] == chat_id
+    known = await services.store.chats.get(chat_id)
+    assert known is not None
+    assert (known.line, known.contacts) == (handle_digest(LINE), [handle_digest(CONTACT)])
 
 
 async def test_of_several_direct_chats_the_one_over_imessage_is_asked(

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Any
+from typing import Any, get_args
 
 import httpx
+import msgspec
 import pytest
 
-from simulator.faults import Endpoint, Fault, FaultBoard, Shape
+from simulator.faults import Damage, Endpoint, Fault, FaultBoard, Shape
 from simulator.harness import SimulatorServer
 
 
@@ -173,6 +174,25 @@ def test_replies_that_are_no_json_or_too_large(simulator: SimulatorServer, linq:
         simulator.fault("malformed", shape=shape)
         with pytest.raises(ValueError, match=r"."):
             json.loads(linq.get(location).content)
+
+
+@pytest.mark.parametrize("damage", get_args(Damage))
+def test_a_damaged_reply_is_none_for_a_strict_reader(
+    simulator: SimulatorServer, linq: httpx.Client, location: str, damage: Damage
+) -> None:
+    simulator.fault("damaged", damage=damage)
+    simulator.fault("error", code=2009, damage=damage)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"."):
+            msgspec.json.decode(linq.get(location).content)
+    assert len(linq.get(location).json()["data"]["features"]) == 1
+
+
+def test_a_device_without_a_fix_has_no_geometry(simulator: SimulatorServer, linq: httpx.Client, location: str) -> None:
+    simulator.fault("malformed", shape="no_fix")
+    (feature,) = linq.get(location).json()["data"]["features"]
+    assert feature["geometry"] is None
+    assert feature["properties"]["handle"]
 
 
 def test_a_fault_strikes_only_where_it_is_set(simulator: SimulatorServer, linq: httpx.Client) -> None:

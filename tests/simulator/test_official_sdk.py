@@ -60,6 +60,15 @@ def test_a_chat_shows_its_handles(simulator: SimulatorServer, sdk: linq_sdk.Linq
     assert [(handle.handle, handle.is_me) for handle in chat.handles] == [(LINE, True), (CONTACT, False)]
 
 
+def test_a_chat_may_leave_open_which_handle_is_the_line(simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3) -> None:
+    chat_id = simulator.add_person(CONTACT)
+    simulator.change_chat(chat_id, marks_line=False)
+    assert [(handle.handle, handle.is_me) for handle in sdk.chats.retrieve(chat_id).handles] == [
+        (LINE, None),
+        (CONTACT, None),
+    ]
+
+
 def test_a_chat_is_created_once_for_the_same_participants(simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3) -> None:
     def create() -> str:
         created = sdk.chats.create(

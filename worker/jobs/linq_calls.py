@@ -6,6 +6,8 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
+import msgspec
+
 from worker.domain.observation import Suspended
 from worker.jobs.services import Services
 from worker.linq.client import Chat, LinqClient, LinqError
@@ -98,7 +100,9 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
         return remembered
     chats = await call_linq(services, lambda linq: linq.find_chats(to=contact, from_=line))
     direct = [
-        chat for chat in chats if not chat.is_group and chat.contacts in ([contact], []) and chat.line in (line, None)
+        chat
+        for chat in (_with_line(chat, line) for chat in chats)
+        if not chat.is_group and chat.contacts in ([contact], []) and chat.line in (line, None)
     ]
     if not direct:
         return None
@@ -107,6 +111,13 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
     await _remember(services, best)
     await services.store.chats.put_between(contact, line, best.id)
     return best.id
+
+
+def _with_line(chat: Chat, line: str) -> Chat:
+    """Return the chat with this line of ours, known by its number, where Linq does not mark who of them we are."""
+    if chat.line is not None or line not in chat.contacts:
+        return chat
+    return msgspec.structs.replace(chat, line=line, contacts=[handle for handle in chat.contacts if handle != line])
 
 
 async def _remember(services: Services, chat: Chat) -> KnownChat:

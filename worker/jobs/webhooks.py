@@ -119,7 +119,10 @@ async def _is_on_line(
     known = await _try_to_know(services, chat_id, last_try=last_try)
     if known is None:
         return isinstance(event, SharingStarted)
-    return known.line is None or known.line == handle_digest(event.shared_with)
+    line = handle_digest(event.shared_with)
+    if known.line is None and len(known.contacts) > 1:
+        return line in known.contacts  # Linq did not mark who of them we are
+    return known.line in (line, None)
 
 
 async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:

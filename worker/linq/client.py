@@ -50,7 +50,7 @@ class LinqError(Exception):
 
 class Chat(msgspec.Struct, frozen=True):
     """A chat; None where Linq did not say. `contacts`: handles in normal form of all who have not left, our
-    own line, `line`, aside.
+    own line, `line`, aside. Where Linq does not mark it, the line is None and among the contacts.
     """
 
     id: str

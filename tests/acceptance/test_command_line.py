@@ -78,6 +78,21 @@ def test_a_process_that_is_told_to_stop_while_it_starts_ends_with_0(command: str
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("command", [["schema"], ["schema", "location.updated"], ["doctor", "--json"], ["--help"]])
+def test_output_to_a_full_disk_is_1_and_named_without_a_traceback(command: list[str]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", *command],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: the output cannot be written: No space left on device.\n")
+
+
 async def test_help_is_0(start: Start) -> None:
     status, output, _ = await finish(start("--help", REDIS_URL=""))
     assert status == 0

@@ -3,6 +3,8 @@
 Modules that a command needs are imported when it runs, so that `--help` and wrong usage answer at once.
 """
 
+import contextlib
+import errno
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from redis.exceptions import RedisError
 
 INTERRUPTED = 130
+# A disk that is full, by itself or by a quota, too large a file, a device that fails.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class WrongSettings(click.ClickException):
@@ -49,13 +53,17 @@ class Commands(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader has seen enough. Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _throw_output_away()
             ctx.exit(0)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  # sorted by _tell, which raises what it does not know
             _tell(error)
         ctx.exit(status if isinstance(status, int) else 0)
+
+
+def _throw_output_away() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: Exception) -> NoReturn:
@@ -131,3 +139,11 @@ def main() -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        # What could not be written would be tried again when Python flushes at exit.
+        _throw_output_away()
+        with contextlib.suppress(OSError):
+            click.echo(f"Error: the output cannot be written: {os.strerror(error.errno)}.", err=True)
+        return 1

@@ -256,8 +256,9 @@ class LocationClient:
 
         `after`: `$` begins with what is published from the first step of the iteration on, `0` with the
         oldest event kept, a stream id behind that entry. `types`: only these. `block`: seconds to wait for
-        the next event before the iteration ends, None for ever. A Redis that goes away is waited for; nothing
-        is left out or repeated.
+        the next event before the iteration ends, None for ever. A Redis that is away, full, or not the master
+        is waited for, and so is a password that is being changed; nothing is left out or repeated. Raises
+        what redis-py does for the rest: missing rights, a login that is refused from the start.
         """
         return stream.read_events(self._commands, self._stream, after, types=types, block=block, count=count)
 
@@ -278,7 +279,8 @@ class LocationClient:
         First come the events that this consumer had not acknowledged when it last ran. What nobody has
         acknowledged for `claim_idle` seconds is handed out again, so it has to be longer than `count` events
         take; None never. `start`: where a new group begins, `$` or `0`; one whose stream was deleted begins
-        again at `0`. Events of other `types` are acknowledged unseen. `block` as in events().
+        again at `0`. Events of other `types` are acknowledged unseen. `block` and what is waited for as in
+        events().
         """
         reader = stream.Group(self._commands, self._stream, group, consumer, start)
         return stream.read_group_events(reader, claim_idle=claim_idle, types=types, block=block, count=count)

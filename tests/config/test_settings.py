@@ -2,13 +2,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from config import settings as settings_module
 from config.settings import Settings, SettingsError, load_settings
-from location_client.address import parse_address, show_url
+from location_client.address import show_url
 
 Dotenv = Callable[..., Path]
 
@@ -268,19 +266,6 @@ def test_a_wrong_redis_url_is_shown_without_its_password(monkeypatch: pytest.Mon
 def test_every_form_of_redis_url_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert load_settings("client").redis_url == url
-
-
-@given(
-    password=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8).map("hunter2".__add__),
-    form=st.sampled_from(["redis://:{}@host:6379/0", "redis://user:{}@host", "unix://{}@/socket", "redis:{}@host"]),
-)
-def test_no_password_gets_through_the_mask(password: str, form: str) -> None:
-    assert "hunter2" not in show_url(form.format(password))
-
-
-def test_a_query_cannot_make_redis_py_repeat_commands_or_shape_replies() -> None:
-    url = "redis://h?retry_on_timeout=yes&decode_responses=yes&protocol=3&encoding=latin-1&socket_timeout=2"
-    assert parse_address(url).options == {"host": "h", "socket_timeout": 2.0}
 
 
 def test_the_bounds_of_the_interval_must_not_cross(monkeypatch: pytest.MonkeyPatch) -> None:

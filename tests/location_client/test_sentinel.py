@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import uvloop
@@ -129,14 +130,13 @@ def test_a_connection_that_was_cut_off_before_a_command_is_sent_is_a_lost_connec
     servers: RedisWithSentinels,
 ) -> None:
     async def use() -> None:
-        redis = connect(parse_address(servers.url))
-        async with redis:
-            connection = await redis.connection_pool.get_connection()
+        async with connect(parse_address(servers.url)) as redis:
+            await redis.ping()
+            connection: Any = redis.connection_pool._available_connections[0]
             connection.drop()
             await asyncio.sleep(0.01)  # uvloop closes the transport in its next rounds
             with pytest.raises(RedisConnectionError):
                 await connection.send_command("PING")
-            await redis.connection_pool.release(connection)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own transport takes the bytes
         runner.run(use())

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 from standardwebhooks import Webhook
 
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -62,11 +63,10 @@ def signed(
 
 
 class WebProcess:
-    """One process that serves on a free port, with its log."""
+    """One process that serves on a free port, or at PORT, with its log."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
-        with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = int(environment.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         self.hook = f"{self.url}/webhooks/linq"
         self.log_path = log

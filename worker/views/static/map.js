@@ -8,6 +8,7 @@ const RETRY_MS = 2_000;
 const REPLAY_MS = 4_000; // history that takes longer is shown as it comes
 const MAX_ROWS = 200;
 const MAX_LINES = 60;
+const MANY = 1_000; // people whose list is put in order once a second, not more often
 const MAX_LIMIT = 10_000;
 const CLOSE_ZOOM = 16;
 const MARGIN = 60; // pixels around everybody
@@ -117,8 +118,14 @@ function showStatus(state, text) {
 function changed() {
   stale = true;
   layer.redraw();
+}
+
+/** Draw the panel again, and see that who should be in view is: a few times a second, however much happens. */
+function refresh() {
+  if (!stale) return;
   if (fitting) fit();
   if (following && selected?.position) centre(selected);
+  drawPanel();
 }
 
 // The map
@@ -426,8 +433,8 @@ export { layer, map, people };
 
 // Ages grow while nothing happens.
 setInterval(() => {
-  drawPanel();
-  layer.redraw();
+  changed();
+  refresh();
 }, 1000);
-setInterval(() => stale && drawPanel(), 250);
+setInterval(() => people.all.size < MANY && refresh(), 250);
 connect();

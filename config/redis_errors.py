@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from location_client.address import RedisAddress
 from location_client.outages import error_code
+from location_client.sentinel import MasterUnknownError
 
 _PROBE_SECONDS = 3.0
 # What a server that was sent a TLS greeting and speaks none makes TLS complain of.
@@ -78,6 +79,9 @@ def explain(error: BaseException) -> Trouble:
     if code:
         return Trouble(f"answers {code}", "`location-worker doctor` looks closer")
     for origin in _origins(error):
+        if isinstance(origin, MasterUnknownError):
+            return _explain_sentinels(origin)
+    for origin in _origins(error):
         trouble = _explain_connection(origin)
         if trouble is not None:
             return trouble
@@ -96,6 +100,16 @@ async def explain_refusal(error: BaseException, address: RedisAddress) -> Troubl
     if _is_encrypted(address):
         return _PLAIN if await _speaks_plainly(host, port) else trouble
     return _TLS if await _speaks_tls(host, port) else trouble
+
+
+def _explain_sentinels(error: MasterUnknownError) -> Trouble:
+    """Return why no sentinel names a master, by the first of them that failed; all may be well with the master."""
+    if error.__cause__ is None:
+        return Trouble("is being replaced by its sentinels", "it goes on by itself")
+    first = explain(error.__cause__)
+    if isinstance(error.__cause__, MasterUnknownError):
+        return Trouble("has sentinels that know no master of this name", "correct ?master= in REDIS_URL")
+    return Trouble(f"has no sentinel that answers; one {first.cause}", first.remedy, first.final)
 
 
 def _origins(error: BaseException | None) -> Iterator[BaseException]:

@@ -31,6 +31,7 @@ _OPTIONS = {
 # twice (after a time-out redis-py would repeat a script that has run).
 _OURS = {"decode_responses", "encoding", "encoding_errors", "protocol", "retry_on_error", "retry_on_timeout"}
 
+_CERTIFICATE_CHECKS = ("none", "optional", "required")
 _SENTINEL_SCHEME = "redis+sentinel"
 _SENTINEL_PORT = 26379
 
@@ -57,6 +58,9 @@ def parse_address(url: str) -> RedisAddress:
     arguments = dict(address.options)
     if not set(arguments) <= _OPTIONS:
         raise ValueError("an option after the ? is unknown")
+    if arguments.get("ssl_cert_reqs", "none") not in _CERTIFICATE_CHECKS:
+        # redis-py's words; CERT_NONE and the like are Python's.
+        raise ValueError(f"ssl_cert_reqs is not one of {', '.join(_CERTIFICATE_CHECKS)}")
     arguments.pop("max_connections", None)
     connection_class = arguments.pop("connection_class", Connection)
     try:

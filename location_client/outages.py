@@ -11,6 +11,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -64,6 +65,7 @@ def error_code(error: BaseException) -> str:
     A refused login is `NOAUTH` (a password is asked for and none was given), `WRONGPASS` (user or password are wrong)
     or `NOPASS` (ours: a password was given where none is known).
     """
+    error = _said(error)
     if isinstance(error, AuthenticationError):
         text = str(error)
         if "without any password" in text or "no password is set" in text:
@@ -82,7 +84,7 @@ def passes_by_itself(error: BaseException) -> bool:
     Redis is away, starts, hangs, is full, or may not be written now. A refused login (`is_login_refused`) is not among
     these errors.
     """
-    if isinstance(error, AuthenticationError):
+    if is_login_refused(error):
         return False
     return isinstance(error, _UNREACHABLE) or error_code(error) in _PASSING
 
@@ -93,4 +95,10 @@ def is_login_refused(error: BaseException) -> bool:
     This is final for whoever connects for the first time. Whoever was let in before waits: the password may be changed
     at this moment.
     """
-    return isinstance(error, AuthenticationError)
+    return isinstance(_said(error), AuthenticationError)
+
+
+def _said(error: BaseException) -> BaseException:
+    """Return what Redis said where redis-py has wrapped it: what is refused while it connects to a Unix socket."""
+    cause = error.__cause__
+    return cause if type(error) is RedisConnectionError and isinstance(cause, RedisError) else error

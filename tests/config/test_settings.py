@@ -349,3 +349,11 @@ def test_every_secret_is_listed_for_masking() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc] # which is what is tested
+
+
+@pytest.mark.parametrize("value", ["CERT_NONE", "0", "None"])
+def test_a_wrong_check_of_certificates_names_the_ones_there_are(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("REDIS_URL", f"rediss://:hunter2@redis.example/0?ssl_cert_reqs={value}")
+    (line,) = lines()
+    assert "ssl_cert_reqs is not one of none, optional, required" in line
+    assert "hunter2" not in line

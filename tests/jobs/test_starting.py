@@ -4,9 +4,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from arq import utils as arq_utils
 from arq.connections import ArqRedis
 from arq.worker import Worker
 
@@ -24,16 +26,24 @@ async def pool(services: Services) -> AsyncIterator[ArqRedis]:
         yield opened
 
 
-async def put(services: Services, pool: ArqRedis, count: int, *, delay: int = 0) -> list[bytes]:
-    """Queue so many jobs that fail (there is no Linq here), to be run after `delay` milliseconds; return their ids."""
+async def put(
+    services: Services,
+    pool: ArqRedis,
+    count: int,
+    *,
+    delay: int = 0,
+    function: str = "untrack_location",
+    **arguments: str,
+) -> list[bytes]:
+    """Queue so many jobs about chats that nobody tracks, to be run after `delay` milliseconds; return their ids."""
     now = int(time.time() * 1000)
     names = [str(uuid.uuid4()) for _ in range(count)]
     for name in names:
         job: dict[str, Any] = {
             "t": None,
-            "f": "untrack_location",
+            "f": function,
             "a": [],
-            "k": {"chat_id": str(uuid.uuid4())},
+            "k": {"chat_id": str(uuid.uuid4()), **arguments},
             "et": now,
         }
         await pool.set(f"arq:job:{name}", write_job(job), px=LATER)
@@ -100,3 +110,43 @@ async def test_a_worker_that_is_told_to_stop_while_it_starts_jobs_leaves_them_to
     await other.start_jobs(names)
     assert len(other.tasks) == 20
     await wait_until(lambda: not arq_worker.running(other), "the end of all jobs")
+
+
+@pytest.mark.parametrize("behind", [600, -600])
+async def test_a_wrong_clock_neither_delays_jobs_nor_hastens_them(
+    services: Services, pool: ArqRedis, behind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong() -> float:
+        return time.time() - behind
+
+    monkeypatch.setattr(arq_utils, "time", wrong)
+    monkeypatch.setattr(arq_worker, "time", SimpleNamespace(time=wrong, monotonic=time.monotonic))
+    [due] = await put(services, pool, 1)
+    [later] = await put(services, pool, 1, delay=60_000)
+    worker = worker_of(services, pool)
+    await worker._poll_iteration()
+    assert list(worker.tasks) == [due.decode()]
+    await wait_until(lambda: not arq_worker.running(worker), "the end of the job")
+    await pool.delete(b"arq:job:" + later)
+
+
+async def test_a_wrong_clock_puts_a_job_off_as_long_as_a_right_one(
+    services: Services, pool: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong() -> float:
+        return time.time() - 600
+
+    [name] = await put(services, pool, 1, function="stop_sharing", handle="+12025550147")
+    monkeypatch.setattr(arq_utils, "time", wrong)
+    monkeypatch.setattr(arq_worker, "time", SimpleNamespace(time=wrong, monotonic=time.monotonic))
+    await services.store.account_pause.begin("Linq answered 401")
+    worker = worker_of(services, pool)
+    await worker._poll_iteration()
+    await wait_until(lambda: not arq_worker.running(worker), "the end of the run")
+    score = await pool.zscore(services.settings.queue_name, name)
+    seconds, _ = await pool.time()
+    assert score is not None
+    assert score / 1000 - seconds == pytest.approx(60, abs=5)  # the minute until the next probe of the account
+    await services.store.account_pause.end()
+    await pool.zrem(services.settings.queue_name, name)
+    await pool.delete(b"arq:job:" + name, b"arq:retry:" + name)

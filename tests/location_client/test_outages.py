@@ -54,8 +54,13 @@ def test_what_somebody_has_to_mend_is_not(error: Exception) -> None:
 
 def test_a_refused_login_is_told_from_an_outage() -> None:
     error = AuthenticationError("invalid username-password pair or user is disabled.")
-    assert is_login_refused(error)
-    assert not passes_by_itself(error)
+    # As redis-py raises it on a Unix socket.
+    wrapped = RedisConnectionError(str(error))
+    wrapped.__cause__ = error
+    for one in (error, wrapped):
+        assert is_login_refused(one)
+        assert not passes_by_itself(one)
+        assert error_code(one) == "WRONGPASS"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The web process while Redis is away, hangs or comes back, and when it is told to end."""
 
 import asyncio
+import json
 import signal
 import time
 
@@ -152,3 +153,14 @@ async def test_an_address_that_cannot_be_listened_on_is_1_with_a_message(webs: W
     assert await web.status() == 1
     assert "192.0.2.1" in web.log()
     assert "Traceback" not in web.log()
+
+
+async def test_a_redis_that_says_no_when_it_starts_is_1_with_cause_and_remedy(
+    own_redis: EmbeddedRedis, own_webs: WebProcesses
+) -> None:
+    web = own_webs.launch(REDIS_URL=own_redis.url.replace("unix://", "unix://nobody:a-secret@"))
+    assert await web.status() == 1
+    [line] = [json.loads(line) for line in web.log().splitlines() if "redis_unusable" in line]
+    assert "WRONGPASS" in line["cause"]
+    assert line["remedy"]
+    assert "a-secret" not in web.log()

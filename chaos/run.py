@@ -42,7 +42,7 @@ HEALED_WITHIN = 60.0
 END_WITHIN = 90.0
 LOST_AFTER_SECONDS = 20.0  # without any event of a request in calm, its job is lost
 KEY_PREFIX = "chaos"
-FAULTS_OF_OURS = ("Traceback", '"poll_failed"', '"polling_failed"', '"fetcher_replaced"', '"committer_replaced"')
+FAULTS_OF_OURS = ("Traceback", '"poll_failed"', '"polling_failed"', '"committer_replaced"')
 
 Say = Callable[[str], None]
 

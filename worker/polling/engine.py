@@ -1,7 +1,8 @@
 """The engine: claims what is due, fetches it, lets the domain decide, and commits what was decided.
 
-The only loop that matters for speed. It knows neither arq nor a key's name. A fixed number of fetchers work on what was
-claimed; what they decide is committed in small batches, by count and by time, so that a slow reply holds nobody up.
+The only loop that matters for speed. It knows neither arq nor a key's name. A bounded number of reads is under way at a
+time; a reply is decided on in the callback that brings it, without a task, and the next read begun. What was decided is
+committed in small batches, by count and by time, so that a slow reply holds nobody up.
 A worker that dies leaves leases behind; whoever claims them next reads again and publishes what was not committed.
 """
 
@@ -10,15 +11,17 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from typing import Any, Self
 
 import structlog
 from redis.exceptions import RedisError
 
 from worker import metrics
 from worker.domain import prompts, reads
-from worker.domain.decision import Context, Decision
+from worker.domain.decision import Decision
 from worker.domain.observation import (
     AlreadySharing,
     Fault,
@@ -43,9 +46,9 @@ from worker.polling.poll_log import PollLog
 from worker.store.shares import Claim, Claimed, Item, Loaded
 from worker.store.store import Store
 
-MIN_FETCHERS = 64  # reads under way at once; more cost the client a fifth more CPU a read where replies are quick
-MAX_FETCHERS = 512  # with replies of 90 ms enough for 5,600 polls a second
-READS_PER_SECOND = 10_000  # more than one process can do: what the number of fetchers is made for
+MIN_READS = 64  # under way at once, at least; more cost the client a fifth more CPU a read where replies are quick
+MAX_READS = 512  # with replies of 90 ms enough for 5,600 polls a second
+READS_PER_SECOND = 10_000  # more than one process can do: what the number of reads under way is made for
 QUICK_REPLY = 0.05  # of a lease: replies up to this are quick enough to claim ahead of them
 LATENCY_WEIGHT = 0.05  # of the newest reply in the running mean
 BUDGET_AHEAD_SECONDS = 0.25
@@ -80,13 +83,6 @@ class EngineStoppedError(RuntimeError):
     """Nothing is claimed any more: another worker has to go on."""
 
 
-class _Work(NamedTuple):
-    claimed: Claimed
-    context: Context
-    now: float
-    probe: bool
-
-
 class Engine:
     """Polls what is due, on one event loop. Used as an async context manager; `wake` may be called at any time."""
 
@@ -107,11 +103,13 @@ class Engine:
         self._rate = 0.0  # requests per second, at the last claim
         self._latency = 0.0  # seconds a reply takes, running mean
         self._replied_at = 0.0  # monotonic
-        self._queue: asyncio.Queue[_Work] = asyncio.Queue()
+        self._waiting: deque[tuple[Claimed, Claim]] = deque()  # claimed and not begun
+        self._max_reads = MIN_READS
+        self._under_way = 0  # chats that are being read, or prompted
+        self._tasks: set[asyncio.Task[None]] = set()  # of those for which a reply alone is not enough
         self._held: dict[str, Claimed] = {}
         self._fences: dict[str, float] = {}  # until when a chat is held that is being prompted
         self._decided: list[Item] = []
-        self._fetchers: list[asyncio.Task[None]] = []
         self._committer: asyncio.Task[None] | None = None
         self._woken: asyncio.Task[None] | None = None
         self._flush = asyncio.Event()
@@ -120,11 +118,11 @@ class Engine:
         self._claiming = asyncio.Lock()
         self._polling = False
         self._stopping = False
+        self._ended = False
         self._clock_offset = 0.0
         self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
 
     async def __aenter__(self) -> Self:
-        self._fetchers = [asyncio.create_task(self._fetch()) for _ in range(MIN_FETCHERS)]
         self._committer = asyncio.create_task(self._commit_batches())
         return self
 
@@ -146,8 +144,8 @@ class Engine:
         if self._woken is not None:
             # Not cancelled at once: a claim that is cut short would leave leases behind.
             await asyncio.wait({self._woken}, timeout=max(0.0, deadline - time.monotonic()))
-        await end_tasks(task for task in (*self._fetchers, self._committer, self._woken) if task is not None)
-        self._fetchers = []
+        self._ended = True
+        await end_tasks(task for task in (*self._tasks, self._committer, self._woken) if task is not None)
         self._committer = self._woken = None
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(last or GIVE_BACK_SECONDS):
@@ -195,7 +193,7 @@ class Engine:
             # What is decided cannot be written now: what would be read could not either.
             await self._outage.end()
             ahead = self._ahead()
-            free = len(self._fetchers) + ahead - len(self._held)
+            free = self._max_reads + ahead - len(self._held)
             if free < (MIN_CLAIMED if ahead == MAX_AHEAD else 1):
                 await self._sleep(IDLE_SECONDS)
                 continue
@@ -219,12 +217,12 @@ class Engine:
                 return
 
     def _ahead(self) -> int:
-        """Return how many chats may be claimed beyond the fetchers, which are as many as slow replies ask for."""
+        """Return how many chats may be claimed beyond those being read, which are as many as slow replies ask for."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
         # Before they are all taken: below MIN_CLAIMED nothing is claimed, and a reply that never comes held up all.
-        if len(self._held) + MIN_CLAIMED > len(self._fetchers):
-            wanted = min(MAX_FETCHERS, int(latency * READS_PER_SECOND))
-            self._fetchers += [asyncio.create_task(self._fetch()) for _ in range(wanted - len(self._fetchers))]
+        if len(self._held) + MIN_CLAIMED > self._max_reads:
+            self._max_reads = max(self._max_reads, min(MAX_READS, int(latency * READS_PER_SECOND)))
+            self._begin_waiting()
         # A chat that waits for slow reads here would outlive its lease: another worker may have room.
         if latency >= QUICK_REPLY * self._shares.lease:
             return 0
@@ -254,9 +252,11 @@ class Engine:
             await self._drop_unreadable(chat_id, stored)
         for claimed in claim.chats:
             self._held[claimed.chat_id] = claimed
-            self._queue.put_nowait(_Work(claimed, claim.context, claim.now, claim.probe))
-        if claim.chats:
-            self._replace_the_dead()
+            self._waiting.append((claimed, claim))
+        self._begin_waiting()
+        if self._committer is not None and self._committer.done():
+            log.error("committer_replaced")
+            self._committer = asyncio.create_task(self._commit_batches())
         return claim
 
     async def poll_now(self, chat_id: str) -> Claim:
@@ -274,15 +274,6 @@ class Engine:
             self._outage.check()
         return claim
 
-    def _replace_the_dead(self) -> None:
-        for index, task in enumerate(self._fetchers):
-            if task.done():
-                log.error("fetcher_replaced")
-                self._fetchers[index] = asyncio.create_task(self._fetch())
-        if self._committer is not None and self._committer.done():
-            log.error("committer_replaced")
-            self._committer = asyncio.create_task(self._commit_batches())
-
     async def _drop_unreadable(self, chat_id: str, stored: bytes) -> None:
         """Let go of a state that is lost or not ours, which nobody can go on with, and say so."""
         log.error("share_state_unreadable", chat_id=chat_id, bytes=len(stored))
@@ -294,53 +285,95 @@ class Engine:
         """Return Redis' time, as of the last claim plus what has passed since."""
         return time.monotonic() + self._clock_offset
 
-    async def _fetch(self) -> None:
-        queue = self._queue
-        while True:
-            # Without a coroutine where something waits already, which is always so while much is due.
-            work = queue.get_nowait() if queue.qsize() else await queue.get()
+    def _begin_waiting(self) -> None:
+        """Begin with chats that were claimed, as long as more may be under way."""
+        while self._waiting and self._under_way < self._max_reads and not self._ended:
+            claimed, claim = self._waiting.popleft()
             try:
-                await self._process(work)
+                if self._begin(claimed, claim):
+                    self._under_way += 1
             except Exception:
-                # The lease runs out and the chat is read again; the fetcher lives on.
-                log.exception("poll_failed", chat_id=work.claimed.chat_id)
-                self._let_go(work.claimed)
+                # The lease runs out and the chat is read again.
+                log.exception("poll_failed", chat_id=claimed.chat_id)
+                self._let_go(claimed)
 
-    async def _process(self, work: _Work) -> None:
-        claimed = work.claimed
-        decision = self._decision(claimed, work)
-        action = "read" if work.probe else prompts.next_action(decision)
-        if action == "read":
-            started = time.monotonic()
-            reply = await self._poller.fetch(claimed.chat_id)
-            self._replied_at = time.monotonic()
-            seconds = self._replied_at - started
-            self._latency += LATENCY_WEIGHT * (seconds - self._latency)
-            metrics.POLL_SECONDS.observe(seconds)
-            decision.now = max(self.now(), work.now)
-            observation = read_observation(reply, now=decision.now)
-            usual = isinstance(observation, Features) and not observation.invalid
-            if work.probe or not usual:
-                await self._outage.wait_out(lambda: self._account(observation, probe=work.probe))
-            reads.observe(decision, observation)
-            self._record(decision, observation, reply)
-            if not usual:
-                await self._keep_bad_reply(decision, observation, reply)
-        elif action == "prompt":
-            await self._prompt(work, decision)
-            return
-        else:
-            decision.end("time_limit")
-        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
-
-    def _decision(self, claimed: Claimed, work: _Work) -> Decision:
-        return Decision(
+    def _begin(self, claimed: Claimed, claim: Claim) -> bool:
+        """Begin with a chat; return whether something is under way now."""
+        decision = Decision(
             claimed.share,
             claimed.chat_id,
-            now=max(self.now(), work.now),
-            context=work.context,
+            now=max(self.now(), claim.now),
+            context=claim.context,
             random_unit=random.random(),
         )
+        action = "read" if claim.probe else prompts.next_action(decision)
+        if action == "read":
+            reply = self._poller.fetch(claimed.chat_id)
+            reply.add_done_callback(partial(self._take_reply, claimed, claim, decision, time.monotonic()))
+        elif action == "prompt":
+            self._go_on(claimed, self._prompt(claimed, decision))
+        else:
+            decision.end("time_limit")
+            self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
+            return False
+        return True
+
+    def _take_reply(
+        self, claimed: Claimed, claim: Claim, decision: Decision, began: float, future: asyncio.Future[Reply]
+    ) -> None:
+        if self._ended:
+            return  # the claim has been given back
+        try:
+            rest = self._decide(claimed, claim, decision, began, future.result())
+        except Exception:
+            log.exception("poll_failed", chat_id=claimed.chat_id)
+            self._let_go(claimed)
+        else:
+            if rest is not None:
+                self._go_on(claimed, rest)
+                return
+        self._under_way -= 1
+        self._begin_waiting()
+
+    def _decide(
+        self, claimed: Claimed, claim: Claim, decision: Decision, began: float, reply: Reply
+    ) -> Coroutine[Any, Any, None] | None:
+        """Decide on what was read; where that needs more than the reply, return what has yet to be done."""
+        self._replied_at = time.monotonic()
+        seconds = self._replied_at - began
+        self._latency += LATENCY_WEIGHT * (seconds - self._latency)
+        metrics.POLL_SECONDS.observe(seconds)
+        decision.now = max(self.now(), claim.now)
+        observation = read_observation(reply, now=decision.now)
+        if claim.probe or not isinstance(observation, Features) or observation.invalid:
+            return self._decide_on_unusual(claimed, claim, decision, observation, reply)
+        reads.observe(decision, observation)
+        self._record(decision, observation, reply)
+        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
+        return None
+
+    async def _decide_on_unusual(
+        self, claimed: Claimed, claim: Claim, decision: Decision, observation: ReadObservation, reply: Reply
+    ) -> None:
+        await self._outage.wait_out(lambda: self._account(observation, probe=claim.probe))
+        reads.observe(decision, observation)
+        self._record(decision, observation, reply)
+        await self._keep_bad_reply(decision, observation, reply)
+        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
+
+    def _go_on(self, claimed: Claimed, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # a loop keeps none alive
+        task.add_done_callback(partial(self._finish, claimed))
+
+    def _finish(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("poll_failed", chat_id=claimed.chat_id, exc_info=error)
+            self._let_go(claimed)
+        self._under_way -= 1
+        self._begin_waiting()
 
     async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
         """Draw the consequences for everybody: the pause, and the slower pace after a 429 on a read."""
@@ -405,9 +438,8 @@ class Engine:
 
     # Prompting
 
-    async def _prompt(self, work: _Work, decision: Decision) -> None:
+    async def _prompt(self, claimed: Claimed, decision: Decision) -> None:
         """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
-        claimed = work.claimed
         prompts.mark_sending(decision)
         fence = decision.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
         decision.due = fence

@@ -25,7 +25,7 @@ from worker.jobs import arq_worker
 from worker.jobs.services import Services
 from worker.linq.client import LinqClient
 from worker.linq.poller import make_poller
-from worker.polling.engine import MAX_FETCHERS, Engine, end_tasks
+from worker.polling.engine import MAX_READS, Engine, end_tasks
 from worker.polling.poll_log import PollLog
 from worker.processes.redis_start import RedisUnusableError, reach_redis
 from worker.store.store import Store
@@ -142,7 +142,7 @@ async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitSt
         base_url=settings.linq_base_url,
         api_key=key,
         timeout=min(MAX_READ_SECONDS, READ_SHARE_OF_LEASE * settings.lease_seconds),
-        window=MAX_FETCHERS,
+        window=MAX_READS,
     )
     stack.push_async_callback(poller.close)
     linq = await stack.enter_async_context(LinqClient(base_url=settings.linq_base_url, api_key=key))

@@ -59,6 +59,8 @@ class TrackedChat:
     previous: Share | None = None
     places: tuple[Place, ...] = ()
     until: str | None = None
+    max_age: float | None = None
+    stop_when_done: bool = False
     limits: Limits = field(default_factory=Limits)
     fleet: Fleet = ALONE
     share_id: str = SHARE
@@ -69,6 +71,7 @@ class TrackedChat:
     due: float | None = None
     events: list[Event] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         share = Share(
@@ -82,6 +85,8 @@ class TrackedChat:
             upper=self.upper,
             places=list(self.places),
             until=self.until,
+            max_age=self.max_age,
+            stop_when_done=self.stop_when_done,
         )
         self.stored = pack(share)
         decision = self.decision()
@@ -119,6 +124,7 @@ class TrackedChat:
         self.due = decision.due
         self.events += decision.events
         self.views += decision.views
+        self.stops += decision.stops
 
     def wait(self, seconds: float) -> "TrackedChat":
         """Let time pass."""

@@ -70,6 +70,10 @@ _following = together(
     click.option("--follow-for", type=SECONDS, help="Let the share go after this long."),
     click.option("--min-interval", type=SECONDS, help="Least time between two reads."),
     click.option("--max-interval", type=SECONDS, help="Longest time between two reads."),
+    click.option("--max-age", type=SECONDS, help="With --once: a position that was older when it was read is not it."),
+    click.option(
+        "--stop-when-done", is_flag=True, help="Ask Linq to end the contact's share afterwards."
+    ),
     *_places,
 )
 
@@ -209,6 +213,8 @@ def _follow(
         "max_interval": longest,
         "places": list(following["places"]) or None,
         "until": following["until"],
+        "max_age": following["max_age"],
+        "stop_when_done": following["stop_when_done"] or None,
         **extra,
     }
     jobs = [

@@ -54,12 +54,16 @@ class View(NamedTuple):
     latitude: float
 
 
+DONE: frozenset[events.EndReason] = frozenset({"first_position", "arrived", "time_limit"})
+"""Ends by which a share has done what it is for; after others there is nothing left to end, or somebody chose so."""
+
+
 class Decision:
     """A decision about a share, which is changed in place.
 
     In: `share`; `now`, in seconds since 1970 (UTC, Redis' clock); `random_unit`, uniform in 0 to 1. Out: `events`,
-    `views` and `due` (None: the share has ended) are to be stored; `positions` are those published; `accepted` is set
-    where a request was accepted.
+    `views` and `due` (None: the share has ended) are to be stored; `positions` are those published; `stops` the handles
+    whose share Linq is to be asked to end; `accepted` is set where a request was accepted.
     """
 
     __slots__ = (
@@ -72,6 +76,7 @@ class Decision:
         "positions",
         "random_unit",
         "share",
+        "stops",
         "views",
     )
 
@@ -84,6 +89,7 @@ class Decision:
         self.events: list[events.Event] = []
         self.views: list[View] = []
         self.positions: list[Position] = []
+        self.stops: list[str] = []
         self.due: float | None = now
         self.accepted: tuple[int, int] | None = None  # 1, and whether a webhook announced it
 
@@ -190,11 +196,13 @@ class Decision:
         self.due = None
         if share.ended is not None:
             return
-        for person in share.people:
-            if person.sharing:
-                self._hide(person.handle)
+        sharing = [person.handle for person in share.people if person.sharing]
+        for handle in sharing:
+            self._hide(handle)
         self.emit(events.TrackingEnded(self.chat_id, share.share_id, reason))
         share.ended = reason
+        if share.stop_when_done and reason in DONE:
+            self.stops = sharing
         share.pace = None
         share.wanted_rate = None
         share.rule = ""

@@ -6,7 +6,7 @@ import zlib
 import msgspec
 
 from worker.domain.observation import Position
-from worker.domain.share import Person
+from worker.domain.share import Person, Share
 from worker.domain.timestamp import NANOSECONDS
 
 MOVED_DEGREES_SQUARED = (100 / 111_195) ** 2  # 100 m in degrees of latitude
@@ -47,6 +47,16 @@ def is_news(person: Person, position: Position) -> bool:
     if is_null_island(position) and not _was_null_island(person):
         return False
     return checksum(position) != person.content
+
+
+def is_fresh(share: Share, position: Position, now: float) -> bool:
+    """Return whether news is fresh enough to end a share that wants one position.
+
+    News without a time is fresh: the read before did not list it.
+    """
+    if share.max_age is None or position.updated_at is None:
+        return True
+    return now - position.updated_at / NANOSECONDS <= share.max_age
 
 
 def is_null_island(position: Position) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 
 from worker.domain import events, places, policy, schedule
 from worker.domain.decision import Decision
-from worker.domain.freshness import has_moved, is_news, may_start, newest_at
+from worker.domain.freshness import has_moved, is_fresh, is_news, may_start, newest_at
 from worker.domain.handle import handle_digest
 from worker.domain.observation import Fault, Features, ReadObservation, Refused, Suspended, Throttled
 from worker.domain.prompts import MAX_RETRY_AFTER_SECONDS, THROTTLED_SECONDS
@@ -36,8 +36,8 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
             lower, upper = schedule.bounds(decision)
             seconds = policy.backoff(share.failures, lower=lower, upper=upper, random_unit=decision.random_unit)
             share.rule = "backoff"
-            waiting = share.expires_at is not None and share.pace is None and not decision.anybody_shares()
-            if waiting and decision.now >= (share.expires_at or 0.0) + LAST_READ_GRACE_SECONDS:
+            expires_at = schedule.expiry(decision)
+            if expires_at is not None and decision.now >= expires_at + LAST_READ_GRACE_SECONDS:
                 decision.expire_request()
                 return
         case Throttled(retry_after=retry_after):
@@ -100,13 +100,16 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         decision.end("arrived")
         return
     if decision.positions and not share.follow:
-        decision.end("first_position")
-        return
+        if any(is_fresh(share, position, decision.now) for position in decision.positions):
+            decision.end("first_position")
+            return
+        share.hint_at = decision.now  # an old position is shown first, the live one is often seconds away
     unusable = {feature.handle for feature in observation.invalid} if observation.invalid else _NOBODY
     _observe_absences(decision, listed, unusable)
     if decision.due is None:
         return
-    if share.expires_at is not None and decision.now >= share.expires_at and not decision.anybody_shares():
+    expires_at = schedule.expiry(decision)
+    if expires_at is not None and decision.now >= expires_at:
         decision.expire_request()
         return
     if share.pace is None and not any(person.seen_at is not None and person.listed for person in share.people):

@@ -116,13 +116,22 @@ def apply_deadlines(decision: Decision, lower: float) -> None:
             soon = max(soon, earliest)
         if soon < due:
             due, share.rule = soon, "prompt"
-    if share.expires_at is not None and share.pace is None and now < share.expires_at < due:
-        soon = max(share.expires_at, earliest)
+    expires_at = expiry(decision)
+    if expires_at is not None and now < expires_at < due:
+        soon = max(expires_at, earliest)
         if soon < due:
             due, share.rule = soon, "last-read"
     if share.follow_until is not None and share.follow_until < due:
         due, share.rule = max(now, share.follow_until), "time-limit"
     decision.due = due
+
+
+def expiry(decision: Decision) -> float | None:
+    """Return the moment at which the request expires; None where it does not: what it waits for is there."""
+    share = decision.share
+    if share.max_age is None and (share.pace is not None or decision.anybody_shares()):
+        return None
+    return share.expires_at
 
 
 def prompt_waits(decision: Decision) -> bool:

@@ -106,6 +106,8 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     ended: str | None = None  # reason
     places: list[Place] = []
     until: str | None = None  # name of the place whose entering ends the share
+    max_age: float | None = None  # seconds: with `follow` false, an older position does not end the share
+    stop_when_done: bool = False  # ask Linq to end the contact's share when this one has done what it is for
 
     @property
     def phase(self) -> Phase:

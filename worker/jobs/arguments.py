@@ -58,6 +58,8 @@ class _Tracking(_WithPlaces):
     follow_for: float | None = None
     min_interval: float | None = None
     max_interval: float | None = None
+    max_age: float | None = None
+    stop_when_done: bool = False
 
 
 class RequestLocation(_Tracking):
@@ -89,6 +91,12 @@ class StopSharing(Arguments):
 
     chat_id: ChatId
     handle: Handle
+
+
+class EndSharing(StopSharing):
+    """Arguments of `end_sharing`, which the end of a share queues."""
+
+    share_id: str
 
 
 class ForgetHandle(Arguments):

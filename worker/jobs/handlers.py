@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from config.redis_errors import explain
 from worker import metrics
 from worker.jobs.arguments import (
+    EndSharing,
     ForgetHandle,
     HearWebhook,
     InvalidJobError,
@@ -135,6 +136,21 @@ async def stop_sharing(context: JobContext, arguments: StopSharing) -> Result:
     return {"status": "stopping" if stopping else "not_sharing"}
 
 
+async def end_sharing(context: JobContext, arguments: EndSharing) -> Result:
+    """Ask Linq to end the share of a contact whom nobody needs any more; what came of it is in the log."""
+    services: Services = context["services"]
+    shares = services.store.shares
+    elsewhere = [chat_id for chat_id in await shares.shown_in(arguments.handle) if chat_id != arguments.chat_id]
+    if elsewhere or (await shares.load(arguments.chat_id)).live is not None:
+        outcome = "still_needed"
+    else:
+        with bounded_tries(context["job_try"]):
+            stopping = await call_linq(services, lambda linq: linq.stop_sharing(arguments.chat_id, arguments.handle))
+        outcome = "stopping" if stopping else "not_sharing"
+    log.info("sharing_ended", chat_id=arguments.chat_id, share_id=arguments.share_id, outcome=outcome)
+    return {"status": outcome}
+
+
 async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
     """Take in a webhook that the web process has stored."""
     services: Services = context["services"]
@@ -190,6 +206,8 @@ def _wishes(arguments: RequestLocation | TrackLocation) -> dict[str, Any]:
         "max_interval": arguments.max_interval,
         "places": arguments.circles(),
         "until": arguments.until,
+        "max_age": arguments.max_age,
+        "stop_when_done": arguments.stop_when_done,
     }
 
 
@@ -261,5 +279,6 @@ JOBS: dict[str, Job] = {
     "stop_sharing": _validated(stop_sharing, StopSharing),
     "send_pin": _validated(send_pin, SendPin),
     "forget_handle": _validated(forget_handle, ForgetHandle),
+    "end_sharing": _validated(end_sharing, EndSharing),
     "hear_webhook": _validated(hear_webhook, HearWebhook),
 }

@@ -40,6 +40,8 @@ async def track(
     max_interval: float | None = None,
     places: Sequence[Place] = (),
     until: str | None = None,
+    max_age: float | None = None,
+    stop_when_done: bool = False,
 ) -> tuple[Share, bool]:
     """Begin to track a chat; return its share, and whether this job began it (in an earlier run, too)."""
     settings = services.settings
@@ -61,6 +63,8 @@ async def track(
             upper=max_interval,
             places=list(places),
             until=until,
+            max_age=max_age,
+            stop_when_done=stop_when_done,
         )
         decision = loaded.decide_on(share)
         accepted_within = accept_within or settings.accept_within_seconds

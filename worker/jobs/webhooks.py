@@ -178,6 +178,8 @@ async def _track_elsewhere(
             max_interval=share.upper,
             places=share.places,
             until=share.until,
+            max_age=share.max_age,
+            stop_when_done=share.stop_when_done,
         )
         return await _apply(services, other, event)
 

@@ -6,12 +6,15 @@ every other due time of its chat.
 
 import contextlib
 import random
+import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from redis.asyncio import Redis
 
+from location_client.jobs import JOB_KEY, LIFE_MILLISECONDS, Job
 from worker.domain.decision import Context, Decision, Limits
 from worker.domain.handle import handle_digest
 from worker.domain.policy import MAX_ANNOUNCED, Fleet
@@ -101,6 +104,7 @@ class Shares:
         lease: float,
         ceiling: float,
         events_maxlen: int = 0,
+        queue_name: str = "",
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -109,6 +113,7 @@ class Shares:
         self.lease = lease  # seconds that a claimed chat is held
         self._ceiling = ceiling
         self._maxlen = events_maxlen
+        self._queue_name = queue_name
         self._ended_ttl = int(max(ENDED_SHARE_TTL_SECONDS, limits.cooldown)) + 1
         self._loads = Batcher(self._load_all)
         self._changes = Batcher(self.commit)
@@ -165,8 +170,8 @@ class Shares:
         """Write decisions in one step; return for each whether it was still the newest."""
         keys = self._keys
         answer = await self._scripts.commit_decisions(
-            keys=[keys.due, keys.events, keys.geo, keys.fleet],
-            args=[keys.share, keys.latest, keys.handles, self._maxlen, _pack_items(items)],
+            keys=[keys.due, keys.events, keys.geo, keys.fleet, self._queue_name],
+            args=[keys.share, keys.latest, keys.handles, self._maxlen, _pack_items(items), JOB_KEY, LIFE_MILLISECONDS],
         )
         return [bool(accepted) for accepted in answer]
 
@@ -192,6 +197,7 @@ class Shares:
             changes,
             decision.events,
             _views(decision) if decision.views else [],
+            *((_stop_jobs(decision),) if decision.stops else ()),
         )
 
     async def update(self, chat_id: str, decide: Callable[[Loaded], tuple[Decision | None, Answer]]) -> Answer:
@@ -272,7 +278,27 @@ class Shares:
         return Context(fleet, self._limits, trust)
 
 
+END_SHARING = "end_sharing"  # the job of worker/jobs/handlers.py
+_STOPS = uuid.UUID("0b7d6d0a-5f0e-5b1c-9d55-1f5a9f5f6c22")
+
 Item = tuple[Any, ...]
+
+
+def _stop_jobs(decision: Decision) -> list[tuple[str, str]]:
+    """Return the jobs that ask Linq to end shares which have done what they are for: id and content.
+
+    They are queued by the commit that ends the share, so that none is lost; the same fact makes the same job.
+    """
+    share_id = decision.share.share_id
+    jobs: list[Job[Any]] = [
+        Job(
+            END_SHARING,
+            {"chat_id": decision.chat_id, "handle": handle, "share_id": share_id},
+            str(uuid.uuid5(_STOPS, f"{share_id} {handle}")),
+        )
+        for handle in decision.stops
+    ]
+    return [(job.id, job.encode(int(time.time() * 1000)).decode()) for job in jobs]
 
 
 def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, context: Context) -> Loaded:

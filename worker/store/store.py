@@ -34,6 +34,7 @@ class Store:
             lease=settings.lease_seconds,
             ceiling=ceiling,
             events_maxlen=settings.events_maxlen,
+            queue_name=settings.queue_name,
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
         self.account_pause = Pause(redis, self.keys.pause)

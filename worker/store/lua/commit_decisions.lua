@@ -1,9 +1,11 @@
 -- Writes what was decided about a batch of chats: state, events, latest view and next due time of each, all or nothing.
 -- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
--- KEYS: due, events, geo, fleet
--- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed
+-- KEYS: due, events, geo, fleet, queue
+-- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed,
+--   prefix of arq's jobs, milliseconds a job is kept
 -- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false: unchanged),
---   next due time (false: ended), seconds the state is kept after the end (false: as it was), changes of the fleet's sums, events, views
+--   next due time (false: ended), seconds the state is kept after the end (false: as it was), changes of the fleet's sums, events, views,
+--   jobs to queue (id and content; left out where there are none)
 -- Returns: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MAX_LATITUDE = 85.05112878 -- beyond, a geo set has no place
@@ -73,6 +75,11 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
     end
     for _, view in ipairs(item[9]) do
       show(chat, view, item[8])
+    end
+    for _, job in ipairs(item[10] or {}) do
+      redis.call('SET', ARGV[6] .. job[1], job[2], 'PX', ARGV[7])
+      local time = redis.call('TIME')
+      redis.call('ZADD', KEYS[5], time[1] * 1000 + math.floor(time[2] / 1000), job[1])
     end
     -- A share that begins now may be passed over by the reconciliation that is under way: it counts at once.
     local counts = run and ((not score and count(run, chat)) or is_counted(run, chat))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from location_client.events import AnyEvent, Event, TypedEvent
     from location_client.jobs import Job, JobExists, JobFailed
+    from location_client.locating import NotLocatedError
     from location_client.results import (
         ForgetResult,
         PinFailedResult,
@@ -47,7 +48,7 @@ else:
     # Loaded when first asked for: whoever needs an address or a bound only does not wait for the rest.
     def __getattr__(name):  # noqa: ANN001, ANN202  # for run time only: type checkers read the imports above
         if name in __all__:
-            for module in ("arguments", "data", "results", "events", "jobs", "client"):
+            for module in ("arguments", "data", "results", "events", "jobs", "locating", "client"):
                 found = vars(import_module(f"{__name__}.{module}")).get(name)
                 if found is not None:
                     return found
@@ -65,6 +66,7 @@ __all__ = [
     "JobExists",
     "JobFailed",
     "LocationClient",
+    "NotLocatedError",
     "Pin",
     "PinFailedData",
     "PinFailedResult",

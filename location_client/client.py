@@ -40,6 +40,7 @@ from location_client.jobs import (
     decode_result,
 )
 from location_client.limits import LATITUDE, LONGITUDE, is_number
+from location_client.locating import locate
 from location_client.results import (
     ForgetResult,
     PinResult,
@@ -118,6 +119,19 @@ class LocationClient:
     ) -> QueuedJob[RequestResult]:
         """Ask the contact of a 1:1 chat to share, and follow the share."""
         return await self.queue(Job.request_location(job_id=job_id, **arguments))
+
+    async def locate(
+        self, chat_id: str | None = None, /, *, timeout: float = 60.0, **arguments: Unpack[Request]
+    ) -> Feature:
+        """Ask the contact and return one position, at most `max_age` seconds old when it was read.
+
+        Without `max_age` any position will do. Raises NotLocatedError where Linq refused, the contact did not accept
+        in time, or shared nothing so fresh; TimeoutError where nothing came within `timeout` seconds; JobFailed and
+        ValueError as `request_location`.
+        """
+        if chat_id is not None:
+            arguments["chat_id"] = chat_id
+        return await locate(self, timeout=timeout, **arguments)
 
     async def track_location(self, *, job_id: str | None = None, **arguments: Unpack[Chat]) -> QueuedJob[TrackResult]:
         """Follow a chat without a prompt: a group, or a contact who shares already."""

@@ -71,9 +71,7 @@ _following = together(
     click.option("--min-interval", type=SECONDS, help="Least time between two reads."),
     click.option("--max-interval", type=SECONDS, help="Longest time between two reads."),
     click.option("--max-age", type=SECONDS, help="With --once: a position that was older when it was read is not it."),
-    click.option(
-        "--stop-when-done", is_flag=True, help="Ask Linq to end the contact's share afterwards."
-    ),
+    click.option("--stop-when-done", is_flag=True, help="Ask Linq to end the contact's share afterwards."),
     *_places,
 )
 

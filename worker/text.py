@@ -48,7 +48,7 @@ def _details(event: "AnyEvent") -> str:
     try:
         data = event.data
         if event.type == "location.updated":
-            return _describe_position(data)
+            return describe_position(data)
         if event.type in {"location.place.entered", "location.place.left"}:
             return f"{data['place']['name']}, {data['distance']:.0f} m from its centre"
         said = {
@@ -61,7 +61,8 @@ def _details(event: "AnyEvent") -> str:
     return ", ".join(f"{name} {value}" for name, value in said.items())
 
 
-def _describe_position(data: "Feature") -> str:
+def describe_position(data: "Feature") -> str:
+    """Return where and how old a position is, for people."""
     longitude, latitude = data["geometry"]["coordinates"][:2]
     known = data["properties"]
     age = seconds_between(known["updated_at"], known["received_at"])

@@ -1,5 +1,6 @@
 """One fresh position from a real worker: what the client returns, and that the contact's share ends afterwards."""
 
+import json
 import time
 from asyncio import gather
 
@@ -64,3 +65,20 @@ async def test_a_refused_request_says_why(stage: Stage) -> None:
     with pytest.raises(NotLocatedError) as failure:
         await stage.client.locate(chat, timeout=30)
     assert failure.value.reason == "not_imessage"
+
+
+async def test_the_command_line_prints_the_position_itself(stage: Stage) -> None:
+    [chat, silent] = stage.people(2, recording=None)
+    stage.simulator.set_position(chat, None, *DEPOT)
+    stage.simulator.set_position(silent, None, *DEPOT, updated_at=time.time() - AN_HOUR)
+    await stage.workers.start()
+    wanted = ["--once", "--max-age", "120", "--accept-within", "3", "--wait"]
+    shown = await stage.workers.command("request", *wanted, chat)
+    assert (shown.returncode, "52.50000, 13.40000" in shown.stdout) == (0, True)
+    [other] = stage.people(1, recording=None)
+    stage.simulator.set_position(other, None, *DEPOT)
+    shown = await stage.workers.command("request", *wanted, "--json", other)
+    assert json.loads(shown.stdout)["geometry"] == {"type": "Point", "coordinates": [13.4, 52.5]}
+    shown = await stage.workers.command("request", *wanted, "--json", silent)
+    assert shown.returncode == 1
+    assert json.loads(shown.stdout)["result"]["reason"] == "request_expired"

@@ -26,6 +26,7 @@ QUICK = {
 }
 START_WITHIN = 30.0
 STOP_WITHIN = 30.0
+COMMAND_WITHIN = 60.0
 _MIN_DECIMALS = 5  # fewer, and a part of a time could be taken for a coordinate
 
 
@@ -126,6 +127,20 @@ class Workers:
         worker = self.launch(**settings)
         await worker.logged("arq starts")
         return worker
+
+    async def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line to its end, as somebody at a terminal without colours."""
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "worker", *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self.settings},
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_WITHIN,
+        )
 
     async def stop(self) -> None:
         """End all that run, and see that each ended well: what was decided is then committed."""

@@ -9,7 +9,7 @@ from worker.cli.arguments import CHAT_ID, HANDLE, MESSAGE, PLACE, PLACE_NAME, RE
 from worker.cli.connection import with_client
 from worker.cli.output import as_json, note, print_json, print_table, progress
 from worker.cli.targets import Target, read_targets
-from worker.text import counted
+from worker.text import counted, describe_position
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -245,9 +245,15 @@ def queue_and_report(
                 queued_count += step
                 tell(step)
 
+            after = await client.last_event_id() if wait else ""
             queued = await client.queue_many(jobs, progress=count)
         if wait:
             outcomes = await _await_results(client, settings, queued, timeout)
+            if "max_age" in jobs[0].arguments:
+                from worker.cli.positions import await_positions  # noqa: PLC0415  # see queue_and_report
+
+                with progress(len(outcomes), "waiting for positions", least=2) as tell:
+                    await await_positions(client, after, outcomes, timeout=timeout, tell=tell)
             return _report_results(jobs, outcomes, timeout, as_json=as_json)
         _report_queued(jobs, as_json=as_json)
         return 0
@@ -310,7 +316,7 @@ def _report_results(
     unanswered = len(jobs) - len(outcomes)
     if as_json:
         for job, result in results:
-            print_json({"job_id": job.id, **_about(job), "result": result})
+            print_json(result.get("position") or {"job_id": job.id, **_about(job), "result": result})
     else:
         # Of very many results the bad ones are what one wants to read.
         rows = (
@@ -347,6 +353,8 @@ def _about(job: "Job[dict[str, Any]]") -> dict[str, Any]:
 
 
 def _more(result: Mapping[str, Any]) -> str:
+    if "position" in result:
+        return describe_position(result["position"])
     if result["status"] == "error":
         from location_client import JobFailed  # noqa: PLC0415  # see queue_and_report
 

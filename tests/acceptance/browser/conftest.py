@@ -73,8 +73,8 @@ class Walker:
 
     async def be_at(self, longitude: float, latitude: float, *, seconds_ago: float = 0) -> None:
         """Show a position, which is as old as that."""
-        now, _ = await self._store.redis.time()
-        updated_at = int((now - seconds_ago) * 1e9)
+        seconds, microseconds = await self._store.redis.time()
+        updated_at = int((seconds - seconds_ago) * 1e9) + microseconds * 1000
         await observe(
             self._store,
             self.chat_id,

@@ -83,7 +83,6 @@ async def test_somebody_is_asked_appears_moves_fades_and_goes(
     await one_drawn(page, look="fresh", trail=2)
     await expect(people).to_have_count(1)
 
-    await walker.be_at(13.404, 52.501, seconds_ago=-1)
     await stream.add("location.sharing.stale", chat_id=walker.chat_id, reference="order 7", handle=walker.handle)
     faded = await one_drawn(page, look="stale")
     assert faded["alpha"] < 1

@@ -28,6 +28,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let selected = null;
 let following = false;
 let fitting = true; // everybody is kept in view, until somebody moves the map
+let seen = false; // somebody was in view
 let stale = true; // the list has to be drawn again
 
 map.zoomControl = L.control.zoom({ position: "topright" }).addTo(map);
@@ -118,6 +119,7 @@ function showStatus(state, text) {
 function changed() {
   stale = true;
   layer.redraw();
+  if (!seen) fit();
 }
 
 /** Draw the panel again, and see that who should be in view is: a few times a second, however much happens. */
@@ -133,7 +135,8 @@ function refresh() {
 /** Show everybody, unless everybody is seen already, and not as a dot. */
 function fit() {
   const positions = [...people.all.values()].flatMap(({ position }) => position ?? []);
-  if (!positions.length) return;
+  if (!positions.length || !fitting) return;
+  seen = true;
   const bounds = L.latLngBounds(boundsOf(positions));
   const wanted = Math.min(CLOSE_ZOOM, map.getBoundsZoom(bounds, false, L.point(2 * MARGIN, 2 * MARGIN)));
   const inside = map.getBounds().pad(-0.05).contains(bounds);

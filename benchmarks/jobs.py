@@ -63,7 +63,7 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
 
 
 def _queue(redis: RedisServer, count: int, function: str) -> None:
-    """Queue as contract.md section 6 says, many at a time."""
+    """Queue as docs/reference/jobs.md (Wire format) says, many at a time."""
     now = int(time.time() * 1000)
     for start in range(0, count, 1000):
         with redis.client.pipeline(transaction=False) as pipe:

@@ -167,7 +167,7 @@ _NAME = "printable characters without spaces"
 
 
 class Settings(BaseSettings):
-    """The settings of contract section 2, checked; the description of each field is what it accepts.
+    """The settings of docs/reference/settings.md, checked; the description of each field is what it accepts.
 
     Attributes are the lower-case names of the variables, but `linq_api_key`, `linq_base_url`,
     `linq_webhook_secrets` and `view_tokens`. Read once, by `load_settings`; tests and the demo pass fields by name.

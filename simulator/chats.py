@@ -1,4 +1,4 @@
-"""Chats and their wire form (section 7 of the Linq reference)."""
+"""Chats and their wire form (docs/reference/linq.md, Chats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhook deliveries: signed, retried and, on demand, lost, late, doubled or out of order (section 12)."""
+"""Webhook deliveries: signed, retried and, on demand, lost, late, doubled or out of order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from simulator.subscriptions import Subscription, Subscriptions
 from simulator.world import Event
 
 RETRY_AFTER = (2, 4, 8, 16, 32, 64, 128, 256, 512, 600)
-"""Seconds from each attempt to the next, before ±20 % and the speed (section 12.4)."""
+"""Seconds from each attempt to the next, before ±20 % and the speed."""
 
 Disorder = Literal["lose", "duplicate", "delay", "hold"]
 
@@ -66,7 +66,7 @@ class Attempt:
 def signed_headers(
     secret: str, event_id: str, timestamp: int, body: bytes, *, event_type: str = "", subscription_id: str = ""
 ) -> dict[str, str]:
-    """Return the headers of a delivery: the Standard Webhooks ones and the legacy ones (sections 12.2 and 12.3)."""
+    """Return the headers of a delivery: the Standard Webhooks ones and the legacy ones."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     current = hmac.digest(key, f"{event_id}.{timestamp}.".encode() + body, hashlib.sha256)
     legacy = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)

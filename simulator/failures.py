@@ -36,7 +36,7 @@ LINQ_MESSAGES: dict[int, tuple[int, str]] = {
     4002: (500, "The sending line is not available"),
     4004: (503, "Service unavailable"),
 }
-"""Code: HTTP status and a text of our own (Linq section 3.3)."""
+"""Code: HTTP status and a text of our own (docs/reference/linq.md, Errors)."""
 
 CHERT_MESSAGES: dict[int, tuple[int, bool, str]] = {
     1001: (400, False, "A required field is missing"),
@@ -61,7 +61,7 @@ CHERT_MESSAGES: dict[int, tuple[int, bool, str]] = {
     4002: (503, True, "Every line is saturated for this recipient"),
     4099: (422, False, "Location sharing is not available on this line"),
 }
-"""Code: HTTP status, whether it can be retried, and a text of our own (Chert section 2)."""
+"""Code: HTTP status, whether it can be retried, and a text of our own (docs/reference/chert.md, Errors)."""
 
 
 class ApiError(Exception):
@@ -91,7 +91,7 @@ class ApiError(Exception):
         return str(math.ceil(self.retry_after))
 
     def linq(self, trace_id: str) -> tuple[int, JsonObject]:
-        """HTTP status and envelope as in section 3.1 of the Linq reference."""
+        """Return HTTP status and envelope (docs/reference/linq.md, Errors)."""
         default_status, default_message = LINQ_MESSAGES.get(self.code or 0, (409, "Conflict"))
         status = self.given_status or default_status
         error: JsonObject = {"status": status, "message": self.given_message or default_message}
@@ -103,7 +103,7 @@ class ApiError(Exception):
         return status, {"success": False, "error": error, "trace_id": trace_id}
 
     def chert(self, trace_id: str) -> tuple[int, JsonObject]:
-        """HTTP status and envelope as in section 2.1 of the Chert reference."""
+        """Return HTTP status and envelope (docs/reference/chert.md, Errors)."""
         default_status, default_retryable, default_message = CHERT_MESSAGES.get(
             self.code or 0, (500, True, "Internal error")
         )

@@ -19,7 +19,7 @@ SERVICES = ("iMessage", "SMS", "RCS")
 
 
 class Messages:
-    """Messages sent, by idempotency key (section 8.3)."""
+    """Messages sent, by idempotency key."""
 
     def __init__(self) -> None:
         self.by_key: dict[str, tuple[str, JsonObject]] = {}

@@ -94,7 +94,7 @@ def journey_of(person: Person, cadence: Cadence) -> Journey | None:
 
 
 def feature(handle: str, position: Position) -> dict[str, Any]:
-    """Return a GeoJSON feature as in section 5.2 of the Linq reference."""
+    """Return a GeoJSON feature as a read shows it (docs/reference/linq.md, Reading positions)."""
     fix = position.fix
     coordinates = [fix.longitude, fix.latitude]
     if fix.altitude is not None:

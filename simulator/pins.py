@@ -1,4 +1,4 @@
-"""Chert's pins: what `POST /api/v1/locations` checks and remembers (sections 3 and 4 of the Chert reference)."""
+"""Chert's pins: what `POST /api/v1/locations` checks and remembers (docs/reference/chert.md)."""
 
 from __future__ import annotations
 

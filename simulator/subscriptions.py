@@ -1,4 +1,4 @@
-"""Webhook subscriptions (section 11 of the Linq reference)."""
+"""Webhook subscriptions (docs/reference/linq.md, Webhook subscriptions)."""
 
 from __future__ import annotations
 

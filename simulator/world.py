@@ -144,7 +144,7 @@ class World:
         return chat, True
 
     def request(self, chat_id: str, now: float) -> None:
-        """Prompt the contact (section 5.1 of the Linq reference). Raises ApiError."""
+        """Prompt the contact. Raises ApiError."""
         chat = self.chat(chat_id)
         refused = self._request_refusal(chat, now)
         if refused is not None:
@@ -195,7 +195,7 @@ class World:
         return features
 
     def stop(self, chat_id: str, handle: str, now: float) -> None:
-        """Linq's own order to end a contact's share (section 5.3). Raises ApiError."""
+        """End a contact's share by Linq's own order. Raises ApiError."""
         chat = self.chat(chat_id)
         if not HANDLE.fullmatch(handle):
             raise ApiError(1002)

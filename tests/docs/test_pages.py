@@ -82,3 +82,16 @@ def test_links_within_the_project_lead_somewhere(page: str) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+def test_every_page_that_is_cited_is_in_the_repository() -> None:
+    known = TRACKED | {Path(page).name for page in PAGES}
+    missing = {
+        f"{name}: {cited}"
+        for name in TRACKED
+        if Path(name).suffix in {".py", ".lua", ".js", ".mjs", ".md", ".toml", ".yaml"}
+        for cited in re.findall(r"[\w./-]*\w\.md\b", (ROOT / name).read_text())
+        # By its path from the root, from where it is cited, or by its name alone.
+        if cited.removeprefix("/") not in known and not (ROOT / name).parent.joinpath(cited).exists()
+    }
+    assert missing == set()

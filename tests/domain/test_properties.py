@@ -1,4 +1,4 @@
-"""Whatever happens to a share, in whatever order: the contract's guarantees (section 4), kept by a model of their own.
+"""Whatever happens to a share, in whatever order: a model of its own keeps the guarantees of events.md.
 
 The model never looks at a share's fields. It sees what went in and what was published, and knows the contract.
 """
@@ -551,7 +551,7 @@ def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple
     )
 )
 def test_exactly_the_distinct_positions_are_published(shown: list[tuple[str, int | None, tuple[float, float]]]) -> None:
-    """Everybody is listed in every reply; what is news is what contract 4 calls distinct."""
+    """Everybody is listed in every reply; what is news is what docs/reference/events.md calls distinct."""
     chat = TrackedChat(asked=False, limits=Limits(stale_after=0))
     current = {handle: (handle, 0, PLACES[0]) for handle in HANDLES}
     expected: list[tuple[str, int | None, tuple[float, float]]] = []

@@ -1,4 +1,4 @@
-"""`request_location` and `track_location` by `to` and `from` (contract.md section 3)."""
+"""`request_location` and `track_location` by `to` and `from`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""`stop_sharing`: Linq is asked to end a contact's share (contract.md section 3, linq-api.md 5.3)."""
+"""`stop_sharing`: Linq is asked to end a contact's share."""
 
 import uuid
 from typing import Any

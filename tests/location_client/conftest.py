@@ -22,7 +22,7 @@ async def client(redis_url: str, prefix: str) -> AsyncIterator[LocationClient]:
 
 @pytest.fixture
 def publish(redis: Redis, prefix: str) -> Publish:
-    """Append one event, as section 4 of the contract has it, and return its stream id."""
+    """Append one event, as docs/reference/events.md has it, and return its stream id."""
     sequence = itertools.count(1)
 
     async def append(kind: str = "location.updated", *, stream: str | None = None, **fields: Any) -> str:

@@ -1,4 +1,4 @@
-"""Jobs reach the queue as section 6 of the contract has them, and their answers come back."""
+"""Jobs reach the queue as docs/reference/jobs.md has them, and their answers come back."""
 
 import asyncio
 import json

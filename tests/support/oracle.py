@@ -29,7 +29,7 @@ FIELDS = (
     "reference",
     "data",
 )
-FUTURE_SECONDS = 600  # contract.md 4: what claims to be further in the future is no position
+FUTURE_SECONDS = 600  # docs/reference/events.md: what claims to be further in the future is no position
 CLOCK_SECONDS = 0.05  # an event's time is cut to milliseconds, and reckoned from Redis' clock
 TRAVEL_SECONDS = 0.5  # how much longer one request may be on its way than another
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
@@ -261,7 +261,7 @@ def _may_be_missing(wanted: Fix, used: bool, last: Fix | None, stops: list[int])
 
 
 def _distinct(answered: list[tuple[Fix, bool]]) -> list[tuple[Fix, bool]]:
-    """Contract.md 4: another `updated_at`, later than the last; without one, other coordinates, address or locality."""
+    """Return what is distinct: another `updated_at`, later than the last; without one, another content."""
     distinct: list[tuple[Fix, bool]] = []
     newest = -1
     for fix, used in answered:
@@ -281,7 +281,7 @@ def _distinct(answered: list[tuple[Fix, bool]]) -> list[tuple[Fix, bool]]:
 
 
 def check_budget(times: Sequence[float], rate: float) -> None:
-    """See that in any W seconds there were at most rate x (W + 1) requests (contract.md 2)."""
+    """See that in any W seconds there were at most rate x (W + 1) requests (LINQ_REQUESTS_PER_SECOND)."""
     most = -math.inf  # of any window that ends with the request before
     for before, after in zip([-math.inf, *times], times, strict=False):
         most = max(most - rate * (after - before), 0.0) + 1 if before > -math.inf else 1.0

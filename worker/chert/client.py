@@ -1,4 +1,4 @@
-"""Sending a pin through Chert, once (reference: chert-api.md, sections 2 to 4)."""
+"""Sending a pin through Chert, once (docs/reference/chert.md)."""
 
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 _TIMEOUT_SECONDS = 10.0
 _CONNECTIONS = 20
 
-# The secret or the clock is wrong: no pin passes until a person acts, and none needs to be lost by it (section 12, 9).
+# The secret or the clock is wrong: no pin passes until a person acts, and none needs to be lost by it.
 _UNAUTHORIZED = frozenset({2004, 2012, 2013})
 _NOT_CONFIGURED = 3003  # a 500 that must not be retried (docs/reference/chert.md, Errors)
 # Chert's own words that no line took the pin: rate limit, no line now, all lines busy.

@@ -1,4 +1,4 @@
-"""A pin: one fixed position that Chert sends as a map card (reference: chert-api.md, section 4.1)."""
+"""A pin: one fixed position that Chert sends as a map card (docs/reference/chert.md, Sending a pin)."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit

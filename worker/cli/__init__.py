@@ -1,4 +1,6 @@
-"""The command line: `location-worker COMMAND`. Exit statuses are those of contract.md section 9.
+"""The command line: `location-worker COMMAND`.
+
+Exit statuses: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
 
 Modules that a command needs are imported when it runs, so that `--help` and wrong usage answer at once.
 """

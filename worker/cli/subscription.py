@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 EVENTS = ("location.sharing.started", "location.sharing.stopped")
 PAYLOAD_VERSION = "2026-02-03"
-"""The newest payload version (linq-api.md 11); pinned, so that Linq changes nothing under us."""
+"""The newest payload version ; pinned, so that Linq changes nothing under us."""
 
 _MEANINGS = {
     401: "the endpoint has another LINQ_WEBHOOK_SECRET than this command, or its clock is off by over 5 minutes",

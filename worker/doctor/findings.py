@@ -14,16 +14,16 @@ Level = Literal["ok", "warning", "wrong", "skipped"]
 
 LOCATION_EVENTS = frozenset({"location.sharing.started", "location.sharing.stopped"})
 WEBHOOK_PATH = "/webhooks/linq"
-READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
 HASTY_POLL_SECONDS = 30.0  # half the default, which is already at the lower end of Linq's advice
 CLOCK_NOTICED_SECONDS = 5.0
-CLOCK_HARMFUL_SECONDS = 60.0  # cron ticks run twice from here on (arq-notes.md 15), signatures fail at 300 s
+CLOCK_HARMFUL_SECONDS = 60.0  # arq's cron ticks run twice from here on, signatures fail at 300 s
 QUEUE_NOTICED_SECONDS = 10.0
 QUEUE_HARMFUL_SECONDS = 60.0  # a crashed worker's jobs wait 40 s
 LATE_NOTICED_SECONDS = 30.0
 LATE_HARMFUL_SECONDS = 120.0
 
-# chert-api.md 2.3: codes that mean that every pin fails until a person acts.
+# Codes that mean that every pin fails until a person acts.
 _CHERT_REMEDIES = {
     2001: "correct CHERT_TENANT",
     2004: "set CHERT_SIGNING_SECRET to the secret of Chert's console; a rotated one is invalid at once",

@@ -1,6 +1,6 @@
 """The events of the stream: CloudEvents 1.0, their data as models, and the JSON Schemas made from these models.
 
-contract.md section 4 is the source of every name here. `data` is encoded once, when the event comes about, and travels
+docs/reference/events.md explains every name here. `data` is encoded once, when the event comes about, and travels
 as text from there on.
 """
 
@@ -178,7 +178,7 @@ class PinLocation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PinQueued(msgspec.Struct, frozen=True):
-    """Chert took the pin on; nothing later is ever learnt of it (chert-api.md 5)."""
+    """Chert took the pin on; nothing later is ever learnt of it."""
 
     message_id: Text
     phone_line_id: str | None

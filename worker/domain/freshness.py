@@ -15,7 +15,7 @@ _pack_content = msgspec.msgpack.Encoder().encode
 
 
 def may_start(person: Person, position: Position) -> bool:
-    """Contract 4: after a stop, only a position newer than the end or a read that did not list it starts again."""
+    """Return whether sharing may start again: by a newer position than the end, or once a read did not list it."""
     if person.stopped_at is None or person.unlisted:
         return True
     return position.updated_at is not None and not _lingers(person, position.updated_at)
@@ -34,7 +34,7 @@ def known_end(person: Person) -> int:
 
 
 def is_news(person: Person, position: Position) -> bool:
-    """Contract 4: another `updated_at`, later than the last; without one, other coordinates, address or locality."""
+    """Return whether a position is news: a later `updated_at`; without one, other coordinates, address or locality."""
     updated_at = position.updated_at
     if updated_at is not None:
         if _lingers(person, updated_at):

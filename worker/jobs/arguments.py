@@ -1,4 +1,4 @@
-"""The arguments of jobs (contract.md section 3), checked before anything is done."""
+"""The arguments of jobs (docs/reference/jobs.md), checked before anything is done."""
 
 from typing import Annotated, Any, Literal, TypeVar
 

@@ -1,6 +1,6 @@
 """arq, behind one small module: the worker that runs our jobs, and the mending of a queue that others have broken.
 
-../shared/reference/arq-notes.md, in short: JSON on the pool and on the worker both, no job over 30 s, hooks unused,
+What arq 0.28 needs: JSON on the pool and on the worker both, no job over 30 s, hooks unused,
 the pool built by ourselves, and everything that arq would die of kept away from it or answered by building it anew.
 """
 
@@ -25,10 +25,10 @@ from worker.store.outage import Outage, is_waited_out
 from worker.store.scripts import Scripts
 
 MAX_JOBS = 100  # run at once
-QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MAX_JOBS: running jobs are read first (arq-notes.md, 7)
+QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MAX_JOBS: running jobs are read first
 POLL_DELAY = 0.1  # slots are refilled only this often
 JOB_SECONDS = 30.0  # after a crash a job waits for this and 10 s more
-RESULT_SECONDS = 3600.0  # contract.md section 3
+RESULT_SECONDS = 3600.0  # docs/reference/jobs.md, Results
 MAX_TRIES = 100  # outages of Redis and stopped workers use up a try each
 # These come back by themselves: while Chert refuses the account, and with one slice of work after another.
 TRIES_OF_THE_PATIENT = 10_000
@@ -43,7 +43,7 @@ log = structlog.get_logger("queue")
 def _tick(settings: Settings, name: str) -> str:
     """Name a cron job. arq makes its job ids of it, which two installations on one Redis must not share.
 
-    A job id is ASCII (contract.md section 6), a key prefix need not be.
+    A job id is ASCII, a key prefix need not be.
     """
     return f"cron:{settings.key_prefix.encode('ascii', 'backslashreplace').decode()}:{name}"
 
@@ -194,7 +194,7 @@ class _Worker(Worker):
 
 
 def _is_usable(job_id: bytes) -> bool:
-    """Contract.md section 6: printable ASCII without spaces; arq would die of what is not UTF-8."""
+    """Return whether arq can bear a job id: printable ASCII without spaces. It would die of what is not UTF-8."""
     return job_id.isascii() and job_id.decode("ascii").isprintable() and b" " not in job_id
 
 
@@ -221,7 +221,7 @@ async def _drop(services: Services, pool: ArqRedis, queue_name: str, job_id: byt
     metrics.DEAD_LETTERS.labels("job").inc()
     if _is_usable(job_id):
         now = int(time.time() * 1000)
-        # As arq writes it (contract.md section 6).
+        # As arq writes it.
         result: dict[str, Any] = {
             "t": 1,
             "f": None,

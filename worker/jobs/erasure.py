@@ -1,4 +1,4 @@
-"""Forgetting a handle (contract.md section 3): what is tracked of it ends, and everything kept about it is erased.
+"""Forgetting a handle: what is tracked of it ends, and everything kept about it is erased.
 
 The work is done in stages and pages whose progress is kept in Redis: a job may be cut short anywhere and goes on where
 it was. What cannot be asked of Linq now is decided from what is known here; forgetting never waits for it.

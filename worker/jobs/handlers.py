@@ -1,4 +1,4 @@
-"""The jobs of contract.md section 3, and the ticks of the schedule: thin, they validate, call and answer."""
+"""The jobs of docs/reference/jobs.md, and the ticks of the schedule: thin, they validate, call and answer."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar

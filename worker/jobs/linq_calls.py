@@ -15,7 +15,7 @@ from worker.polling.account import pause_account, resume_account
 from worker.store.chats import KnownChat
 
 PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued again
-PAUSED_SECONDS = 60.0  # contract.md 4: one probe a minute
+PAUSED_SECONDS = 60.0  # one probe a minute
 TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
 PROXY_WAITS_SECONDS = (1.0, 2.0, 4.0)  # as Linq advises (docs/reference/linq.md, Rate limits), then it is given up
 MAX_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only

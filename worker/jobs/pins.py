@@ -1,6 +1,6 @@
-"""Sending a pin (contract.md section 3): once, whatever happens to workers, connections and the account at Chert.
+"""Sending a pin: once, whatever happens to workers, connections and the account at Chert.
 
-Every attempt of a job sends the identical bytes under one idempotency key (chert-api.md 3.3). Waiting is the queue's
+Every attempt of a job sends the identical bytes under one idempotency key. Waiting is the queue's
 business: a job that has to wait is queued again and holds nothing meanwhile.
 """
 
@@ -22,7 +22,7 @@ from worker.jobs.services import Services
 from worker.store.pause import PROBE_SECONDS
 from worker.store.store import Store
 
-WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up (chert-api.md 3.1)
+WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up
 MAX_RETRIES = 9  # ten attempts in all
 SPREAD_SECONDS = 5.0  # so that not all pins go at once when a pause ends
 

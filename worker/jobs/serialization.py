@@ -1,4 +1,4 @@
-"""The JSON of jobs and results (contract.md section 6): what is written, and what is made of whatever is found.
+"""The JSON of jobs and results (docs/reference/jobs.md): what is written, and what is made of whatever is found.
 
 arq gives every job's data to `read_job`. What is not our JSON, or is JSON of another shape, becomes a call of
 `REFUSE`, the one function that turns it into a dead letter and a failed result; nothing is ever unpickled.

@@ -1,4 +1,4 @@
-"""What a webhook does to the tracked chats (linq-api.md 6 and 13). Webhooks only hurry: polling finds the same."""
+"""What a webhook does to the tracked chats. It only brings reads forward: polling finds the same."""
 
 import structlog
 

@@ -1,6 +1,4 @@
-"""Which reply of Linq means what (reference: linq-api.md, sections 3.3, 5.1 and 5.2; contract.md,
-section 4).
-"""
+"""Which reply of Linq means what (docs/reference/linq.md)."""
 
 from worker.domain.observation import (
     AlreadySharing,
@@ -102,7 +100,7 @@ def prompt_outcome(reply: Reply) -> PromptOutcome:
 
 
 def rejection(status: int, code: int | None) -> RejectionReason:
-    """Name why Linq refused for good, as `location.request.rejected` says it (contract.md section 4)."""
+    """Name why Linq refused for good, as `location.request.rejected` says it."""
     if status == 403:
         return _FORBIDDEN.get(code, "forbidden")
     if status == 404:

@@ -1,4 +1,4 @@
-"""Positions out of the reply of GET /v3/chats/{chatId}/location (reference: linq-api.md, section 5.2)."""
+"""Positions out of the reply of GET /v3/chats/{chatId}/location (docs/reference/linq.md)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from worker.domain.handle import normalize_handle
 from worker.domain.observation import Fault, Features, InvalidFeature, Position
 from worker.domain.timestamp import parse_time
 
-# A phone's clock may be a little ahead; contract.md, section 4, draws the line here.
+# A phone's clock may be a little ahead (docs/reference/events.md, Guarantees).
 _FUTURE_NANOSECONDS = 600 * 1_000_000_000
 
 

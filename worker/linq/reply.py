@@ -4,5 +4,5 @@ from worker.http import Failure, Reply, no_reply
 
 __all__ = ["ACCEPT", "Failure", "Reply", "no_reply"]
 
-# The first is what the documentation asks for, the second what is really sent (linq-api.md, section 5.2).
+# The first is what the documentation asks for, the second what is really sent.
 ACCEPT = "application/geo+json, application/json"

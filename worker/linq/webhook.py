@@ -1,6 +1,4 @@
-"""Deliveries of Linq's webhooks: whose they are, and what they say (reference: linq-api.md, sections 12
-and 13).
-"""
+"""Deliveries of Linq's webhooks: whose they are, and what they say (docs/reference/linq.md)."""
 
 import base64
 import hmac

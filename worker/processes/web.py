@@ -1,4 +1,4 @@
-"""The web process: receives Linq's webhooks, and tells whether all is well (contract.md section 7).
+"""The web process: receives Linq's webhooks, and tells whether all is well (docs/reference/http.md).
 
 A delivery is verified, understood and stored as a job; the work is a worker's. It is answered with 204 only once it is
 stored, and with 503 where it cannot be, so that Linq sends it again.

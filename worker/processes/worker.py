@@ -30,13 +30,13 @@ from worker.polling.poll_log import PollLog
 from worker.processes.redis_start import RedisUnusableError, reach_redis
 from worker.store.store import Store
 
-MAX_READ_SECONDS = 10.0  # contract.md section 2, LEASE_SECONDS
+MAX_READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
 READ_SHARE_OF_LEASE = 0.8
 POLL_SECONDS = 20.0  # one round of polling, at most
 TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoever makes something due wakes the engine
 FIRST_RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 5.0
-TRIM_SECONDS = 10.0  # contract.md section 2: within half a minute
+TRIM_SECONDS = 10.0  # EVENTS_RETENTION_SECONDS: within half a minute
 LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
 STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
 
@@ -224,7 +224,7 @@ async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Ser
     tasks = arq_worker.running(worker)
     if tasks:
         await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
-    # What is cut short goes back to the queue (arq-notes.md, 14).
+    # What is cut short goes back to the queue.
     for task in tasks:
         task.cancel()
     if tasks:

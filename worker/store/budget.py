@@ -43,7 +43,7 @@ class Budget:
         return answer == b"probe"
 
     async def throttle(self, retry_after: float | None) -> None:
-        """Slow everybody down after a 429 on a read, which tells of no limit of the chat's own (linq-api.md 4)."""
+        """Slow everybody down after a 429 on a read, which tells of no limit of the chat's own."""
         seconds = min(MAX_BLOCK_SECONDS, retry_after or 0.0)
         await self._scripts.throttle_budget(keys=[self._keys.budget], args=[repr(self._ceiling), repr(seconds)])
 

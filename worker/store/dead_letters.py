@@ -1,4 +1,4 @@
-"""The dead-letter stream: what could not be used is kept here, readable and without secrets (contract.md section 5)."""
+"""The dead-letter stream: what could not be used is kept here, readable and without secrets."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

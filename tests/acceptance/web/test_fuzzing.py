@@ -1,4 +1,4 @@
-"""Whatever is sent to the web process, it answers as contract.md section 7 says and goes on."""
+"""Whatever is sent to the web process, it answers as docs/reference/http.md says and goes on."""
 
 import asyncio
 import json

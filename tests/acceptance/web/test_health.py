@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz and /metrics (contract.md sections 7 and 8)."""
+"""GET /healthz, /readyz and /metrics (docs/reference/http.md)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""POST /webhooks/linq as contract.md section 7 has it: a real process, real sockets."""
+"""POST /webhooks/linq as docs/reference/http.md has it: a real process, real sockets."""
 
 import asyncio
 import json

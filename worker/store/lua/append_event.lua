@@ -1,4 +1,4 @@
--- Appends an event to the stream (contract.md section 4). Put in front of the scripts that publish.
+-- Appends an event to the stream (docs/reference/events.md). Put in front of the scripts that publish.
 -- An event: id, source, type, subject, time, content type, sequence, reference, data
 local function append(stream, maxlen, event)
   local fields = {

@@ -107,6 +107,10 @@ documents: $(VENV)/.installed  ## Write what docs/ has of the code: schemas, Asy
 	@$(BIN)/python -m tests.support.documents
 	@$(BIN)/python -m benchmarks.estimate docs/estimate.svg
 
+.PHONY: pictures
+pictures: $(VENV)/.installed  ## Draw the demo for the README, from a real run
+	@$(BIN)/python -m worker demo --seconds $(or $(SECONDS),75) --picture docs/demo.svg
+
 # Extras stay in the locks: pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
 	--no-emit-index-url --no-emit-package location-client $(if $(UPGRADE),--upgrade)

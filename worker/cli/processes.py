@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -12,14 +13,15 @@ from worker.cli.arguments import SECONDS
 @click.command()
 @click.option("--seconds", type=SECONDS, help="End after so long, with a summary; else with Ctrl-C.")
 @click.option("--people", type=click.IntRange(1, 200), default=12, show_default=True, help="How many are asked.")
-def demo(*, seconds: float | None, people: int) -> int:
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG of the last view.")
+def demo(*, seconds: float | None, people: int, picture: Path | None) -> int:
     """Show it all at work on a stand-in for the APIs.
 
     People with recorded journeys are asked, accept and move; a real worker follows them.
     """
     from worker.demo.demo import run_demo  # noqa: PLC0415  # see worker.cli
 
-    return run_demo(seconds, people)
+    return run_demo(seconds, people, picture)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

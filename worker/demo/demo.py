@@ -7,7 +7,9 @@ recorded.
 import asyncio
 import base64
 import contextlib
+import io
 import os
+import re
 import secrets
 import signal
 import socket
@@ -43,6 +45,7 @@ _PACE = {
 }
 _NAMES = ("Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kim", "Lea")
 _REFRESH_SECONDS = 0.5
+PICTURE_COLUMNS, PICTURE_LINES = 112, 32
 _LINE_EVERY_SECONDS = 10.0
 _START_WITHIN_SECONDS = 30.0
 _STOP_WITHIN_SECONDS = 10.0
@@ -58,19 +61,20 @@ class DemoError(Exception):
     """The demo cannot go on; the text says why."""
 
 
-def run_demo(seconds: float | None, people: int) -> int:
-    """Run until Ctrl-C or for `seconds`, then tell what happened; return the exit status. Raises
-    SettingsError.
+def run_demo(seconds: float | None, people: int, picture: Path | None = None) -> int:
+    """Run until Ctrl-C or for `seconds`, then tell what happened; return the exit status.
+
+    `picture`: a file for an SVG of the last view. Raises SettingsError.
     """
     settings = load_settings("demo")
     try:
-        return asyncio.run(_run(settings, seconds, people))
+        return asyncio.run(_run(settings, seconds, people, picture))
     except (DemoError, EmbeddedRedisError) as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
         return 1
 
 
-async def _run(settings: Settings, seconds: float | None, people: int) -> int:
+async def _run(settings: Settings, seconds: float | None, people: int, picture: Path | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -111,9 +115,20 @@ async def _run(settings: Settings, seconds: float | None, people: int) -> int:
         )
         stage = Stage(scene, client, Store(redis, own), simulator, children)
         await (stage.live if console.is_terminal else stage.plain)(console, stop, until)
+        if picture is not None:
+            _draw(scene, picture)
     for line in scene.summary():
         say(console, line)
     return 0
+
+
+def _draw(scene: Scene, picture: Path) -> None:
+    """Write the view as an SVG, as a terminal of the usual width shows it."""
+    console = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(scene.view(time.time(), width=PICTURE_COLUMNS, height=PICTURE_LINES))
+    drawn = console.export_svg(title="make demo")
+    # rich would have the reader's browser fetch a font from somebody else.
+    picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
 
 def say(console: Console, text: str) -> None:

@@ -115,6 +115,10 @@ pictures: $(VENV)/.installed  ## Draw the demo for the README, from a real run
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
 	--no-emit-index-url --no-emit-package location-client $(if $(UPGRADE),--upgrade)
 
+.PHONY: picture
+picture: $(VENV)/.installed  ## Renew docs/map.png from a run of the demo (needs Chromium)
+	@$(BIN)/python -m tests.support.picture docs/map.png
+
 .PHONY: lock
 lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping what fits (UPGRADE=1 renews everything)
 	@$(PIP) install 'uv>=0.9,<1'

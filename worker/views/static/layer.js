@@ -209,16 +209,21 @@ export class PeopleLayer {
     context.lineJoin = "round";
     for (const { person, x, y, alpha } of new Set(labelled)) {
       const name = shorten(nameOf(person));
-      const box = { left: x + RADIUS + 5, top: y - 8, right: x + RADIUS + 9 + context.measureText(name).width, bottom: y + 8 };
-      const hidden = taken.some((other) => other.person !== person && overlap(box, other));
-      if (hidden && !chosen.some((shown) => shown.person === person)) continue;
+      const width = context.measureText(name).width;
+      const gap = RADIUS + 5;
+      const places = [[x + gap, y], [x - gap - width, y], [x - width / 2, y - 17], [x - width / 2, y + 17]];
+      const boxes = places.map(([left, middle]) => ({ left, middle, top: middle - 8, right: left + width + 4, bottom: middle + 8 }));
+      const free = boxes.find((box) => !taken.some((other) => other.person !== person && overlap(box, other)));
+      const asked = chosen.some((shown) => shown.person === person);
+      const box = free ?? (asked ? boxes[0] : null);
+      if (!box) continue;
       taken.push(box);
-      context.globalAlpha = alpha;
+      context.globalAlpha = person.position ? Math.max(alpha, 0.85) : alpha; // to be read also where the sign fades
       context.strokeStyle = this.colours.paper;
       context.lineWidth = 3.5;
-      context.strokeText(name, box.left, y);
+      context.strokeText(name, box.left, box.middle);
       context.fillStyle = this.colours.ink;
-      context.fillText(name, box.left, y);
+      context.fillText(name, box.left, box.middle);
       context.globalAlpha = 1;
     }
   }

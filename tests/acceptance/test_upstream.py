@@ -1,5 +1,6 @@
 """Linq refuses, fails, stalls and garbles: nothing ends by it, nothing is lost, and everything goes on by itself."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -146,3 +147,23 @@ async def test_one_reply_that_never_comes_holds_up_nobody_else(stage: Stage) -> 
     await stage.more_positions([other])
     given_up = [line for line in worker.lines("poll") if line["outcome"] == "timeout"]
     assert not given_up, "the other waited until the read was given up"
+
+
+async def test_a_field_that_linq_adds_is_reported_once_by_its_name(stage: Stage) -> None:
+    [chat] = stage.people(1, recording=None, sharing=True)
+    added = {"handle": stage.simulator.handle_of(chat), "accuracy": 4.2637, "+12025550111": 1}
+    feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [13.4, 52.5]}, "properties": added}
+    stage.simulator.change_chat(chat, features=[feature])
+    first = await stage.workers.start()
+    await stage.request(chat)
+    await first.logged("unknown_field", times=2)
+    assert [line["field"] for line in first.lines("unknown_field")] == ["properties.(other)", "properties.accuracy"]
+    second = await stage.workers.start()
+    await first.stop()
+    stage.simulator.change_chat(chat, features=[{**feature, "id": "7"}])
+    await second.logged("unknown_field")
+    assert [line["field"] for line in second.lines("unknown_field")] == ["id"]
+    assert "4.2637" not in first.log() + second.log()
+    shown = await stage.workers.command("doctor", "--json")
+    found = {finding["check"]: finding["found"] for finding in json.loads(shown.stdout)}
+    assert found["linq fields"].endswith(": id, properties.(other), properties.accuracy")

@@ -53,7 +53,7 @@ async def test_a_good_installation_has_nothing_wrong(settings: Settings, redis: 
     assert set(found) == {
         *("settings", "redis server", "redis eviction", "redis persistence", "redis memory"),
         *("redis writes", "redis clock"),
-        *("pause", "pins", "request budget", "shares", "queue", "dead letters"),
+        *("pause", "pins", "request budget", "shares", "queue", "dead letters", "linq fields"),
         *("linq key", "linq clock", "webhooks", "chert secret"),
     }
     fine = {check for check, finding in found.items() if finding.level == "ok"}

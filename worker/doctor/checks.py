@@ -41,6 +41,7 @@ _REDIS_CHECKS = (
     "shares",
     "queue",
     "dead letters",
+    "linq fields",
 )
 _LINQ_CHECKS = ("linq key", "linq clock", "webhooks")
 
@@ -105,6 +106,7 @@ class _Doctor:
                 examination.shares,
                 examination.queue,
                 examination.dead_letters,
+                examination.unknown_fields,
             )
             made = [await self._make(name, check) for name, check in zip(_REDIS_CHECKS, checks, strict=True)]
         return [finding for part in made for finding in part]
@@ -252,3 +254,6 @@ class _RedisExamination:
         entries = await self._redis.xrevrange(self._store.keys.dead_letters, "+", since, count=DEAD_LETTERS_COUNTED)
         kinds = Counter(fields.get(b"kind", b"").decode() for _, fields in entries)
         return [findings.judge_dead_letters(kinds, DEAD_LETTERS_COUNTED)]
+
+    async def unknown_fields(self) -> list[Finding]:
+        return [findings.judge_unknown_fields(await self._store.unknown_fields.names())]

@@ -193,6 +193,14 @@ def judge_dead_letters(kinds: Mapping[str, int], most: int) -> Finding:
     )
 
 
+def judge_unknown_fields(names: Sequence[str]) -> Finding:
+    """Judge the names of fields that Linq sends with positions and this version does not read."""
+    if not names:
+        return fine("linq fields", "none that this version does not know")
+    found = f"Linq sends with positions what this version does not read: {', '.join(names)}"
+    return Finding("linq fields", True, "ok", found, "a newer version may read it; if none does, ask for it")
+
+
 def judge_lines(lines: Sequence[PhoneLine]) -> Finding:
     """Judge what an accepted key reaches."""
     if not lines:

@@ -39,6 +39,13 @@ class _Wrapped(msgspec.Struct, gc=False):
     success: bool = True
 
 
+KNOWN_FIELDS = {
+    "": ("type", *_Feature.__struct_fields__),
+    "geometry": _Geometry.__struct_fields__,
+    "properties": _Properties.__struct_fields__,
+}
+"""The fields of a feature, and of what is in it."""
+
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 
 

@@ -43,6 +43,7 @@ from worker.linq.poller import Poller
 from worker.linq.reply import Reply
 from worker.polling.account import pause_account, resume_account
 from worker.polling.poll_log import PollLog
+from worker.polling.unknown_fields import FieldWatch
 from worker.store.shares import Claim, Claimed, Item, Loaded
 from worker.store.store import Store
 
@@ -100,6 +101,7 @@ class Engine:
         self._poller = poller
         self._linq = linq
         self._poll_log = poll_log
+        self.fields = FieldWatch(store.unknown_fields)
         self._rate = 0.0  # requests per second, at the last claim
         self._latency = 0.0  # seconds a reply takes, running mean
         self._replied_at = 0.0  # monotonic
@@ -392,6 +394,8 @@ class Engine:
             metrics.POSITIONS.inc()
             if position.updated_at is not None:
                 metrics.STALENESS_SECONDS.observe(max(0.0, decision.now - position.updated_at / 1e9))
+        if self.fields.reply is None and isinstance(observation, Features) and observation.positions:
+            self.fields.reply = reply.body
         if self._logs_polls:
             log.debug(
                 "poll",

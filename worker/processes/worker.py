@@ -6,6 +6,7 @@ import gc
 import random
 import signal
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 import uvloop
@@ -37,6 +38,7 @@ TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoe
 FIRST_RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 5.0
 TRIM_SECONDS = 10.0  # EVENTS_RETENTION_SECONDS: within half a minute
+LOOK_SECONDS = 5.0  # for fields that Linq has added, into one reply each time
 LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
 STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
 
@@ -85,9 +87,12 @@ async def _run(settings: Settings) -> int:
             log.error("redis_unusable", cause=error.cause, remedy=error.remedy)  # noqa: TRY400 (the text says it all)
             return 1
         log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
-        trimming = asyncio.create_task(_trim_always(services.store, stop))
-        stack.push_async_callback(end_tasks, [trimming])
+        # Not as a job of the queue: arq has to write to start one, and a full Redis takes nothing but trimming.
+        trimming = _repeat(services.store.trim, TRIM_SECONDS, "trimming_failed", services.store, stop)
+        stack.push_async_callback(end_tasks, [asyncio.create_task(trimming)])
         if services.engine is not None:
+            looking = _repeat(services.engine.fields.report, LOOK_SECONDS, "looking_failed", services.store, stop)
+            stack.push_async_callback(end_tasks, [asyncio.create_task(looking)])
             polling = asyncio.create_task(_poll_always(services.engine, services.store, stop))
             stack.push_async_callback(_end_polling, polling)
         await _supervise(settings, services, stop, stopping)
@@ -168,19 +173,18 @@ async def _poll_always(engine: Engine, store: Store, stop: asyncio.Event) -> Non
                 await asyncio.wait_for(stop.wait(), TICK_SECONDS)
 
 
-async def _trim_always(store: Store, stop: asyncio.Event) -> None:
-    """Drop what is older than the retention, again and again until `stop` is set.
-
-    Not as a job of the queue: arq has to write to start one, and in a full Redis trimming is all that may be done.
-    """
+async def _repeat(
+    work: Callable[[], Awaitable[None]], seconds: float, failure: str, store: Store, stop: asyncio.Event
+) -> None:
+    """Do some work every so many seconds at most, until `stop` is set; what fails is logged and tried again."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TRIM_SECONDS * random.uniform(0.5, 1.0))
+            await asyncio.wait_for(stop.wait(), seconds * random.uniform(0.5, 1.0))
         try:
-            await store.trim()
+            await work()
         except Exception as error:
             if not store.outage.explains(error):
-                log.exception("trimming_failed")
+                log.exception(failure)
 
 
 async def _end_polling(polling: asyncio.Task[None]) -> None:

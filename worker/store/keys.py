@@ -1,5 +1,6 @@
 """Every key this project owns in Redis: its name, and how long it stays where it does not stay for good."""
 
+UNKNOWN_FIELDS_TTL_SECONDS = 30 * 86_400  # `unknown_fields` after the last time that any of them was seen
 ENDED_SHARE_TTL_SECONDS = 86_400  # `share` after the end, at least: late webhooks and the cool-down need it
 CHAT_TTL_SECONDS = 86_400  # `chat` and `pair`: lines and members of a chat change seldom
 PIN_TTL_SECONDS = 86_400  # `pin` and `pins_pause`: as long as arq keeps a job
@@ -29,6 +30,7 @@ class Keys:
         self.budget = f"{prefix}:budget"  # hash: the token bucket of all requests to Linq
         self.pause = f"{prefix}:pause"  # hash, there while Linq refuses the account
         self.pins_pause = f"{prefix}:pins-pause"  # the same for Chert
+        self.unknown_fields = f"{prefix}:unknown-fields"  # hash: names of fields that Linq has added
         self.pin = f"{prefix}:pin:"  # and the job's id; hash of what is remembered of a pin
 
     def muted(self, chat_id: str) -> str:

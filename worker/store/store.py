@@ -16,6 +16,7 @@ from worker.store.pause import Pause
 from worker.store.pins import Pins
 from worker.store.reconciliation import Reconciliation
 from worker.store.shares import Shares
+from worker.store.unknown_fields import UnknownFields
 from worker.store.webhook_inbox import Inbox
 
 
@@ -42,6 +43,7 @@ class Store:
         self.reconciliation = Reconciliation(redis, self.keys)
         self.events = EventStream(redis, self.keys)
         self.latest = Latest(redis, self.keys)
+        self.unknown_fields = UnknownFields(redis, self.keys)
         self.dead_letters = DeadLetters(redis, self.keys, secrets=settings.secrets())
         self.chats = Chats(redis, self.keys)
         self.inbox = Inbox(redis, self.keys, queue_name=settings.queue_name)

@@ -69,7 +69,7 @@ def test_every_event_of_a_shares_life_fits_its_schema() -> None:
     chat.stopped(BERT, ended=1890)
     chat.read(listing(position(at=0)))
     decision = chat.decision()
-    webhooks.report_unreadable(decision, BERT, "share from Messages")
+    webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=1)
     chat.keep(decision)
     chat.wait(9000).read(listing())
     refused, expired = TrackedChat(), TrackedChat(accept_within=10)

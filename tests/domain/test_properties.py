@@ -4,6 +4,7 @@ The model never looks at a share's fields. It sees what went in and what was pub
 """
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -148,6 +149,7 @@ class Model:
 
     chat: TrackedChat
     told: int = 0
+    ids: set[str] = field(default_factory=set)
     over: bool = False
     sharing: set[str] = field(default_factory=set)
     ever: set[str] = field(default_factory=set)
@@ -208,7 +210,10 @@ class Model:
         assert not self.over, "an event after tracking.ended"
         self.told += 1
         share_id = self.chat.share_id
-        assert (event.sequence, event.id) == (self.told, f"{share_id}:{self.told}")
+        assert event.sequence == self.told
+        assert re.fullmatch(rf"{share_id}:[0-9a-f]{{16}}", event.id)
+        assert event.id not in self.ids, "two facts with one id"
+        self.ids.add(event.id)
         assert (event.source, event.reference) == (f"/linq/chats/{CHAT}", self.chat.reference)
         data = json.loads(event.data)
         VALIDATORS[event.type].validate(data)
@@ -270,7 +275,9 @@ class Model:
             assert content != self.last.get(handle), "published twice"
             assert content[:2] != (0.0, 0.0) or self.last.get(handle, content)[:2] == (0.0, 0.0)
         else:
-            assert at > self.newest.get(handle, 0), "an older or repeated position"
+            newest = self.newest.get(handle, 0)
+            located = at == newest and self.last[handle][-2] is None and said["address"] is not None
+            assert at > newest or located, "an older or repeated position"
             self.newest[handle] = at
         self.last[handle] = content
         self.stale.discard(handle)
@@ -411,6 +418,7 @@ def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
                 if prompts.next_action(decision) == "read":
                     reads.observe(decision, observation(answer, chat.now))
             case ("serve" | "early" as kind, answer, outcome):
+                chat.wait(0.001)  # no two reads are made at one moment
                 if kind == "serve":
                     chat.wait_until_due()
                 decision = chat.decision()

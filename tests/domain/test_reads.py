@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.tracking import ANNA, BERT, CHAT, SHARE, TrackedChat, listing, position
-from worker.domain import prompts, webhooks
+from worker.domain import prompts, reads, webhooks
 from worker.domain.decision import Decision, Limits
 from worker.domain.observation import (
     Fault,
+    Position,
     ReadObservation,
     Refused,
     Sent,
@@ -67,7 +68,7 @@ def test_the_first_position_starts_the_share_and_is_published() -> None:
         "2026-09-21T14:13:25.000Z",
         "application/geo+json",
     )
-    assert (event.id, event.sequence, event.reference) == (f"{SHARE}:3", 3, "order 7")
+    assert (event.sequence, event.reference) == (3, "order 7")
     assert event.source == f"/linq/chats/{CHAT}"
 
 
@@ -473,7 +474,7 @@ def test_after_the_end_nothing_more_happens() -> None:
         lambda decision: decision.end("time_limit"),
         lambda decision: decision.forget(ANNA, ends_share=True),
         lambda decision: decision.forget(BERT, ends_share=False),
-        lambda decision: webhooks.report_unreadable(decision, BERT, "share from Messages"),
+        lambda decision: webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=1),
     ]
     for change in changes:
         decision = chat.decision()
@@ -486,7 +487,7 @@ def test_after_the_end_nothing_more_happens() -> None:
 def test_a_share_under_another_handle_is_reported_with_its_remedy() -> None:
     chat = TrackedChat(asked=False)
     decision = chat.decision()
-    webhooks.report_unreadable(decision, BERT, "share from Messages")
+    webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=1)
     chat.keep(decision)
     assert chat.data("sharing.unreadable") == [
         {"chat_id": CHAT, "share_id": SHARE, "shared_by": BERT, "remedy": "share from Messages"}
@@ -535,3 +536,55 @@ def test_a_new_share_of_who_never_stopped_starts_with_the_position_as_it_is() ->
     old.keep(decision)
     chat = TrackedChat(asked=False, previous=old.share, now=200)
     assert chat.read(listing(position(at=5))) == ["sharing.started", "updated"]
+
+
+# The same time again
+
+
+def test_an_address_that_comes_later_is_news_once_under_an_id_of_its_own() -> None:
+    chat = TrackedChat(asked=False)
+    chat.read(listing(position(at=0)))
+    for address, locality, news in [
+        (None, None, []),
+        ("Riverside Building", None, ["updated"]),
+        ("Riverside Building", None, []),
+        ("Riverside Building", "London", ["updated"]),
+        (None, None, []),
+        ("Riverside Building", "London", []),
+    ]:
+        assert chat.wait(60).read(listing(position(at=0, address=address, locality=locality))) == news
+    told = [event for event in chat.events if event.type == "location.updated"]
+    assert len({event.id for event in told}) == 3
+    assert len({event.time for event in told}) == 1
+    assert chat.data("updated")[-1]["properties"]["locality"] == "London"
+
+
+def test_an_address_that_comes_later_is_no_newer_position() -> None:
+    chat = TrackedChat(asked=False)
+    chat.read(listing(position(at=0)))
+    chat.wait(1000).read(listing(position(at=0, address="Riverside Building")))
+    assert chat.wait(800).read(listing(position(at=0, address="Riverside Building"))) == ["sharing.stale"]
+
+
+def test_an_address_found_again_with_its_position_is_the_fact_that_it_was() -> None:
+    late, at_once = TrackedChat(asked=False), TrackedChat(asked=False)
+    late.read(listing(position(at=0)))
+    late.wait(60).read(listing(position(at=0, address="Riverside Building")))
+    at_once.wait(60).read(listing(position(at=0, address="Riverside Building")))
+    assert late.events[-1].id == at_once.events[-1].id != late.events[-2].id
+
+
+@pytest.mark.parametrize(
+    "other", [position(at=0, longitude=13.5), position(at=0, address="elsewhere"), position(at=0, locality="London")]
+)
+def test_another_change_under_the_same_time_is_counted_once_and_not_published(other: Position) -> None:
+    chat = TrackedChat(asked=False)
+    chat.read(listing(position(at=0, address="Riverside Building")))
+    counted = []
+    for shown in (other, other, position(at=0, address="Riverside Building")):
+        decision = chat.wait(60).decision()
+        reads.observe(decision, listing(shown))
+        chat.keep(decision)
+        counted.append(decision.corrected)
+        assert decision.events == []
+    assert counted == [True, False, False]

@@ -204,5 +204,5 @@ def test_a_forgotten_handle_is_not_reported_as_unreadable() -> None:
     chat = TrackedChat(asked=False)
     decision = chat.decision()
     decision.forget(BERT, ends_share=False)
-    assert not webhooks.report_unreadable(decision, BERT, "share from Messages")
+    assert not webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=ns(10))
     assert decision.events == []

@@ -29,6 +29,7 @@ FIELDS = (
     "reference",
     "data",
 )
+OPTIONAL = ("subject", "reference")  # left out where they have no value
 FUTURE_SECONDS = 600  # docs/reference/events.md: what claims to be further in the future is no position
 CLOCK_SECONDS = 0.05  # an event's time is cut to milliseconds, and reckoned from Redis' clock
 TRAVEL_SECONDS = 0.5  # how much longer one request may be on its way than another
@@ -71,7 +72,7 @@ class Share:
         return [entry["type"] for entry in self.entries]
 
     def of_handle(self, handle: str) -> list[Entry]:
-        return [entry for entry in self.entries if entry["subject"] == handle]
+        return [entry for entry in self.entries if entry.get("subject") == handle]
 
 
 def nanoseconds(text: str) -> int:
@@ -119,7 +120,8 @@ def _structure(entries: Sequence[Entry], references: dict[str, str]) -> dict[str
     assert len(set(identifiers)) == len(identifiers), "an id was published twice"
     shares: dict[str, Share] = {}
     for entry in entries:
-        assert tuple(entry) == FIELDS, f"fields {tuple(entry)}"
+        fields = [name for name in FIELDS if name not in OPTIONAL or entry.get(name)]
+        assert list(entry) == fields, f"fields {tuple(entry)}"
         data = json.loads(entry["data"])
         about = data["properties"] if entry["type"] == "location.updated" else data
         share_id, chat_id = about["share_id"], about["chat_id"]
@@ -127,15 +129,16 @@ def _structure(entries: Sequence[Entry], references: dict[str, str]) -> dict[str
         assert share.ended_at == math.inf, f"{entry['type']} after location.tracking.ended"
         share.entries.append(entry)
         position = len(share.entries)
-        assert (entry["sequence"], entry["id"]) == (str(position), f"{share_id}:{position}")
+        assert entry["sequence"] == str(position)
+        assert re.fullmatch(rf"{share_id}:[0-9a-f]{{16,}}", entry["id"])
         assert entry["source"] == f"/linq/chats/{chat_id}" == f"/linq/chats/{share.chat_id}"
         assert entry["specversion"] == "1.0"
         assert entry["dataschema"] == f"urn:location-worker:{entry['type']}:1"
         kind = "application/geo+json" if entry["type"] == "location.updated" else "application/json"
         assert entry["datacontenttype"] == kind
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"])
-        assert entry["reference"] == references.get(chat_id, entry["reference"])
-        assert entry["subject"] == about.get("handle", about.get("shared_by", ""))
+        assert entry.get("reference", "") == references.get(chat_id, entry.get("reference", ""))
+        assert entry.get("subject") == about.get("handle", about.get("shared_by"))
         if entry["type"] == "location.tracking.ended":
             share.ended_at = nanoseconds(entry["time"]) / 1e9
     for share in shares.values():
@@ -148,7 +151,7 @@ def _order(share: Share) -> None:
     assert "location.requested" not in types[1:]
     sharing: set[str] = set()
     for entry in share.entries:
-        handle = entry["subject"]
+        handle = entry.get("subject", "")
         match entry["type"]:
             case "location.sharing.started":
                 assert handle not in sharing, "started twice without a stop"
@@ -261,20 +264,35 @@ def _may_be_missing(wanted: Fix, used: bool, last: Fix | None, stops: list[int])
 
 
 def _distinct(answered: list[tuple[Fix, bool]]) -> list[tuple[Fix, bool]]:
-    """Return what is distinct: another `updated_at`, later than the last; without one, another content."""
+    """Return what is distinct by the contract.
+
+    That is another `updated_at`, later than the last, or the last one with an address or locality that had been
+    missing; without a time, other coordinates, address or locality.
+    """
     distinct: list[tuple[Fix, bool]] = []
     newest = -1
     for fix, used in answered:
         if fix.updated_at is None:
             fresh = not distinct or distinct[-1][0]._replace(updated_at=None) != fix
         else:
-            fresh = fix.updated_at > newest
+            fresh = fix.updated_at > newest or (fix.updated_at == newest and _adds(fix, distinct[-1][0]))
             newest = max(newest, fix.updated_at)
         if fresh:
             distinct.append((fix, used))
         elif used and distinct[-1][0] == fix:
             distinct[-1] = (fix, True)
     return distinct
+
+
+def _adds(fix: Fix, last: Fix) -> bool:
+    """Whether a position says again what was said, and has an address or locality that had been missing."""
+    had = (last.address is not None, last.locality is not None)
+    has = (fix.address is not None, fix.locality is not None)
+    return (
+        last.updated_at == fix.updated_at
+        and has != had
+        and all(now >= then for now, then in zip(has, had, strict=True))
+    )
 
 
 # Requests

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker.domain import events, policy
-from worker.domain.freshness import checksum
+from worker.domain.freshness import fingerprint, last_moment, position_moment
 from worker.domain.handle import handle_digest
 from worker.domain.observation import Position
 from worker.domain.share import Person, Share
@@ -62,14 +62,16 @@ class Decision:
     """A decision about a share, which is changed in place.
 
     In: `share`; `now`, in seconds since 1970 (UTC, Redis' clock); `random_unit`, uniform in 0 to 1. Out: `events`,
-    `views` and `due` (None: the share has ended) are to be stored; `positions` are those published; `stops` the handles
-    whose share Linq is to be asked to end; `accepted` is set where a request was accepted.
+    `views` and `due` (None: the share has ended) are to be stored; `positions` are those published; `corrected` says
+    that one was shown again with another change; `stops` are the handles whose share Linq is to be asked to end;
+    `accepted` is set where a request was accepted.
     """
 
     __slots__ = (
         "accepted",
         "chat_id",
         "context",
+        "corrected",
         "due",
         "events",
         "now",
@@ -90,6 +92,7 @@ class Decision:
         self.views: list[View] = []
         self.positions: list[Position] = []
         self.stops: list[str] = []
+        self.corrected = False
         self.due: float | None = now
         self.accepted: tuple[int, int] | None = None  # 1, and whether a webhook announced it
 
@@ -127,16 +130,19 @@ class Decision:
         self.emit(
             events.SharingStarted(self.chat_id, share.share_id, person.handle, began, ends, detected_by),
             subject=person.handle,
+            # A read does not tell when it began, only that it did after the last stop.
+            moment=f"after {person.last_stop}" if person.began_at is None else f"{person.began_at}",
             at=None if person.began_at is None else person.began_at / NANOSECONDS,
         )
 
-    def publish(self, person: Person, position: Position) -> None:
-        """Publish a new position."""
+    def publish(self, person: Person, position: Position, *, again: bool = False) -> str:
+        """Publish a new position, or the last one `again` because its address has come; return its moment."""
         share = self.share
         received_at = format_milliseconds(self.now)
         longitude, latitude, altitude = position.longitude, position.latitude, position.altitude
         updated_at = None if position.updated_at is None else format_time(position.updated_at)
         coordinates = (longitude, latitude) if altitude is None else (longitude, latitude, altitude)
+        moment = position_moment(position, self.now, len(self.positions))
         made = self.emit(
             events.Updated(
                 events.Point(coordinates),
@@ -154,34 +160,44 @@ class Decision:
                 ),
             ),
             subject=person.handle,
+            moment=moment,
             at=None if position.updated_at is None else position.updated_at / NANOSECONDS,
         )
         self.positions.append(position)
         self.views.append(View(person.handle, made.data, longitude, latitude))
         if position.updated_at is not None:
             person.updated_at = position.updated_at
-        person.content = checksum(position)
+        person.content = fingerprint(position)
+        person.corrected = None
         person.longitude = longitude
         person.latitude = latitude
-        person.seen_at = self.now
-        person.stale = False
-        share.hint_at = None
+        if not again:
+            person.seen_at = self.now
+            person.stale = False
+            share.hint_at = None
+        return moment
 
     def stop_sharing(self, person: Person, reason: events.StopReason, ended_at: int) -> None:
         """Publish that a person no longer shares; `ended_at` in ns since 1970 (UTC)."""
+        # Later than all ends and beginnings before, whatever upstream says: else two of them could have one id.
+        end = max(ended_at, (person.stopped_at or 0) + 1)
+        # Nobody tells when somebody disappeared, only after which position.
+        moment = f"{end}" if reason != "disappeared" else last_moment(person)
         person.sharing = False
-        person.stopped_at = ended_at
+        person.stopped_at = max(end, person.began_at or 0)
         person.stopping_at = None
         # What two reads did not list has been unlisted; after a webhook or a timer an old feature may linger on.
         person.unlisted = person.missing_since is not None
         person.missing_since = None
         person.ends_at = None
         self._hide(person.handle)
-        self.emit(
+        made = self.emit(
             events.SharingStopped(self.chat_id, self.share.share_id, person.handle, format_time(ended_at), reason),
             subject=person.handle,
+            moment=moment,
             at=ended_at / NANOSECONDS,
         )
+        person.last_stop = events.id_digest(made)
 
     def expire_request(self) -> None:
         """End a share whose request nobody accepted in time."""
@@ -232,8 +248,14 @@ class Decision:
         self.due = self.now
         self.share.rule = rule
 
-    def emit(self, data: msgspec.Struct, *, subject: str = "", at: float | None = None) -> events.Event:
-        """Add an event to those that are to be published; `at` (default: now) in seconds since 1970 (UTC)."""
+    def emit(
+        self, data: msgspec.Struct, *, subject: str = "", moment: str = "", at: float | None = None
+    ) -> events.Event:
+        """Add an event to those that are to be published.
+
+        `moment` tells it from others of its type and handle in this share (events.make_event); `at` is in seconds since
+        1970 (UTC), default now.
+        """
         share = self.share
         share.sequence += 1
         made = events.make_event(
@@ -241,6 +263,7 @@ class Decision:
             scope=share.share_id,
             source=f"/linq/chats/{self.chat_id}",
             subject=subject,
+            moment=moment,
             time=format_milliseconds(self.now if at is None else at),
             sequence=share.sequence,
             reference=share.reference,

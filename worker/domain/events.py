@@ -4,11 +4,14 @@ docs/reference/events.md explains every name here. `data` is encoded once, when 
 as text from there on.
 """
 
+from hashlib import blake2b
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from worker.domain.observation import RejectionReason
+
+ID_DIGEST_BYTES = 8  # of the events of one share, a million have the same id with a chance of 3 in 100 million
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Identifier = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
@@ -230,16 +233,36 @@ class Event(NamedTuple):
 
 
 def make_event(
-    data: msgspec.Struct, *, scope: str, source: str, subject: str, time: str, sequence: int, reference: str
+    data: msgspec.Struct,
+    *,
+    scope: str,
+    source: str,
+    subject: str,
+    moment: str = "",
+    time: str,
+    sequence: int,
+    reference: str,
 ) -> Event:
-    """Make the event that says `data`; `scope` is what `sequence` counts in: a share id or an idempotency key."""
+    """Make the event that says `data`; `scope` is what `sequence` counts in: a share id or an idempotency key.
+
+    An idempotency key is the id, too. Else the id is made of type, handle (`subject`) and `moment`, which tells this
+    fact from others of the same type and handle in the share, and is found again by whoever finds the fact again.
+    """
     kind = _TYPE_OF_DATA[type(data)]
     content_type = "application/geo+json" if kind == "location.updated" else "application/json"
-    identifier = f"{scope}:{sequence}" if source != PIN_SOURCE else scope
+    identifier = scope
+    if source != PIN_SOURCE:
+        fact = f"{kind}\n{subject}\n{moment}".encode()
+        identifier = f"{scope}:{blake2b(fact, digest_size=ID_DIGEST_BYTES).hexdigest()}"
     return Event(identifier, source, kind, subject, time, content_type, sequence, reference, encode_data(data).decode())
 
 
 PIN_SOURCE = "/chert"
+
+
+def id_digest(event: Event) -> int:
+    """Return the digest in the id of an event of a share as a number."""
+    return int(event.id[-2 * ID_DIGEST_BYTES :], 16)
 
 
 def dataschema(event_type: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from typing import Literal
 
 import msgspec
 
@@ -10,6 +11,15 @@ from worker.domain.share import Person, Share
 from worker.domain.timestamp import NANOSECONDS
 
 MOVED_DEGREES_SQUARED = (100 / 111_195) ** 2  # 100 m in degrees of latitude
+
+UNTIMED = 1 << 29
+NO_ADDRESS = 1 << 30
+NO_LOCALITY = 1 << 31
+UNLOCATED = NO_ADDRESS | NO_LOCALITY
+_LOCATED = {(True, True): "", (True, False): "l", (False, True): "a", (False, False): "al"}
+
+News = Literal["new", "located", "corrected", "known"]
+"""New; the last one again, with an address or locality that it did not have, or with other changes; no news."""
 
 _pack_content = msgspec.msgpack.Encoder().encode
 
@@ -33,20 +43,30 @@ def known_end(person: Person) -> int:
     return max(person.stopped_at or 0, person.stopping_at or 0)
 
 
-def is_news(person: Person, position: Position) -> bool:
-    """Return whether a position is news: a later `updated_at`; without one, other coordinates, address or locality."""
+def judge(person: Person, position: Position) -> News:
+    """Return what a position is beside the one last published of its handle (docs/reference/events.md, guarantees)."""
     updated_at = position.updated_at
-    if updated_at is not None:
-        if _lingers(person, updated_at):
-            return False
-        if person.updated_at is not None and person.content is not None:
-            return updated_at > person.updated_at
-        return person.content is None or not is_null_island(position) or _was_null_island(person)
-    if person.content is None:
-        return True
-    if is_null_island(position) and not _was_null_island(person):
-        return False
-    return checksum(position) != person.content
+    content = person.content
+    if updated_at is None:
+        if content is None:
+            return "new"
+        if is_null_island(position) and not _was_null_island(person):
+            return "known"
+        return "new" if (fingerprint(position) ^ content) & ~UNTIMED else "known"
+    if _lingers(person, updated_at):
+        return "known"
+    if content is None:
+        return "new"
+    if person.updated_at is None:
+        return "new" if not is_null_island(position) or _was_null_island(person) else "known"
+    if updated_at != person.updated_at:
+        return "new" if updated_at > person.updated_at else "known"
+    shown = fingerprint(position)
+    if shown == content or content & UNTIMED or shown == person.corrected:
+        return "known"
+    missing, still_missing = content & UNLOCATED, shown & UNLOCATED
+    # Never back to fewer: whoever drops repeats by id would not see it.
+    return "located" if still_missing != missing and still_missing & missing == still_missing else "corrected"
 
 
 def is_fresh(share: Share, position: Position, now: float) -> bool:
@@ -68,9 +88,44 @@ def _was_null_island(person: Person) -> bool:
     return person.longitude == 0 and person.latitude == 0
 
 
-def checksum(position: Position) -> int:
+def fingerprint(position: Position) -> int:
+    """Return 29 bits that stand for what a position says, and one each for no time, no address and no locality."""
     said = (position.longitude, position.latitude, position.altitude, position.address, position.locality)
-    return zlib.crc32(_pack_content(said))
+    made = zlib.crc32(_pack_content(said)) >> 3
+    if position.updated_at is None:
+        made |= UNTIMED
+    if position.address is None:
+        made |= NO_ADDRESS
+    if position.locality is None:
+        made |= NO_LOCALITY
+    return made
+
+
+def position_moment(position: Position, read_at: float, number: int) -> str:
+    """Return what tells a position from the handle's others, for the ids of its events.
+
+    Its `updated_at`, with what it has of address and locality, because either may come later and is news then; without
+    `updated_at`, its content, when it was read (seconds since 1970, UTC) and its `number` in that read.
+    """
+    if position.updated_at is None:
+        return f"{fingerprint(position)} {read_at!r} {number}"
+    return f"{position.updated_at}{_LOCATED[position.address is None, position.locality is None]}"
+
+
+def last_moment(person: Person) -> str:
+    """Return what tells this moment of a handle's sharing from others, as long as no other position is published.
+
+    It is known again by whoever has to find the same fact again from an older state: the position last published, and
+    the stop before it, because after a stop an old position may be listed again.
+    """
+    content = person.content
+    if person.updated_at is not None and not (content is not None and content & UNTIMED):
+        shown = f"{person.updated_at}"
+    elif content is not None:
+        shown = f"{content} {person.seen_at!r}"
+    else:
+        shown = f"{person.began_at}"
+    return f"{shown} after {person.last_stop}"
 
 
 def has_moved(person: Person, position: Position) -> bool:

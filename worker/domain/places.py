@@ -55,10 +55,10 @@ def outer_radius(place: Place) -> float:
     return place.radius + max(MIN_LEAVE, LEAVE_SHARE * place.radius)
 
 
-def observe(decision: Decision, person: Person, position: Position, before: Sight) -> bool:
+def observe(decision: Decision, person: Person, position: Position, before: Sight, *, moment: str) -> bool:
     """Publish what a new position shows to be entered and left; return whether the share's `until` was entered.
 
-    `before`: where the person was seen before it. The position itself has just been published.
+    `before`: where the person was seen before it. The position itself has just been published with this `moment`.
     """
     if is_null_island(position):
         return False
@@ -79,7 +79,7 @@ def observe(decision: Decision, person: Person, position: Position, before: Sigh
     for kind, numbers in crossed:
         for number in numbers:
             place, distance = share.places[number], distances[number]
-            _emit(decision, kind, person, position, place=place, distance=distance, initial=initial)
+            _emit(decision, kind, person, position, moment=moment, place=place, distance=distance, initial=initial)
     person.inside = sorted({*inside, *entered}.difference(left))
     person.reach = _reach(share, person, position, before, distances)
     return any(share.places[number].name == share.until for number in entered)
@@ -91,11 +91,13 @@ def _emit(
     person: Person,
     position: Position,
     *,
+    moment: str,
     place: Place,
     distance: float,
     initial: bool,
 ) -> None:
     updated_at = position.updated_at
+    where = f"{place.latitude} {place.longitude} {place.radius} {place.name}"
     decision.emit(
         kind(
             decision.chat_id,
@@ -108,6 +110,7 @@ def _emit(
             initial,
         ),
         subject=person.handle,
+        moment=f"{moment} {where}",
         at=None if updated_at is None else updated_at / NANOSECONDS,
     )
 

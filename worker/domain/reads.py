@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 
 from worker.domain import events, places, policy, schedule
 from worker.domain.decision import Decision
-from worker.domain.freshness import has_moved, is_fresh, is_news, may_start, newest_at
+from worker.domain.freshness import fingerprint, has_moved, is_fresh, judge, last_moment, may_start, newest_at
 from worker.domain.handle import handle_digest
 from worker.domain.observation import Fault, Features, ReadObservation, Refused, Suspended, Throttled
 from worker.domain.prompts import MAX_RETRY_AFTER_SECONDS, THROTTLED_SECONDS
@@ -84,13 +84,18 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         person.missing_since = None
         if person.stopping_at is not None and (position.updated_at or 0) > person.stopping_at:
             person.stopping_at = None  # alive after the end that was announced: it was an older share's
-        if not is_news(person, position):
+        news = judge(person, position)
+        if news == "known":
+            continue
+        if news == "corrected":
+            person.corrected = fingerprint(position)
+            decision.corrected = True
             continue
         moved = moved or has_moved(person, position)
         before = places.Sight.of(person) if share.places else None
-        decision.publish(person, position)
+        moment = decision.publish(person, position, again=news == "located")
         if before is not None:
-            arrived = places.observe(decision, person, position, before) or arrived
+            arrived = places.observe(decision, person, position, before, moment=moment) or arrived
         if position.updated_at is not None:
             newest = max(newest or 0.0, position.updated_at / NANOSECONDS)
         elif newest is None:
@@ -184,6 +189,7 @@ def _observe_absences(decision: Decision, listed: AbstractSet[str], unusable: Ab
             decision.emit(
                 events.SharingStale(decision.chat_id, share.share_id, person.handle, last),
                 subject=person.handle,
+                moment=last_moment(person),
             )
     if stopped and not decision.anybody_shares():
         decision.end("sharing_stopped")

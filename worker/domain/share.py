@@ -42,7 +42,7 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     sharing: bool = False
     updated_at: int | None = None  # newest `updated_at` published
     seen_at: float | None = None  # when a newer position was last seen, or sharing began
-    content: int | None = None  # checksum of the position last published
+    content: int | None = None  # fingerprint of the position last published (freshness.py)
     longitude: float | None = None
     latitude: float | None = None
     listed: bool = False  # since sharing began
@@ -56,6 +56,8 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     unlisted: bool = False  # not listed by some read since it stopped
     inside: list[int] | None = None  # numbers of the share's places; None: no position of this sharing was looked at
     reach: float | None = None  # seconds to the nearest edge of a place at the pace last shown
+    last_stop: int | None = None  # digest in the id of the last stop in this share
+    corrected: int | None = None  # fingerprint of the correction last seen of the position last published
 
 
 class Place(msgspec.Struct, array_like=True, frozen=True):

@@ -79,10 +79,10 @@ def apply_stopped(
     return True
 
 
-def report_unreadable(decision: Decision, shared_by: str, remedy: str, *, began_at: int | None = None) -> bool:
+def report_unreadable(decision: Decision, shared_by: str, remedy: str, *, began_at: int) -> bool:
     """Publish that the contact shares under a handle that this chat does not have; return whether that is news.
 
-    With `began_at` (ns since 1970 UTC) it is once for each beginning.
+    It is once for each beginning (`began_at`: ns since 1970 UTC).
     """
     share = decision.share
     if share.ended is not None:
@@ -91,9 +91,13 @@ def report_unreadable(decision: Decision, shared_by: str, remedy: str, *, began_
     if handle_digest(shared_by) in share.excluded:
         return False
     person = decision.person(shared_by)
-    if began_at is not None and person.began_at == began_at:
+    if person.began_at is not None and began_at <= person.began_at:
         return False
     person.began_at = began_at
-    decision.emit(events.SharingUnreadable(decision.chat_id, share.share_id, shared_by, remedy), subject=shared_by)
+    decision.emit(
+        events.SharingUnreadable(decision.chat_id, share.share_id, shared_by, remedy),
+        subject=shared_by,
+        moment=f"{began_at}",
+    )
     decision.read_now("webhook")
     return True

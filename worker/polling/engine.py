@@ -547,6 +547,8 @@ def _outcome(observation: ReadObservation, decision: Decision) -> metrics.PollOu
     if isinstance(observation, Features):
         if decision.positions:
             return "new"
+        if decision.corrected:
+            return "corrected"
         return "unchanged" if observation.positions else "empty"
     if isinstance(observation, Fault):
         return observation.kind

@@ -1,11 +1,24 @@
 -- Appends an event to the stream (docs/reference/events.md). Put in front of the scripts that publish.
--- An event: id, source, type, subject, time, content type, sequence, reference, data
+-- An event: id, source, type, subject, time, content type, sequence, reference, data. Subject and reference are left out
+-- where they are empty: CloudEvents knows no empty attributes.
 local function append(stream, maxlen, event)
-  local fields = {
-    'specversion', '1.0', 'id', event[1], 'source', event[2], 'type', event[3], 'subject', event[4], 'time', event[5],
-    'datacontenttype', event[6], 'dataschema', 'urn:location-worker:' .. event[3] .. ':1', 'sequence', event[7],
-    'reference', event[8], 'data', event[9],
-  }
+  local fields = { 'specversion', '1.0', 'id', event[1], 'source', event[2], 'type', event[3] }
+  local size = 8
+  local function put(name, value)
+    fields[size + 1], fields[size + 2] = name, value
+    size = size + 2
+  end
+  if event[4] ~= '' then
+    put('subject', event[4])
+  end
+  put('time', event[5])
+  put('datacontenttype', event[6])
+  put('dataschema', 'urn:location-worker:' .. event[3] .. ':1')
+  put('sequence', event[7])
+  if event[8] ~= '' then
+    put('reference', event[8])
+  end
+  put('data', event[9])
   if maxlen == '0' then
     redis.call('XADD', stream, '*', unpack(fields))
   else

@@ -15,6 +15,12 @@ NODE := tests/node
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
+# What is set for other programs must not reach ours: .venv has its own packages and takes no installation elsewhere.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER := 0
+export PIP_REQUIRE_HASHES := 0
+export PYTHONUTF8 := 1
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -177,12 +183,18 @@ clean:  ## Remove .venv, caches and reports
 		$(QUEUES) $(BULLMQ)/node_modules $(NODE)/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The newest Python that is new enough and can make virtual environments, or a word about what is missing. A .venv that
-# is there already and new enough is kept.
+# A .venv that was moved or copied here still points to its old folder, which the stamp holds, and one whose Python is
+# gone does nothing at all: both are made anew. One that somebody made here without make is kept.
+.PHONY: stale
+STALE := $(shell [ ! -d $(VENV) ] || \
+	{ [ -x $(BIN)/python ] && [ "$$(cat $(VENV)/.created 2>/dev/null)" = "$$(pwd -P)/$(VENV)" ]; } || echo stale)
+
+# The newest Python that is new enough and can make virtual environments, or a word about what is missing.
 NEW_ENOUGH := 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))'
-$(VENV)/.created:
-	@if $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-		touch $@; exit; \
+$(VENV)/.created: $(STALE)
+	@if [ "$$(cat $@ 2>/dev/null)" = "" ] && $(BIN)/python -c $(NEW_ENOUGH) 2>/dev/null && \
+			$(BIN)/python -m pip --version >/dev/null 2>&1 && grep -qF "$$(pwd -P)/$(VENV)" $(BIN)/activate; then \
+		echo "$$(pwd -P)/$(VENV)" > $@; exit; \
 	fi; \
 	found=; bare=; \
 	for python in $(or $(PYTHON),$(PYTHONS)); do \
@@ -200,7 +212,7 @@ $(VENV)/.created:
 		exit 1; \
 	fi; \
 	echo "Making $(VENV) with $$("$$found" --version)"; \
-	"$$found" -m venv --clear $(VENV) && touch $@
+	"$$found" -m venv --clear $(VENV) && echo "$$(pwd -P)/$(VENV)" > $@
 
 # Enough for the demo: `python -m worker` needs no build back end, so it starts sooner.
 $(VENV)/.runtime: requirements/runtime.txt $(VENV)/.created

@@ -215,9 +215,12 @@ def certificates() -> ssl.SSLContext:
     """Whom to believe, by SSL_CERT_FILE and SSL_CERT_DIR. Raises CertificatesError."""
     # Loading them takes tens of milliseconds; the many small pools of the httpx poller share them.
     try:
-        return httpx.create_ssl_context()
+        context = httpx.create_ssl_context()
     except OSError:
         raise CertificatesError from None
+    # Python before 3.11.4 takes every end of a connection for one that TLS has confirmed, and a part for the whole.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # OpenSSL before 3 has no such option
+    return context
 
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request, *, timeout: float) -> Reply:

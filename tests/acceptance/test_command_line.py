@@ -105,6 +105,14 @@ async def test_standard_input_is_read_through_a_pipe(start: Start, redis: Redis,
     assert await redis.zcard(f"{prefix}:jobs") == 1
 
 
+async def test_what_the_terminal_cannot_show_is_escaped(start: Start, redis: Redis, prefix: str) -> None:
+    await redis.xadd(f"{prefix}:events", {"type": "location.updated", "reference": "ŁŚ", "data": "{}"})
+    process = start("tail", "--from", "beginning", "--count", "1", PYTHONIOENCODING="latin-1")
+    status, output, errors = await finish(process)
+    assert (status, errors) == (0, "")
+    assert "[\\u0141\\u015a]" in output
+
+
 async def read_line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout is not None
     return await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30)

@@ -22,7 +22,9 @@ def units(tmp_path: Path) -> Path:
     for unit in UNITS:
         text = unit.read_text()
         assert "ExecStart=/opt/location-worker/.venv/bin/location-worker " in text
-        (tmp_path / unit.name).write_text(text.replace("/opt/location-worker/.venv/bin/location-worker", str(command)))
+        (tmp_path / unit.name).write_text(
+            text.replace("/opt/location-worker/.venv/bin/location-worker", f'"{command}"')
+        )
     return tmp_path
 
 

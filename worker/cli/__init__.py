@@ -7,6 +7,7 @@ Modules that a command needs are imported when it runs, so that `--help` and wro
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -135,6 +136,9 @@ for _command in (
 
 def main() -> int:
     """Run the command line of this process and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr is by itself: what a terminal of another encoding cannot show is written as an escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli.main(prog_name="location-worker")
     except SystemExit as end:

@@ -1,0 +1,74 @@
+"""make on the machines of strangers: whatever else is set there, .venv is made here and works."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import ROOT
+
+# What people have set for other programs. There is no HOME.
+FOREIGN = {
+    "MAKEFLAGS": "-j4",
+    "PIP_REQUIRE_HASHES": "1",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_TARGET": "/nowhere",
+    "PIP_USER": "1",
+    "PYTHONHOME": "/nowhere",
+    "PYTHONPATH": "/nowhere",
+    "VIRTUAL_ENV": "/nowhere",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a space in its name, whose lock installs nothing."""
+    made = tmp_path / "the worker"
+    (made / "requirements").mkdir(parents=True)
+    (made / "requirements/runtime.txt").touch()
+    shutil.copy(ROOT / "Makefile", made)
+    return made
+
+
+def make(folder: Path) -> str:
+    done = subprocess.run(
+        ["make", f"PYTHON={sys.executable}", ".venv/.runtime"],
+        cwd=folder,
+        env=FOREIGN | {"PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def prefix_of(environment: Path) -> Path:
+    """Return where an environment's pip installs to, after seeing that it runs."""
+    done = subprocess.run([environment / "bin/pip", "--version"], capture_output=True, text=True, check=True)
+    return Path(done.stdout.partition(" from ")[2].partition("/lib/")[0])
+
+
+def test_whatever_is_set_for_other_programs_the_environment_is_made_once(folder: Path) -> None:
+    assert "Making .venv" in make(folder)
+    assert prefix_of(folder / ".venv") == folder / ".venv"
+    assert "Making .venv" not in make(folder)
+
+
+@pytest.mark.parametrize(
+    ("python", "made_in"),
+    [
+        pytest.param(sys.executable, "/elsewhere", id="moved here"),
+        pytest.param("/nowhere/python", "", id="its Python is gone"),
+    ],
+)
+def test_an_environment_that_does_not_work_is_made_anew(folder: Path, python: str, made_in: str) -> None:
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/python").symlink_to(python)
+    (folder / ".venv/.created").write_text(f"{made_in or folder}/.venv\n")
+    (folder / ".venv/.runtime").touch()
+    assert "Making .venv" in make(folder)
+    assert prefix_of(folder / ".venv") == folder / ".venv"

@@ -78,7 +78,7 @@ class AlreadySharing(msgspec.Struct, frozen=True):
 class Later(msgspec.Struct, frozen=True):
     """The prompt was not sent and may be tried again after `retry_after` seconds (None: not said)."""
 
-    reason: Literal["throttled", "chat_being_created", "refused_by_proxy"]
+    reason: Literal["throttled", "chat_being_created", "refused_by_proxy", "not_replicated"]
     retry_after: float | None
 
 

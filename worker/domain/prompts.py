@@ -96,7 +96,7 @@ def apply_outcome(decision: Decision, outcome: PromptOutcome) -> None:
                 least = usual = max(decision.context.limits.cooldown, UNSENT_SECONDS)
             seconds = usual if retry_after is None else retry_after
             share.prompt_after = decision.now + max(least, min(seconds, MAX_RETRY_AFTER_SECONDS))
-            share.look_first = reason != "chat_being_created"
+            share.look_first = reason in ("throttled", "refused_by_proxy")
         case Suspended():
             _withdraw(share)
             share.prompt_after = decision.now

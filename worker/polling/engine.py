@@ -62,6 +62,7 @@ IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
 WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
 CLAIM_PAUSE_SECONDS = 0.02  # between two claims that found less than they asked for
 PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
+REPLICA_SECONDS = 5.0  # until a prompt looks again for a replica
 CANCEL_AGAIN_SECONDS = 0.1
 GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
 
@@ -122,6 +123,7 @@ class Engine:
         self._stopping = False
         self._ended = False
         self._clock_offset = 0.0
+        self._prompts_wait = False  # the log's last word about replicas
         self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
 
     async def __aenter__(self) -> Self:
@@ -448,11 +450,18 @@ class Engine:
         fence = decision.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
         decision.due = fence
         fenced = await self._commit([self._shares.item(decision, claimed.lease, claimed.before)])
-        if not fenced[0] or self.now() >= fence:
-            # Something newer happened, or so much time passed that others have taken this prompt for sent.
-            self._let_go(claimed)
+        if not fenced[0]:
+            self._let_go(claimed)  # something newer happened
             return
         self._fences[claimed.chat_id] = fence
+        if not await self._outage.wait_out(lambda: self._shares.is_replicated(claimed.chat_id, fence)):
+            await self._put_off(claimed.chat_id, decision.share)
+            self._let_go(claimed)
+            return
+        self._prompts_wait = False
+        if self.now() >= fence:
+            self._let_go(claimed)  # so much time passed that others have taken this prompt for sent
+            return
         reply = await self._linq.request_location(claimed.chat_id)
         outcome = prompt_outcome(reply)
         name = type(outcome).__name__.lower()
@@ -462,6 +471,14 @@ class Engine:
         await self._outage.wait_out(lambda: self._account(outcome))
         await self._outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share))
         self._let_go(claimed)
+
+    async def _put_off(self, chat_id: str, asked: Share) -> None:
+        """Send no prompt that nobody would know of after a failover: it would be sent again."""
+        if not self._prompts_wait:
+            log.warning("prompts_wait", cause="no replica of Redis takes what is written", remedy="start a replica")
+        self._prompts_wait = True
+        later = Later("not_replicated", REPLICA_SECONDS)
+        await self._outage.wait_out(lambda: self._settle(chat_id, later, asked))
 
     async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
         """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer.

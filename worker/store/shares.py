@@ -22,11 +22,13 @@ from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, tally
 from worker.store.batcher import Batcher
 from worker.store.budget import rate_at
 from worker.store.keys import ENDED_SHARE_TTL_SECONDS, Keys
+from worker.store.outage import PROBE_TTL_SECONDS
 from worker.store.packing import pack, unpack
 from worker.store.pause import PROBE_SECONDS
 from worker.store.scripts import Scripts
 
 CHANGE_TRIES = 50  # a chat changes at most a few times a second
+REPLICA_MILLISECONDS = 300  # what a replica is given; on the same network it takes one or two
 ACCEPTS_BEFORE_TRUST = 5  # accepts it takes before webhooks are believed to announce most of them
 
 Answer = TypeVar("Answer")
@@ -105,7 +107,9 @@ class Shares:
         ceiling: float,
         events_maxlen: int = 0,
         queue_name: str = "",
+        replicated: bool = False,
     ) -> None:
+        """`replicated`: a replica may take the place of this Redis, and has to know what must not happen twice."""
         self._redis = redis
         self._keys = keys
         self._scripts = Scripts(redis)
@@ -114,6 +118,7 @@ class Shares:
         self._ceiling = ceiling
         self._maxlen = events_maxlen
         self._queue_name = queue_name
+        self._replicated = replicated
         self._ended_ttl = int(max(ENDED_SHARE_TTL_SECONDS, limits.cooldown)) + 1
         self._loads = Batcher(self._load_all)
         self._changes = Batcher(self.commit)
@@ -221,6 +226,22 @@ class Shares:
     async def discard(self, loaded: Loaded) -> bool:
         """Remove a state that cannot be read of a chat that is not tracked; False: it has changed meanwhile."""
         return await self._changes.ask((loaded.chat_id, False, _text(loaded.stored), False, False, 0, [], [], []))
+
+    async def is_replicated(self, chat_id: str, due: float) -> bool:
+        """Return whether what was committed with this due time is there, and a replica has it.
+
+        True where there is no Sentinel: then no replica takes over.
+        """
+        if not self._replicated:
+            return True
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            # WAIT counts from the last write of its own connection, which the commit may not have used.
+            pipeline.set(self._keys.probe, b"", ex=PROBE_TTL_SECONDS)
+            pipeline.wait(1, REPLICA_MILLISECONDS)
+            # The commit may have been taken by a master that is one no longer.
+            pipeline.zscore(self._keys.due, chat_id)
+            _, replicas, score = await pipeline.execute()
+        return bool(replicas) and score == due
 
     async def release(self, held: Sequence[Claimed]) -> None:
         """Hand claims back unchanged: due at once, for whoever polls next."""

@@ -2,6 +2,7 @@
 
 from redis.asyncio import Redis
 
+from config.redis import redis_address
 from config.settings import Settings
 from worker.domain.decision import Limits
 from worker.store.budget import Budget
@@ -36,6 +37,7 @@ class Store:
             ceiling=ceiling,
             events_maxlen=settings.events_maxlen,
             queue_name=settings.queue_name,
+            replicated=settings.redis_url is not None and bool(redis_address(settings).sentinels),
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
         self.account_pause = Pause(redis, self.keys.pause)

@@ -50,14 +50,12 @@ def _settled(outcome: dict[str, Any], share: Share | None) -> dict[str, Any] | N
     """Return the result as it is known now; None: the prompt still waits."""
     if share is None or share.share_id != outcome["share_id"]:
         return outcome  # over and forgotten: nothing more is to be learnt
-    if share.ended is not None:
-        ids = {name: outcome[name] for name in ("chat_id", "share_id")}
-        if share.refusal is None:
-            return {"status": "ended", "reason": share.ended, **ids}
+    ids = {name: outcome[name] for name in ("chat_id", "share_id")}
+    if share.refusal is not None:
         reason, code = share.refusal
         return {"status": "rejected", "reason": reason, "code": code, **ids}
-    if share.prompt is Prompt.WAITING and share.pace is not None:
-        return {**outcome, "status": "already_sharing", "prompt": "sent"}  # who shares is not asked again
-    if share.prompt in (Prompt.WAITING, Prompt.CALLING):
-        return None
-    return {**outcome, "prompt": PROMPT_IN_RESULTS[share.prompt]}
+    if share.prompt not in (Prompt.WAITING, Prompt.CALLING):
+        return {**outcome, "prompt": PROMPT_IN_RESULTS[share.prompt]}
+    if share.pace is not None:
+        return {**outcome, "status": "already_sharing", "prompt": "sent"}  # who shares is not asked
+    return None if share.ended is None else {"status": "ended", "reason": share.ended, **ids}

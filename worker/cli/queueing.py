@@ -319,11 +319,9 @@ def _report_results(
             print_json(result.get("position") or {"job_id": job.id, **_about(job), "result": result})
     else:
         # Of very many results the bad ones are what one wants to read.
-        rows = (
-            results
-            if len(results) <= _MAX_TABLE_ROWS
-            else [row for row in results if row[1] in bad or row[1] is missing]
-        )
+        rows = [row for row in results if row[1].get("status") in {*_UNSUCCESSFUL, "waiting"}]
+        if len(results) <= _MAX_TABLE_ROWS:
+            rows = results
         print_table(
             f"results: {jobs[0].function}",
             ("chat", "reference", "status", "more"),

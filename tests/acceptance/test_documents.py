@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from geojson_pydantic import FeatureCollection
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from location_client import QueuedJob
+from location_client import Place, QueuedJob
+from tests.support.cloudevents import read_events
 from tests.support.server_sent import event_source
 from tests.support.stage import Stage
 from tests.support.web import WebProcess, WebProcesses
 from worker.apis import asyncapi, openapi
 from worker.apis.schemas import JOBS, schema_name
 
+HOME: Place = {"name": "home", "latitude": 52.5, "longitude": 13.4, "radius": 100.0}
 TOKEN = "a-token-of-the-tests"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 ASYNCAPI, OPENAPI = asyncapi.describe(), openapi.describe()
@@ -42,7 +45,7 @@ def described(path: str, status: int, *, method: str = "get") -> dict[str, Any]:
 
 def validate_entry(fields: dict[bytes, bytes]) -> str:
     """Hold an entry of the event stream against the schemas of its type, which is returned."""
-    entry = {name.decode(): value.decode() for name, value in fields.items() if value}
+    entry = {name.decode(): value.decode() for name, value in fields.items()}
     name = schema_name(entry["type"])
     validate_message(f"{name}Entry", entry)
     [_, narrowed] = ASYNCAPI["components"]["schemas"][f"{name}Entry"]["allOf"]
@@ -60,7 +63,8 @@ async def web(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[WebP
 
 
 async def test_everything_that_crosses_the_border_is_as_described(stage: Stage, web: WebProcess) -> None:
-    accepting, sharing = stage.people(2)
+    [accepting] = stage.people(1)
+    sharing = stage.simulator.add_person(sharing=True, longitude=HOME["longitude"], latitude=HOME["latitude"])
     [green] = stage.people(1, service="SMS")
     [silent] = stage.people(1, accepts_after=None)
     client = stage.client
@@ -68,7 +72,10 @@ async def test_everything_that_crosses_the_border_is_as_described(stage: Stage, 
         "request_location": await client.request_location(
             chat_id=accepting, reference="order 7", min_interval=0.3, max_interval=0.6
         ),
-        "track_location": await client.track_location(chat_id=sharing, min_interval=0.3, max_interval=0.6),
+        "track_location": await client.track_location(
+            chat_id=sharing, places=[HOME], min_interval=0.3, max_interval=0.6
+        ),
+        "set_places": await client.set_places(green, [HOME]),
         "untrack_location": await client.untrack_location(green),
         "stop_sharing": await client.stop_sharing(silent, stage.simulator.handle_of(silent)),
         "send_pin": await client.send_pin(phone="+12025550147", latitude=52.5, longitude=13.4),
@@ -99,13 +106,16 @@ async def test_everything_that_crosses_the_border_is_as_described(stage: Stage, 
     validate_answer(described("/latest", 200), latest.json())
     assert latest.json()["features"]
 
-    seen = {validate_entry(fields) for _, fields in await stage.redis.xrange(f"{stage.prefix}:events")}
+    await stage.published(sharing, "location.place.entered")
+    entries = [fields for _, fields in await stage.redis.xrange(f"{stage.prefix}:events")]
+    seen = {validate_entry(fields) for fields in entries}
     assert seen >= {
         "location.requested",
         "location.request.rejected",
         "location.request.expired",
         "location.sharing.started",
         "location.updated",
+        "location.place.entered",
         "location.tracking.ended",
         "location.pin.queued",
     }
@@ -114,10 +124,19 @@ async def test_everything_that_crosses_the_border_is_as_described(stage: Stage, 
     assert letters
     for _, fields in letters:
         validate_message("DeadLetter", {name.decode(): value.decode() for name, value in fields.items()})
-    for event_type in seen:
-        async with event_source(web.client, f"/events?after=0&types={event_type}", **AUTHORIZED) as events:
-            validate_answer(described("/events", 200)["contentSchema"], (await events.next()).data)
+    async with event_source(web.client, "/events?after=0", **AUTHORIZED) as events:
+        sent = [event.data for event in await events.take(len(entries))]
+    for event in sent:
+        validate_answer(described("/events", 200)["contentSchema"], event)
     await stage.workers.stop()
+
+    # What a consumer makes of an entry is what is sent over HTTP, and others' libraries read it.
+    mapped = [
+        {name.decode(): json.loads(value) if name == b"data" else value.decode() for name, value in fields.items()}
+        for fields in entries
+    ]
+    assert read_events([json.dumps(event) for event in mapped]) == sent
+    FeatureCollection.model_validate(latest.json())
 
 
 async def test_health_and_refusals_are_as_described(web: WebProcess) -> None:

@@ -37,6 +37,7 @@ def context(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
+@pytest.mark.acceptance
 def test_the_image_has_a_program_that_runs(tmp_path: Path) -> None:
     source, installed = tmp_path / "src", tmp_path / "location-worker"
     source.mkdir()
@@ -102,6 +103,7 @@ async def web(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[tupl
     await processes.close()
 
 
+@pytest.mark.acceptance
 async def test_health_checks_tell_a_process_that_serves_from_one_that_does_not(web: tuple[WebProcess, int]) -> None:
     process, metrics_port = web
     ports = {"worker": ("9100", metrics_port), "web": ("8080", process.port)}

@@ -1,0 +1,72 @@
+"""A service that asks couriers for their location and knows where each order is.
+
+pip install fastapi uvicorn location-client
+uvicorn app:app --port 8000
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+
+from location_client import Feature, JobFailed, LocationClient
+
+positions: dict[str, Feature] = {}
+"""The last position of each order. Keep it in your database, with the ids of the events that you have worked off."""
+
+
+async def follow(client: LocationClient) -> None:
+    """Take in events as one member of a group: each goes to one process of this service."""
+    seen: set[str] = set()
+    async for event in client.group_events("orders", os.environ.get("HOSTNAME", "orders-1")):
+        if event.id not in seen:
+            seen.add(event.id)
+            order = event.reference or ""
+            if event.type == "location.updated":
+                positions[order] = event.data
+            elif event.type == "location.tracking.ended":
+                positions.pop(order, None)
+        await event.acknowledge()
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Follow the events while the service runs."""
+    url = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
+    async with LocationClient(url, key_prefix=os.environ.get("KEY_PREFIX", "location")) as client:
+        app.state.client = client
+        task = asyncio.create_task(follow(client))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/orders/{order}/courier/{chat_id}", status_code=202)
+async def ask(order: str, chat_id: str) -> dict[str, Any]:
+    """Ask the courier of an order to share the location."""
+    client: LocationClient = app.state.client
+    try:
+        job = await client.request_location(chat_id=chat_id, reference=order, follow_for=4 * 3600)
+        result = await job.result(timeout=10)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    except (JobFailed, TimeoutError) as error:
+        raise HTTPException(503, str(error)) from None
+    if result["status"] == "rejected":
+        raise HTTPException(409, result["reason"])
+    return {"status": result["status"], "prompt": result["prompt"]}
+
+
+@app.get("/orders/{order}/position")
+async def show(order: str) -> dict[str, Any]:
+    """Show where an order is, as GeoJSON."""
+    if order not in positions:
+        raise HTTPException(404, "no position yet")
+    return {**positions[order]}

@@ -18,6 +18,7 @@ PARAMETERS = ("after", "types", "chat_id", "reference")
 PAGE = 200
 MAX_PAGES_AT_ONCE = 4
 """How many connections catch up at the same time: what they read is Redis' work, and this process'."""
+PAGE_SECONDS = 3.0  # then the connection gets a sign of life, and tries again
 SILENT_SECONDS = 8.0  # with a beat after it, below the 15 s that are promised
 
 # Nginx would keep events until its buffer is full.
@@ -132,7 +133,8 @@ class Reader:
         return make_comment(self._position if moved else None)
 
     async def _find_place(self) -> None:
-        bounds = await self._stream.bounds()
+        async with asyncio.timeout(PAGE_SECONDS):
+            bounds = await self._stream.bounds()
         if self._after is None:
             self._position = bounds.last
         else:
@@ -143,7 +145,7 @@ class Reader:
         """Read a page. After one that is not full the feed has everything that follows."""
         # Taken before the page is read, so that the page has everything up to here.
         end, generation = self._feed.end, self._feed.generation
-        async with self._pages:
+        async with asyncio.timeout(PAGE_SECONDS), self._pages:
             entries = await self._stream.after(position, PAGE)
             chunk = b"".join(make_message(*entry).data for entry in entries if self._wanted.wants(entry[1]))
         if entries:

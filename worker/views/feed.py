@@ -58,9 +58,15 @@ class Feed:
 
     async def run(self) -> None:
         """Read the stream for ever, waiting for a Redis that is away."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._beat())
-            tasks.create_task(self._read())
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._beat())
+                    tasks.create_task(self._read())
+            except* Exception:
+                # A fault of this program: connections must not hang on it for ever.
+                log.exception("views_interrupted", consequence="the event stream is read on in a moment")
+                await asyncio.sleep(_MAX_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Let every connection end."""

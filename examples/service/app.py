@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from location_client import Feature, JobFailed, LocationClient
+from location_client import Feature, JobFailed, LocationClient, NotLocatedError
 
 positions: dict[str, Feature] = {}
 """The last position of each order. Keep it in your database, with the ids of the events that you have worked off."""
@@ -70,3 +70,17 @@ async def show(order: str) -> dict[str, Any]:
     if order not in positions:
         raise HTTPException(404, "no position yet")
     return {**positions[order]}
+
+
+@app.get("/couriers/{chat_id}/now")
+async def locate(chat_id: str) -> dict[str, Any]:
+    """Show where a courier is now, at most two minutes old, and end the share: for who is to take an order."""
+    client: LocationClient = app.state.client
+    try:
+        return {**await client.locate(chat_id, max_age=120, stop_when_done=True, timeout=60)}
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    except NotLocatedError as error:
+        raise HTTPException(409, str(error)) from None
+    except (JobFailed, TimeoutError) as error:
+        raise HTTPException(503, str(error)) from None

@@ -88,7 +88,7 @@ async def test_who_listens_over_http_goes_on_where_the_connection_broke(
 
 
 async def test_the_service_knows_where_each_order_is(stage: Stage, start: Start) -> None:
-    [chat] = stage.people(1)
+    chat, nearby = stage.people(2)
     port = free_port()
     program = start(
         *(sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)),
@@ -119,6 +119,11 @@ async def test_the_service_knows_where_each_order_is(stage: Stage, start: Start)
         assert (await client.post("/orders/8/courier/none")).status_code == 422
         gone = await client.post("/orders/8/courier/00000000-0000-4000-8000-000000000000")
         assert (gone.status_code, gone.json()) == (409, {"detail": "chat_not_found"})
+
+        there = await client.get(f"/couriers/{nearby}/now")
+        assert there.status_code == 200, there.text
+        assert Feature.model_validate(there.json())
+        assert await stage.published(nearby, "location.tracking.ended"), "one position is enough"
 
         await stage.client.untrack_location(chat)
 

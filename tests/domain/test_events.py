@@ -7,12 +7,11 @@ import jsonschema
 import msgspec
 import pytest
 
+from tests.support.lives import events_of_every_type
 from tests.support.schemas import FOLDER, schema_files
-from tests.support.tracking import ANNA, BERT, CHAT, SHARE, TrackedChat, listing, position
-from worker.domain import events, webhooks
+from tests.support.tracking import ANNA, CHAT, SHARE, TrackedChat, listing, position
+from worker.domain import events
 from worker.domain.events import EVENT_TYPES, Event, make_event, schema
-from worker.domain.observation import Rejected, Sent
-from worker.domain.share import Place
 
 HEAD = {"chat_id": CHAT, "share_id": SHARE}
 TIME = "2026-09-21T14:13:20Z"
@@ -62,24 +61,7 @@ def test_there_is_no_schema_of_another_type() -> None:
 
 
 def test_every_event_of_a_shares_life_fits_its_schema() -> None:
-    chat = TrackedChat(asked=False, follow_for=9000.0)
-    chat.read(listing(position(at=0, address="Riverside Building", locality="London"), position(BERT, at=None)))
-    chat.started(began=-10, ends=4000)
-    chat.wait(1900).read(listing(position(at=0), position(BERT, at=None)))
-    chat.stopped(BERT, ended=1890)
-    chat.read(listing(position(at=0)))
-    decision = chat.decision()
-    webhooks.report_unreadable(decision, BERT, "share from Messages", began_at=1)
-    chat.keep(decision)
-    chat.wait(9000).read(listing())
-    refused, expired = TrackedChat(), TrackedChat(accept_within=10)
-    refused.prompt(Rejected("blocked", 403, 2026, "no"))
-    expired.prompt(Sent())
-    expired.wait(10).read(listing())
-    passing = TrackedChat(asked=False, places=(Place("depot", 52.5, 13.4, 100.0),))
-    passing.read(listing(position(at=0)))
-    passing.wait(60).read(listing(position(at=60, latitude=52.6)))
-    told = [*chat.events, *refused.events, *expired.events, *passing.events]
+    told = events_of_every_type()
     for event in told:
         validator(event.type).validate(json.loads(event.data))
     assert {event.type for event in told} == {name for name in EVENT_TYPES if not name.startswith("location.pin")}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from location_client.data import RejectionReason
 from tests.support.tracking import ANNA, BEGINNING, CHAT, NANO, SHARE, TrackedChat, listing, position
 from worker.domain.decision import Limits
 from worker.domain.observation import (
@@ -9,7 +10,6 @@ from worker.domain.observation import (
     Fault,
     Later,
     Rejected,
-    RejectionReason,
     Sent,
     Suspended,
     Throttled,

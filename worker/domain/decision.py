@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from location_client.data import EndReason, StopReason
 from worker.domain import events, policy
 from worker.domain.freshness import fingerprint, last_moment, position_moment
 from worker.domain.handle import handle_digest
@@ -54,7 +55,7 @@ class View(NamedTuple):
     latitude: float
 
 
-DONE: frozenset[events.EndReason] = frozenset({"first_position", "arrived", "time_limit"})
+DONE: frozenset[EndReason] = frozenset({"first_position", "arrived", "time_limit"})
 """Ends by which a share has done what it is for; after others there is nothing left to end, or somebody chose so."""
 
 
@@ -177,7 +178,7 @@ class Decision:
             share.hint_at = None
         return moment
 
-    def stop_sharing(self, person: Person, reason: events.StopReason, ended_at: int) -> None:
+    def stop_sharing(self, person: Person, reason: StopReason, ended_at: int) -> None:
         """Publish that a person no longer shares; `ended_at` in ns since 1970 (UTC)."""
         # Later than all ends and beginnings before, whatever upstream says: else two of them could have one id.
         end = max(ended_at, (person.stopped_at or 0) + 1)
@@ -206,7 +207,7 @@ class Decision:
         self.emit(events.RequestExpired(self.chat_id, share.share_id, waited))
         self.end("request_expired")
 
-    def end(self, reason: events.EndReason) -> None:
+    def end(self, reason: EndReason) -> None:
         """End the share; nothing changes upstream."""
         share = self.share
         self.due = None

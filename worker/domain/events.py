@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from worker.domain.observation import RejectionReason
+from location_client.data import EndReason, RejectionReason, StopReason
 
 ID_DIGEST_BYTES = 8  # of the events of one share, a million have the same id with a chance of 3 in 100 million
 
@@ -32,20 +32,6 @@ Coordinates = Annotated[
     ),
 ]
 
-StopReason = Literal["stopped", "expired", "disappeared"]
-EndReason = Literal[
-    "first_position",
-    "arrived",
-    "sharing_stopped",
-    "request_rejected",
-    "request_expired",
-    "untracked",
-    "time_limit",
-    "chat_not_found",
-    "chat_unavailable",
-    "forbidden",
-    "forgotten",
-]
 DetectedBy = Literal["poll", "webhook"]
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from location_client.data import RejectionReason
+
 
 class Position(msgspec.Struct, frozen=True):
     """One valid position of one contact, normalized.
@@ -87,20 +89,6 @@ class Uncertain(msgspec.Struct, frozen=True):
 
     possibly_sent: bool
     detail: str
-
-
-RejectionReason = Literal[
-    "group_chat",
-    "not_imessage",
-    "chat_unavailable",
-    "chat_not_found",
-    "opted_out",
-    "blocked",
-    "line_not_eligible",
-    "recipient_not_allowed",
-    "forbidden",
-    "invalid_request",
-]
 
 
 class Rejected(msgspec.Struct, frozen=True):

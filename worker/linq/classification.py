@@ -1,5 +1,6 @@
 """Which reply of Linq means what (docs/reference/linq.md)."""
 
+from location_client.data import RejectionReason
 from worker.domain.observation import (
     AlreadySharing,
     Fault,
@@ -8,7 +9,6 @@ from worker.domain.observation import (
     ReadObservation,
     Refused,
     Rejected,
-    RejectionReason,
     Sent,
     Suspended,
     Throttled,

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import httpx
+import msgspec
 
 from worker.decoding import decode_object
 from worker.proxies import find_proxy
@@ -46,7 +47,7 @@ class CertificatesError(Exception):
         )
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """One answer, or its absence.
 
     `status` is 0 where no complete answer came (`timeout`, `connect`, `broken`); the status of a reply that

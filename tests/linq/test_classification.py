@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from worker.domain.observation import (
     AlreadySharing,
@@ -128,7 +129,7 @@ def test_a_refusal_that_is_not_linqs_ends_nothing(status: int, body: bytes) -> N
 def test_a_damaged_message_does_not_void_the_code(
     damage: bytes, bom: bytes, whole: Reply, observation: ReadObservation, outcome: type
 ) -> None:
-    reply = whole._replace(body=bom + whole.body.replace(b"HERE", b"No " + damage))
+    reply = structs.replace(whole, body=bom + whole.body.replace(b"HERE", b"No " + damage))
     assert read_observation(reply, now=NOW) == observation
     assert type(prompt_outcome(reply)) is outcome
 

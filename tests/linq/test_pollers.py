@@ -81,6 +81,22 @@ async def test_the_wait_of_a_refusal_is_read(
     assert reply == Reply(429, body, seconds, None, None)
 
 
+@pytest.mark.parametrize(
+    ("headers", "trace_id"),
+    [
+        ((("X-Trace-ID", "7d1f"), ("X-Request-ID", "0a9c")), "7d1f"),
+        ((("X-Request-ID", "0a9c"),), "0a9c"),
+        ((("x-trace-id", ""), ("x-request-id", "0a9c")), "0a9c"),
+        ((), None),
+    ],
+)
+async def test_a_reply_has_the_id_under_which_linq_knows_it(
+    kind: Kind, headers: tuple[tuple[str, str], ...], trace_id: str | None
+) -> None:
+    reply, _ = await fetch(kind, answering(http_answer(EMPTY, headers=headers)))
+    assert reply == Reply(200, EMPTY, None, trace_id, None)
+
+
 async def test_html_in_place_of_an_answer_is_handed_on(kind: Kind) -> None:
     page = b"<html><body>Bad gateway</body></html>"
     answer = http_answer(page, status="502 Bad Gateway", headers=(("Content-Type", "text/html"),))

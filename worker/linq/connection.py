@@ -18,11 +18,13 @@ from worker.linq.reply import Failure, Reply, no_reply
 EYEBALLS_SECONDS = 0.25  # until the next address is tried beside the first (RFC 8305, section 5)
 READ_SIZE = 64 * 1024
 HEAD_LIMIT = 100 * 1024  # bytes of status line and headers, as httpcore; beyond REPLY_LIMIT the same for the framing
-LONGEST_IDLE_SECONDS = 50.0  # what lies between may have forgotten an idle connection after a minute, and says nothing
+MAX_IDLE_SECONDS = 50.0  # what lies between may have forgotten an idle connection after a minute, and says nothing
 BEFORE_SERVER_SECONDS = 1.0  # we hang up so long before the server said that it will
 
 # The headers that count here, in small letters.
-_HEADERS = frozenset({b"content-length", b"keep-alive", b"retry-after", b"transfer-encoding", b"x-trace-id"})
+_HEADERS = frozenset(
+    {b"content-length", b"keep-alive", b"retry-after", b"transfer-encoding", b"x-request-id", b"x-trace-id"}
+)
 _KEEP_ALIVE = re.compile(rb"timeout *= *\"?(\d{1,9})", re.IGNORECASE)
 
 
@@ -255,7 +257,7 @@ class Connection:
                 status,
                 chunks[0] if len(chunks) == 1 else b"".join(chunks),
                 _text(headers.get(b"retry-after")) if status >= 400 else None,
-                _text(headers.get(b"x-trace-id")),
+                _text(headers.get(b"x-trace-id") or headers.get(b"x-request-id")),
             )
         )
 
@@ -307,10 +309,11 @@ def _announced_seconds(keep_alive: bytes) -> float:
     found = _KEEP_ALIVE.search(keep_alive)
     if found is None:
         return IDLE_SECONDS
-    return min(LONGEST_IDLE_SECONDS, int(found[1]) - BEFORE_SERVER_SECONDS)
+    return min(MAX_IDLE_SECONDS, int(found[1]) - BEFORE_SERVER_SECONDS)
 
 
 def _text(value: bytes | None) -> str | None:
-    # As the other clients: what is no visible ASCII is no text.
-    text = (value or b"").decode("ascii", "replace")
-    return text if value is not None and text.isascii() and text.isprintable() else None
+    if value is None or not value.isascii():
+        return None
+    text = value.decode()
+    return text if text.isprintable() else None

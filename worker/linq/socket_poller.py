@@ -4,6 +4,7 @@ A read is one `send` and one `recv` on the loop's own thread (`connection.py`).
 """
 
 import asyncio
+import re
 import socket
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -14,6 +15,8 @@ from worker.linq.reply import ACCEPT, Reply, no_reply
 
 LOOK_SECONDS = 0.1  # unused for so long, a connection is looked at first: its end may have come unnoticed
 SWEEP_SECONDS = 1.0  # between two looks at all idle connections
+
+_UUID = re.compile(r"[0-9a-f-]{36}").fullmatch
 
 
 class SocketPoller:
@@ -45,7 +48,9 @@ class SocketPoller:
         loop = asyncio.get_running_loop()
         awaited: asyncio.Future[Reply] = loop.create_future()
         try:
-            request = b"".join((self._before, quote(chat_id, safe="").encode(), self._after))
+            # Nothing is to be quoted in a UUID.
+            part = chat_id if _UUID(chat_id) else quote(chat_id, safe="")
+            request = b"".join((self._before, part.encode(), self._after))
         except UnicodeEncodeError:
             awaited.set_result(no_reply("broken"))
             return awaited

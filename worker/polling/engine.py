@@ -16,6 +16,7 @@ from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, Self
 
+import msgspec
 import structlog
 from redis.exceptions import RedisError
 
@@ -163,7 +164,8 @@ class Engine:
             await self._shares.commit(self._decided)
             self._decided = []
         held = [
-            claimed._replace(lease=self._fences.get(claimed.chat_id, claimed.lease)) for claimed in self._held.values()
+            msgspec.structs.replace(claimed, lease=self._fences.get(claimed.chat_id, claimed.lease))
+            for claimed in self._held.values()
         ]
         for start in range(0, len(held), MAX_CLAIMED):
             await self._shares.release(held[start : start + MAX_CLAIMED])

@@ -40,7 +40,7 @@ class BusyError(RuntimeError):
     """A chat changed under every attempt to change it."""
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True):
     """A chat held by this worker until `lease`; `before` is what it added to the fleet's sums."""
 
     chat_id: str

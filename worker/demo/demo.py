@@ -32,6 +32,7 @@ from simulator.movement import lively_offsets, recording_names
 from simulator.world import Habits
 from worker.demo.view import Contact, Scene
 from worker.store.store import Store
+from worker.views.map import find_leaflet
 
 SPEED = 20.0
 """Seconds of the story per real second: phones publish every 1 to 5 s instead of every 20 to 90."""
@@ -106,6 +107,8 @@ async def _run(settings: Settings, seconds: float | None, people: int, picture: 
         client = LocationClient(redis, key_prefix=prefix)
         web = await _answering_web(own, children)
         say(console, f"Map: {web}/map?token={own.view_tokens[0]}")
+        if find_leaflet() is None:
+            say(console, "The map itself is missing: pip install 'location-worker[map]'")
         simulator.subscribe(f"{web}/webhooks/linq", secret=own.linq_webhook_secrets[0])
         if settings.redis_url is None:
             say(console, f"Look closer from another terminal: REDIS_URL={url} KEY_PREFIX={prefix} location-worker tail")

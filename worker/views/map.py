@@ -34,7 +34,7 @@ class Map:
         self._access = access
         self._policy = content_security_policy(settings.map_tiles)
         self._page = _fill(settings)
-        leaflet = _find_leaflet()
+        leaflet = find_leaflet()
         self._has_leaflet = leaflet is not None
         files = {path.name: path for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
         if leaflet is not None:
@@ -86,7 +86,8 @@ def _fill(settings: Settings) -> str:
     return page
 
 
-def _find_leaflet() -> Path | None:
+def find_leaflet() -> Path | None:
+    """Return the folder of Leaflet's files, or None where the extra `map` is not installed."""
     try:
         found = importlib.util.find_spec("xstatic.pkg.leaflet")
     except ModuleNotFoundError:

@@ -132,6 +132,10 @@ async def test_it_goes_on_after_web_and_redis_were_away(browser: Browser, webs: 
             await walker.be_at(13.402, 52.5)
             await one_drawn(page, trail=3)
             await expect(status).to_have_text("Live")
+            await page.evaluate("import('/map/map.js').then(({ connect }) => connect())")  # as after a gap
+            await walker.be_at(13.403, 52.5)
+            await one_drawn(page, trail=4)
+            await expect(page.locator("#events li").filter(has_text="was asked")).to_have_count(1)
     window.hosts.clear()  # what failed meanwhile was expected; where it went is not
     window.faults.clear()
     window.check()

@@ -432,7 +432,7 @@ function credit(text) {
   return holder.innerHTML;
 }
 
-export { layer, map, people };
+export { connect, layer, map, people };
 
 // Ages grow while nothing happens.
 setInterval(() => {

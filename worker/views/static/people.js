@@ -5,6 +5,7 @@ export const TRAIL_MS = 15 * 60_000;
 const MAX_TRAIL_POINTS = 120;
 const GONE_MS = 5 * 60_000; // how long whoever has stopped stays in the list
 const MAX_EVENTS = 200; // of each person, and of all together
+const MAX_SEEN = 20_000; // ids of events, which may come again
 
 // Upper bounds of a position's age, in milliseconds.
 const AGES = [["fresh", 60_000], ["recent", 300_000], ["older", 1_800_000], ["stale", Infinity]];
@@ -22,7 +23,7 @@ export class People {
     this.all = new Map(); // by key
     this.chats = new Map(); // the people of each chat
     this.events = []; // the last ones of everybody, newest last; positions are not among them
-    this.positions = 0; // events that were positions
+    this.seen = new Set(); // ids of events
     this.replaying = false; // what comes is history: no movement is shown
   }
 
@@ -38,14 +39,15 @@ export class People {
   /** Learn from an event in CloudEvents' JSON format. Types without a handler are only listed. */
   take(event, now) {
     const chatId = event.source?.startsWith("/linq/chats/") ? event.source.slice("/linq/chats/".length) : null;
-    if (chatId === null) return;
+    if (chatId === null || this.seen.has(event.id)) return;
+    this.seen.add(event.id);
+    if (this.seen.size > MAX_SEEN) this.seen.delete(this.seen.values().next().value);
     HANDLERS[event.type]?.(this, chatId, event, now);
     const concerned = event.subject ? [this.#row(chatId, event.subject)] : this.of(chatId);
     const entry = { at: Date.parse(event.time), type: event.type, data: event.data, who: concerned[0] ?? null, moved: 0 };
     if (event.type === "location.updated") entry.moved = lengthOf(concerned[0].trail.slice(-2));
     for (const person of concerned) keep(person.events, entry);
-    if (event.type === "location.updated") this.positions += 1;
-    else keep(this.events, entry);
+    if (event.type !== "location.updated") keep(this.events, entry);
   }
 
   /** Forget whoever is over for a while, and what is too old of trails. */

@@ -1,16 +1,15 @@
 // The live map: a client of /latest and /events, and of nothing else.
 
 import { boundsOf, PeopleLayer } from "./layer.js";
-import { lengthOf, lookOf, nameOf, People } from "./people.js";
+import { $, element, Panel, setText } from "./panel.js";
+import { People } from "./people.js";
 
-const $ = (id) => document.getElementById(id);
 const RETRY_MS = 2_000;
 const REPLAY_MS = 4_000; // history that takes longer is shown as it comes
-const MAX_ROWS = 200;
-const MAX_LINES = 60;
 const MANY = 1_000; // people whose list is put in order once a second, not more often
 const MAX_LIMIT = 10_000;
 const CLOSE_ZOOM = 16;
+const FOLLOW_ZOOM = 14; // at least, where somebody is followed
 const MARGIN = 60; // pixels around everybody
 
 const people = new People();
@@ -25,8 +24,8 @@ const { tiles, attribution, types } = document.body.dataset;
 const layer = new PeopleLayer(map, people, clock, { graticule: !tiles });
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-let selected = null;
-let following = false;
+const choice = { person: null, following: false };
+const panel = new Panel(people, clock, choice, select);
 let fitting = true; // everybody is kept in view, until somebody moves the map
 let seen = false; // somebody was in view
 let stale = true; // the list has to be drawn again
@@ -113,7 +112,7 @@ function endReplay() {
 function showStatus(state, text) {
   const status = $("status");
   status.dataset.state = state;
-  if (status.textContent !== text) status.textContent = text;
+  setText(status, text);
 }
 
 function changed() {
@@ -125,9 +124,13 @@ function changed() {
 /** Draw the panel again, and see that who should be in view is: a few times a second, however much happens. */
 function refresh() {
   if (!stale) return;
+  stale = false;
+  people.prune(clock());
+  const { person } = choice;
+  if (person && people.all.get(person.key) !== person) choice.person = layer.selected = null;
   if (fitting) fit();
-  if (following && selected?.position) centre(selected);
-  drawPanel();
+  if (choice.following && person?.position) centre(person);
+  panel.draw();
 }
 
 // The map
@@ -156,19 +159,21 @@ function centre(person, zoom = map.getZoom()) {
 }
 
 function showEverybody() {
-  following = false;
+  choice.following = false;
   keepEverybodyInView(true);
-  drawCard();
+  panel.drawCard();
 }
 
 function select(person) {
-  selected = layer.selected = person;
-  following = Boolean(person?.position);
-  if (following) keepEverybodyInView(false);
-  if (following) centre(person, Math.max(map.getZoom(), 14));
-  if (person) $("card").scrollIntoView({ block: "nearest" });
+  choice.person = layer.selected = person;
+  choice.following = Boolean(person?.position);
+  if (choice.following) {
+    keepEverybodyInView(false);
+    centre(person, Math.max(map.getZoom(), FOLLOW_ZOOM));
+  }
   changed();
-  drawPanel();
+  panel.draw();
+  if (person) $("card").scrollIntoView({ block: "nearest" });
 }
 
 map.on("mousemove", ({ containerPoint }) => {
@@ -183,9 +188,9 @@ map.on("click", ({ containerPoint }) => {
   if (person) select(person);
 });
 map.on("dragstart", () => {
-  following = false;
+  choice.following = false;
   keepEverybodyInView(false);
-  drawCard();
+  panel.drawCard();
 });
 for (const moving of ["wheel", "dblclick"]) map.getContainer().addEventListener(moving, () => keepEverybodyInView(false), { passive: true });
 map.getContainer().addEventListener("keydown", () => keepEverybodyInView(false));
@@ -194,229 +199,18 @@ map.zoomControl.getContainer().addEventListener("click", () => keepEverybodyInVi
 $("fit").addEventListener("click", showEverybody);
 $("card-close").addEventListener("click", () => select(null));
 $("card-follow").addEventListener("click", () => {
-  following = !following && Boolean(selected?.position);
-  if (following) centre(selected);
-  drawCard();
-});
-$("search").addEventListener("input", () => drawPanel());
-$("search").addEventListener("keydown", (event) => {
-  const first = $("people").querySelector("button");
-  if (event.key === "ArrowDown" && first) {
-    first.focus();
-    event.preventDefault();
-  } else if (event.key === "Enter" && first) {
-    first.click();
-  }
-});
-$("people").addEventListener("keydown", (event) => {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  const buttons = [...$("people").querySelectorAll("button")];
-  const next = buttons[buttons.indexOf(document.activeElement) + step];
-  (next ?? $("search")).focus();
-  event.preventDefault();
+  choice.following = !choice.following && Boolean(choice.person?.position);
+  if (choice.following) centre(choice.person);
+  panel.drawCard();
 });
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "f") showEverybody();
   else if (event.key === "/") $("search").focus();
-  else if (event.key === "Escape" && selected) select(null);
+  else if (event.key === "Escape" && choice.person) select(null);
   else return;
   event.preventDefault();
 });
-
-// The panel
-
-const rows = new Map(); // the elements of each person in the list
-
-function drawPanel() {
-  stale = false;
-  const now = clock();
-  people.prune(now);
-  if (selected && people.all.get(selected.key) !== selected) selected = layer.selected = null;
-  const everybody = [...people.all.values()];
-  drawSummary(everybody, now);
-  drawList(everybody, now);
-  drawCard();
-  drawEvents();
-}
-
-function drawSummary(everybody, now) {
-  const counts = { sharing: 0, stale: 0, asked: 0 };
-  for (const person of everybody) {
-    const look = lookOf(person, now);
-    if (look === "asked") counts.asked += 1;
-    else if (look === "stale") counts.stale += 1;
-    else if (look !== "gone") counts.sharing += 1;
-  }
-  const parts = [`${counts.sharing} sharing`, counts.stale && `${counts.stale} stale`, counts.asked && `${counts.asked} asked`];
-  setText($("summary"), parts.filter(Boolean).join(" · "));
-  $("empty").hidden = counts.sharing + counts.stale > 0 || people.replaying;
-}
-
-const ORDER = { fresh: 0, recent: 0, older: 0, stale: 0, asked: 1, gone: 2 };
-
-function drawList(everybody, now) {
-  const wanted = $("search").value.trim().toLowerCase();
-  const found = everybody
-    .filter((person) => !wanted || `${person.reference} ${person.handle ?? ""}`.toLowerCase().includes(wanted))
-    .map((person) => ({ person, look: lookOf(person, now), name: nameOf(person) }))
-    .sort((one, other) => ORDER[one.look] - ORDER[other.look] || compare(one.name, other.name) || compare(one.person.key, other.person.key));
-  const shown = found.slice(0, MAX_ROWS);
-  const kept = new Set(shown.map(({ person }) => person));
-  for (const [person, row] of rows) {
-    if (!kept.has(person)) {
-      row.item.remove();
-      rows.delete(person);
-    }
-  }
-  let before = null;
-  for (const entry of shown) {
-    const row = rows.get(entry.person) ?? makeRow(entry.person);
-    fillRow(row, entry, now);
-    const place = before ? before.nextSibling : $("people").firstChild;
-    if (place !== row.item) $("people").insertBefore(row.item, place);
-    before = row.item;
-  }
-  const rest = found.length - shown.length;
-  const none = wanted ? "Nobody is called so." : "Nobody has been asked.";
-  setText($("more"), rest > 0 ? `and ${rest.toLocaleString()} more: type a name to find them` : found.length ? "" : none);
-}
-
-function makeRow(person) {
-  const item = document.createElement("li");
-  const button = element("button", "row", item);
-  button.type = "button";
-  button.addEventListener("click", () => select(selected === person ? null : person));
-  const row = {
-    item, button, glyph: glyph(button), name: element("span", "name", button), age: element("span", "age", button),
-    note: element("span", "state", button),
-  };
-  rows.set(person, row);
-  return row;
-}
-
-function fillRow(row, { person, look, name }, now) {
-  setGlyph(row.glyph, look);
-  setText(row.name, name);
-  setText(row.note, stateOf(person));
-  setText(row.age, person.position ? age(now - person.position.at) : "");
-  const chosen = String(person === selected);
-  if (row.button.getAttribute("aria-pressed") !== chosen) row.button.setAttribute("aria-pressed", chosen);
-}
-
-function drawCard() {
-  $("card").hidden = !selected;
-  if (!selected) return;
-  setText($("card-name"), nameOf(selected));
-  const facts = [
-    ["State", stateOf(selected)],
-    ["Handle", selected.reference && selected.handle],
-    ["Position", selected.position && `${age(clock() - selected.position.at)} old`],
-    ["Place", selected.place],
-    ["Moved", selected.trail.length > 1 && `${distance(lengthOf(selected.trail))} in the last minutes`],
-  ].filter(([, value]) => value);
-  const shown = JSON.stringify(facts);
-  if ($("card-facts").dataset.shown !== shown) {
-    $("card-facts").dataset.shown = shown;
-    $("card-facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", "", null, name), element("dd", "", null, value)]));
-  }
-  $("card-follow").hidden = !selected.position;
-  $("card-follow").setAttribute("aria-pressed", String(following));
-}
-
-function drawEvents() {
-  const events = (selected ? selected.events : people.events).slice(-MAX_LINES).reverse();
-  setText($("events-title"), selected ? `Events of ${nameOf(selected)}` : "Events");
-  $("no-events").hidden = events.length > 0;
-  const list = $("events");
-  const newest = events[0];
-  if (list.newest === newest && list.childElementCount === events.length) return;
-  list.newest = newest;
-  list.replaceChildren(...events.map((entry) => {
-    const item = document.createElement("li");
-    element("time", "", item, new Date(entry.at).toLocaleTimeString());
-    const text = element("span", "", item);
-    if (!selected && entry.who) element("b", "", text, `${nameOf(entry.who)} `);
-    text.append(phrase(entry));
-    return item;
-  }));
-}
-
-const PHRASES = {
-  "location.requested": () => "was asked",
-  "location.request.rejected": ({ reason }) => `cannot be asked: ${words(reason)}`,
-  "location.request.expired": () => "did not answer in time",
-  "location.sharing.started": () => "shares",
-  "location.updated": ({ properties }, moved) =>
-    [moved >= 1 ? `moved ${distance(moved)}` : "was seen", properties.locality ?? properties.address].filter(Boolean).join(": "),
-  "location.sharing.stale": () => "shares, but shows nothing new",
-  "location.sharing.unreadable": () => "shares under another handle",
-  "location.sharing.stopped": ({ reason }) => `shares no more: ${words(reason)}`,
-  "location.tracking.ended": ({ reason }) => `is tracked no more: ${words(reason)}`,
-  "location.place.entered": ({ place }) => `entered ${place.name}`,
-  "location.place.left": ({ place }) => `left ${place.name}`,
-};
-
-function phrase({ type, data, moved }) {
-  try {
-    return PHRASES[type](data, moved);
-  } catch {
-    return type;
-  }
-}
-
-function stateOf(person) {
-  if (person.state === "sharing") return person.position ? "sharing" : "sharing, no position yet";
-  return person.reason ? `${person.state}: ${words(person.reason)}` : person.state;
-}
-
-function words(text) {
-  return String(text).replaceAll("_", " ");
-}
-
-/** A duration in the largest unit that fits. */
-function age(milliseconds) {
-  const seconds = Math.max(0, Math.round(milliseconds / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
-  return `${Math.floor(seconds / 86_400)} d`;
-}
-
-function distance(metres) {
-  return metres < 1000 ? `${Math.round(metres)} m` : `${(metres / 1000).toFixed(1)} km`;
-}
-
-const collator = new Intl.Collator(undefined, { numeric: true });
-const compare = collator.compare.bind(collator);
-
-function element(name, className, parent, text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  parent?.append(made);
-  return made;
-}
-
-function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
-}
-
-function glyph(parent) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS("http://www.w3.org/2000/svg", "use"));
-  parent.append(svg);
-  return svg;
-}
-
-function setGlyph(svg, look) {
-  if (svg.dataset.look === look) return;
-  svg.dataset.look = look;
-  svg.setAttribute("class", `glyph ${look}`);
-  svg.firstChild.setAttribute("href", `#glyph-${look}`);
-}
 
 /** The credit as HTML: text, in which a URL is a link. */
 function credit(text) {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import shutil
 import tempfile
 import time
@@ -29,6 +30,7 @@ def main(*, seconds: float, seed: int | None, people: int, as_json: bool) -> Non
         if not as_json:
             click.echo(f"{time.monotonic() - began:6.1f}  {text}")
 
+    logging.getLogger("location_client").setLevel(logging.ERROR)  # the report names what is broken
     folder = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
     say(f"seed {seed}, {people} people, {seconds:g} s")
     verdict = asyncio.run(Run(seed, people, folder, say).go(seconds))

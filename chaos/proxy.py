@@ -40,8 +40,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self.cut()
-        for task in self._tasks:
-            task.cancel()
+        # Not cancelled: each ends by itself, now that its connections are gone.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
@@ -73,9 +72,12 @@ class Proxy:
         self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._refusing:
+        served = asyncio.current_task()
+        if self._refusing or served is None:
             writer.transport.abort()
             return
+        self._tasks.add(served)
+        served.add_done_callback(self._tasks.discard)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -83,7 +85,6 @@ class Proxy:
             return
         self._writers |= {writer, back}
         pumps = [asyncio.create_task(self._pump(reader, back)), asyncio.create_task(self._pump(there, writer))]
-        self._tasks |= set(pumps)
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -93,7 +94,6 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._tasks -= set(pumps)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -18,7 +18,9 @@ PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness", "places")
 
 @click.command()
 @click.argument(
-    "part", type=click.Choice([*PARTS, "instructions", "lateness", "pace", "soak", "views", "all"]), default="all"
+    "part",
+    type=click.Choice([*PARTS, "durability", "instructions", "lateness", "pace", "soak", "views", "all"]),
+    default="all",
 )
 @click.option("--quick", is_flag=True, help="Fewer rounds and smaller numbers: a look, no result.")
 @click.option("--thorough", is_flag=True, help="Speed: every contender with every mode, and more rounds.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from tests.support.stored import begin, end, new_chat, open_store
 from worker.store.batcher import MAX_BATCH, Batcher
@@ -57,6 +57,18 @@ async def test_one_that_redis_refuses_fails_alone() -> None:
     doubles = Batcher(doubling)
     answers = await asyncio.gather(*(doubles.ask(number) for number in (12, 13, 14)), return_exceptions=True)
     assert (answers[0], type(answers[1]), answers[2]) == (24, ResponseError, 28)
+
+
+async def test_what_a_full_redis_refuses_is_not_tried_one_by_one() -> None:
+    async def refuse(numbers: Sequence[int]) -> list[int]:
+        calls.append(len(numbers))
+        raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+
+    calls: list[int] = []
+    doubles: Batcher[int, int] = Batcher(refuse)
+    failed = await asyncio.gather(*(doubles.ask(number) for number in (1, 2, 3)), return_exceptions=True)
+    assert [type(error) for error in failed] == [OutOfMemoryError] * 3
+    assert calls == [3]
 
 
 async def test_a_connection_that_breaks_is_told_to_all_and_the_next_call_is_made() -> None:

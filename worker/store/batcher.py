@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 from redis.exceptions import ResponseError
 
+from location_client.outages import passes_by_itself
+
 MAX_BATCH = 128  # a script on more holds Redis for over 5 ms
 
 Given = TypeVar("Given")
@@ -33,7 +35,10 @@ class Batcher(Generic[Given, Answer]):
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
                 await self._answer(batch)
-            except ResponseError:
+            except ResponseError as error:
+                if passes_by_itself(error):
+                    _fail(batch, error)  # a full Redis, say, serves none of them
+                    continue
                 # One of them cannot be served (another program's key, say): the others must not suffer for it.
                 for one in batch:
                     await self._answer_alone(one)

@@ -17,7 +17,7 @@ from simulator.deliveries import Attempt, Disorder, Disturbance
 from simulator.faults import CHERT_ENDPOINTS, Area, Damage, Endpoint, Fault, Kind, Shape
 from simulator.loops import Guest, on_loop
 from simulator.movement import Fix
-from simulator.people import Person, Position, normal_handle
+from simulator.people import Person, Position, journey_of, normal_handle
 from simulator.pins import Pin
 from simulator.subscriptions import Subscription
 from simulator.world import Event, Habits
@@ -49,6 +49,8 @@ class Director(Guest):
         offset: float = 0.0,
         longitude: float | None = None,
         latitude: float | None = None,
+        stored_age: float | None = None,
+        address_after: float | None = 0.0,
     ) -> str:
         """Add a contact with a 1:1 chat; the id of the chat. See `Person` for the arguments.
 
@@ -70,6 +72,8 @@ class Director(Guest):
             ),
             # Nobody walks beside another who has the same recording.
             course=number * GOLDEN_ANGLE % 360,
+            stored_age=stored_age,
+            address_after=address_after,
         )
         world = self.simulation.world
         world.add_person(person)
@@ -98,6 +102,14 @@ class Director(Guest):
     def handle_of(self, chat_id: str) -> str:
         """Return the chat's first contact."""
         return self.simulation.world.chats[chat_id].handles[0]
+
+    @on_loop
+    def place_ahead(self, chat_id: str, seconds: float) -> Fix:
+        """Return where the chat's first contact gets to, `seconds` of the story after their first position."""
+        world = self.simulation.world
+        person = world.people[normal_handle(world.chats[chat_id].handles[0])]
+        journey = journey_of(person, world.habits.cadence)
+        return person.place if journey is None else journey.at(seconds)
 
     @on_loop
     def change_person(self, handle: str, /, **changes: Any) -> None:

@@ -126,21 +126,22 @@ class Journey:
     _still_until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fix = self._at(0.0)
+        self.fix = self.at(0.0)
         self._plan(0.0)
 
     def advance(self, elapsed: float) -> None:
         """Bring `fix` and `published_at` up to what the phone shows `elapsed` seconds into the journey."""
         while self._look_at <= elapsed:
             look = self._look_at
-            fix = self._at(look)
+            fix = self.at(look)
             if look >= self._still_until or metres(self.fix, fix) >= self.cadence.step:
                 self.fix, self.published_at = fix, look
                 self._plan(look)
             else:
                 self._look_at = look + self.chance.uniform(*self.cadence.moving)
 
-    def _at(self, seconds: float) -> Fix:
+    def at(self, seconds: float) -> Fix:
+        """Where the phone is, so many seconds into the journey; below 0: where it was before."""
         fix = self.recording.at(self.offset + seconds)
         if self.start is None:
             return fix

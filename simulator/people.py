@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator.addresses import address_of
 from simulator.clock import rfc3339
 from simulator.movement import Cadence, Fix, Journey, recording
 
@@ -39,6 +40,8 @@ class Person:
     `shares_as`: the handle that the share hangs on, where it is not the person's own (an Apple ID e-mail address).
     `recording`: the journey to replay, which begins at `place` and is turned by `course` degrees; None stands still
     there and publishes one position per share.
+    `stored_age`: a share shows at first a position that is so old, as far as Linq knows it; None: a live one at once.
+    `address_after`: from a position's publication until it has an address; None: it never has one.
     """
 
     handle: str
@@ -49,6 +52,8 @@ class Person:
     offset: float = 0.0
     place: Fix = field(default_factory=lambda: Fix(13.4, 52.5))
     course: float = 0.0
+    stored_age: float | None = None
+    address_after: float | None = 0.0
     scripted: Position | None = None
 
     @property
@@ -59,7 +64,10 @@ class Person:
 
 @dataclass(slots=True)
 class Share:
-    """One contact's share with one line; exists from `began_at` to `ended_at`. Seconds since 1970 UTC."""
+    """One contact's share with one line; exists from `began_at` to `ended_at`. Seconds since 1970 UTC.
+
+    `first_position_at`: when the first live position is readable; `stored_at`: when an old one is, where there is one.
+    """
 
     person: Person
     shared_by: str
@@ -68,6 +76,7 @@ class Share:
     began_at: float
     ends_at: float | None
     first_position_at: float
+    stored_at: float
     ended_at: float | None = None
     journey: Journey | None = None
 
@@ -75,14 +84,25 @@ class Share:
         """Return what is readable at `now`; None before the first position."""
         if self.person.scripted is not None:
             return self.person.scripted
-        if now < self.first_position_at:
-            return None
         if self.ended_at is not None:
             now = min(now, self.ended_at)
-        if self.journey is None:
-            return Position(self.person.place, rfc3339(self.first_position_at))
-        self.journey.advance((now - self.first_position_at) * speed)
-        return Position(self.journey.fix, rfc3339(self.first_position_at + self.journey.published_at / speed))
+        age = self.person.stored_age
+        journey = self.journey
+        if now >= self.first_position_at:
+            if journey is not None:
+                journey.advance((now - self.first_position_at) * speed)
+            fix = self.person.place if journey is None else journey.fix
+            published_at = self.first_position_at + (0.0 if journey is None else journey.published_at / speed)
+            return self._told(fix, published_at, (now - published_at) * speed)
+        if age is None or now < self.stored_at:
+            return None
+        fix = self.person.place if journey is None else journey.at(-age)
+        return self._told(fix, self.stored_at - age / speed, (now - self.stored_at) * speed)
+
+    def _told(self, fix: Fix, updated_at: float, shown_for: float) -> Position:
+        after = self.person.address_after
+        told = (None, None) if after is None or shown_for < after else address_of(fix)
+        return Position(fix, rfc3339(updated_at), *told)
 
 
 def journey_of(person: Person, cadence: Cadence) -> Journey | None:

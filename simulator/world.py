@@ -28,16 +28,19 @@ class Habits:
     """What the reference leaves open, and the pace of things. Durations in seconds of the story.
 
     `already_sharing_code`: code of the 409 for a contact who shares already; None leaves it out.
+    `live_after`: from an old stored position, where one is shown first, to the live one.
     `prompt_interval`: least time between two prompts in one chat, else 429. `creating_for`: how long a new chat answers
-    409/2009. `lingers_for`: how long a last position stays listed after the end. `announces_expiry`: whether `stopped`
-    comes when `ends_at` passes.
+    409/2009. `stop_takes`: from an accepted DELETE until the contact's phone carries it out. `lingers_for`: how long a
+    last position stays listed after the end. `announces_expiry`: whether `stopped` comes when `ends_at` passes.
     """
 
     speed: float = 1.0
     first_position_after: float = 1.5
+    live_after: float = 4.0
     prompt_interval: float = 30.0
     already_sharing_code: int | None = 2030
     creating_for: float = 2.0
+    stop_takes: float = 0.0
     lingers_for: float = 0.0
     announces_expiry: bool = True
     prompt_status: int = 200
@@ -199,9 +202,12 @@ class World:
         chat = self.chat(chat_id)
         if not HANDLE.fullmatch(handle):
             raise ApiError(1002)
-        if (normal_handle(handle), chat.line) not in self.shares:
+        key = (normal_handle(handle), chat.line)
+        share = self.shares.get(key)
+        if share is None:
             raise ApiError(2001, message="The contact is not sharing")
-        self.stop_sharing(handle, now, line=chat.line)
+        self._at(now + self.habits.stop_takes / self.habits.speed, lambda when: self._end(key, share, when))
+        self.advance(now)
 
     def start_sharing(
         self, handle: str, now: float, *, line: str | None = None, chat_id: str | None = None, since: float = 0.0
@@ -216,6 +222,8 @@ class World:
         ends_at = None if person.shares_for is None else now + person.shares_for / self.habits.speed
         share = self.shares.get(key)
         if share is None:
+            shown_at = now - since + self.habits.first_position_after / self.habits.speed
+            live_after = 0.0 if person.stored_age is None else self.habits.live_after / self.habits.speed
             share = Share(
                 person,
                 person.sharing_handle,
@@ -223,7 +231,8 @@ class World:
                 chat_id,
                 now - since,
                 ends_at,
-                now - since + self.habits.first_position_after / self.habits.speed,
+                shown_at + live_after,
+                shown_at,
                 journey=journey_of(person, self.habits.cadence),
             )
             self.shares[key] = share
@@ -262,6 +271,10 @@ class World:
         self._pending.discard(key)
         if self._share_of(*key) is None:
             self.start_sharing(key[0], when, line=chat.line, chat_id=chat.id)
+
+    def _end(self, key: tuple[str, str], share: Share, when: float) -> None:
+        if self.shares.get(key) is share:
+            self.stop_sharing(share.shared_by, when, line=share.line)
 
     def _expire(self, key: tuple[str, str], share: Share, ends_at: float, when: float) -> None:
         if self.shares.get(key) is share and share.ends_at == ends_at:

@@ -2,37 +2,67 @@
 
 import json
 import time
-from asyncio import gather
+from datetime import datetime
 
 import pytest
 
 from location_client import NotLocatedError
+from simulator.addresses import address_of
+from simulator.movement import Fix
 from tests.support.stage import Stage
 from tests.support.waiting import wait_until
 
 AN_HOUR = 3600.0
 DEPOT = (13.4, 52.5)
+SPEED = 60.0  # of the people here: what the simulator is told are seconds of theirs
+
+
+def sharing(stage: Stage) -> list[str]:
+    """Return the handles of those who share."""
+    return [handle for chat in stage.simulator.state()["chats"] for handle in chat["sharing"]]
 
 
 async def test_the_client_waits_for_the_live_position_and_ends_the_sharing_once(stage: Stage) -> None:
-    [chat] = stage.people(1, recording=None)
-    stage.simulator.set_position(chat, None, *DEPOT, updated_at=time.time() - AN_HOUR)
+    stage.simulator.change_habits(live_after=4 * SPEED, stop_takes=2 * SPEED)
+    [chat] = stage.people(1, stored_age=AN_HOUR * SPEED)
     await stage.workers.start()
-    locating = stage.client.locate(chat, max_age=120, timeout=30, stop_when_done=True)
-
-    async def the_phone_wakes_up() -> None:
-        await stage.published(chat, "location.updated")
-        stage.simulator.set_position(chat, None, 13.5, 52.6)
-
-    found, _ = await gather(locating, the_phone_wakes_up())
-    assert found["geometry"]["coordinates"] == [13.5, 52.6]
+    asked_at = time.time()
+    found = await stage.client.locate(
+        chat, max_age=120, timeout=30, stop_when_done=True, min_interval=0.2, max_interval=0.2
+    )
+    old, live = [json.loads(entry["data"]) for entry in await stage.published(chat, "location.updated", times=2)]
+    assert found == live
+    ages = [asked_at - datetime.fromisoformat(one["properties"]["updated_at"]).timestamp() for one in (old, live)]
+    assert ages[0] > AN_HOUR - 60
+    assert ages[1] < 0, "the phone spoke after the job was queued"
+    assert [one["properties"]["address"] for one in (old, live)] == [
+        address_of(Fix(*one["geometry"]["coordinates"]))[0] for one in (old, live)
+    ]
     entries = await stage.published(chat, "location.tracking.ended")
     assert '"first_position"' in entries[0]["data"]
     await wait_until(lambda: stage.requests("stop"), "the order to end the share", deadline=20)
     [worker] = stage.workers.started
     await worker.logged("sharing_ended")
+    await wait_until(lambda: not sharing(stage), "the end of sharing", deadline=20)
+    await stage.finish()
     assert len(stage.requests("stop")) == 1
-    assert [handle for one in stage.simulator.state()["chats"] for handle in one["sharing"]] == []
+
+
+async def test_positions_go_on_until_the_phone_has_carried_out_the_order_to_stop(stage: Stage) -> None:
+    stage.simulator.change_habits(stop_takes=3 * SPEED)
+    [chat] = stage.people(1, sharing=True)
+    handle = stage.simulator.handle_of(chat)
+    await stage.workers.start()
+    await stage.request(chat)
+    await stage.published(chat, "location.updated")
+    ordered = await (await stage.client.stop_sharing(chat_id=chat, handle=handle)).result()
+    assert ordered["status"] == "stopping"
+    await stage.more_positions([chat])
+    assert sharing(stage) == [handle]
+    [stopped] = await stage.published(chat, "location.sharing.stopped")
+    assert json.loads(stopped["data"])["reason"] == "disappeared"
+    await stage.published(chat, "location.tracking.ended")
+    await stage.finish()
 
 
 async def test_a_share_that_somebody_else_needs_is_not_ended(stage: Stage) -> None:

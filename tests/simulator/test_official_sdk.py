@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import linq as linq_sdk
 import pytest
@@ -35,6 +37,38 @@ def test_a_contact_is_asked_read_and_stopped(simulator: SimulatorServer, sdk: li
     assert sdk.chats.location.retrieve(chat_id).data.features == []
     with pytest.raises(linq_sdk.NotFoundError):
         sdk.chats.location.stop(chat_id, handle=CONTACT)
+
+
+def test_positions_are_old_first_and_their_addresses_come_later(
+    simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3
+) -> None:
+    simulator.change_habits(live_after=2.0)
+    chat_id = simulator.add_person(CONTACT, stored_age=3600, address_after=1.0)
+    sdk.chats.location.request(chat_id)
+    asked_at = datetime.now(UTC)
+
+    def ages() -> list[tuple[int, bool]]:
+        """Return of each position how many minutes it is old, and whether it has an address."""
+        features = sdk.chats.location.retrieve(chat_id).data.features
+        times = [(one.properties.updated_at, one.properties.address is not None) for one in features]
+        return [(round((asked_at - at).total_seconds() / 60), known) for at, known in times if at is not None]
+
+    seen: list[tuple[int, bool]] = []
+    while (0, True) not in seen:
+        assert (datetime.now(UTC) - asked_at).total_seconds() < 30
+        seen += ages()
+    assert list(dict.fromkeys(seen)) == [(60, False), (60, True), (0, False), (0, True)]
+
+
+def test_an_order_to_stop_takes_its_time(simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3) -> None:
+    simulator.change_habits(stop_takes=0.5)
+    chat_id = simulator.add_person(CONTACT, sharing=True)
+    ordered_at = time.monotonic()
+    assert sdk.chats.location.stop(chat_id, handle=CONTACT).success
+    assert time.monotonic() - ordered_at > 0.5 or len(sdk.chats.location.retrieve(chat_id).data.features) == 1
+    while sdk.chats.location.retrieve(chat_id).data.features:
+        assert time.monotonic() - ordered_at < 30
+    assert time.monotonic() - ordered_at >= 0.5
 
 
 def test_chats_are_listed_page_by_page(simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3) -> None:

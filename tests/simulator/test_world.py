@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
 
+from simulator.clock import rfc3339
 from simulator.failures import ApiError
 from simulator.harness import SimulatorServer
 from simulator.movement import Cadence, Fix, metres, move, recording, recording_names
@@ -126,6 +128,59 @@ def test_a_position_that_lingers_does_not_move() -> None:
     assert world.read(chat.id, 601) == world.read(chat.id, 1500) != []
 
 
+@pytest.mark.parametrize("recorded", ["phpgpx-endomondo", None])
+def test_an_old_stored_position_may_come_first_and_the_live_one_follows(recorded: str | None) -> None:
+    world = world_of(Person(ANN, recording=recorded, offset=3600, stored_age=1800), live_after=4.0)
+    chat = world.add_chat([ANN], 0)
+    world.start_sharing(ANN, 10_000)
+    assert world.read(chat.id, 10_001.4) == []
+    (old,) = world.read(chat.id, 10_001.5)
+    assert old["properties"]["updated_at"] == rfc3339(10_001.5 - 1800)
+    assert world.read(chat.id, 10_005.4) == [old]
+    (live,) = world.read(chat.id, 10_005.5)
+    assert live["properties"]["updated_at"] == rfc3339(10_005.5)
+    moved = metres(Fix(*old["geometry"]["coordinates"]), Fix(*live["geometry"]["coordinates"]))
+    assert (moved > 100) == (recorded is not None), "they were there, and then, half an hour ago"
+
+
+def test_every_place_has_an_address_and_always_the_same() -> None:
+    world = world_of(Person(ANN, recording="phpgpx-endomondo"))
+    chat = world.add_chat([ANN], 0)
+    world.start_sharing(ANN, 0)
+    seen = [world.read(chat.id, second)[0] for second in range(2, 7200, 60)]
+    addresses = {tuple(one["geometry"]["coordinates"]): one["properties"]["address"] for one in seen}
+    assert len(set(addresses.values())) > 10
+    for one in seen:
+        properties = one["properties"]
+        assert properties["address"] == addresses[tuple(one["geometry"]["coordinates"])]
+        assert properties["address"].endswith(f", {properties['locality']}")
+
+
+@pytest.mark.parametrize(("after", "known"), [(0.0, [True, True]), (20.0, [False, True]), (None, [False, False])])
+def test_an_address_may_come_later_than_its_position_or_never(after: float | None, known: list[bool]) -> None:
+    world = world_of(Person(ANN, address_after=after))
+    chat = world.add_chat([ANN], 0)
+    world.start_sharing(ANN, 0)
+    (first,), (second,) = world.read(chat.id, 21.4), world.read(chat.id, 21.5)
+    assert ["address" in one["properties"] for one in (first, second)] == known
+    assert ["locality" in one["properties"] for one in (first, second)] == known
+    assert first["properties"]["updated_at"] == second["properties"]["updated_at"]
+
+
+def test_an_order_to_stop_may_take_effect_later() -> None:
+    world = world_of(Person(ANN), stop_takes=5.0)
+    chat = world.add_chat([ANN], 0)
+    world.start_sharing(ANN, 0)
+    world.stop(chat.id, ANN, 10)
+    world.stop(chat.id, ANN, 11)  # accepted again, and ends it once
+    assert handles(world, chat.id, 14.9) == [ANN]
+    assert handles(world, chat.id, 15) == []
+    assert world.outbox[-1].data["ended_at"] == rfc3339(15)
+    world.start_sharing(ANN, 15.5)
+    assert handles(world, chat.id, 30) == [ANN], "the second order was about the share before"
+    assert [event.event_type.rpartition(".")[2] for event in world.outbox] == ["started", "stopped", "started"]
+
+
 def test_a_share_is_readable_in_every_chat_of_the_line_and_ends_in_all() -> None:
     world = world_of(Person(ANN), Person(BEN))
     alone, group = world.add_chat([ANN], 0), world.add_chat([ANN, BEN], 0)
@@ -185,6 +240,20 @@ def test_a_recorded_journey_is_published_at_the_pace_of_a_phone(name: str) -> No
     assert times == list(seen), "a later position has an earlier time"
     assert 7200 / cadence.still[1] - 1 <= len(seen) <= 7200 / cadence.moving[0] + 1
     assert sum(metres(a, b) for a, b in zip(seen.values(), list(seen.values())[1:], strict=False)) > 100
+
+
+def test_where_a_journey_leads_can_be_asked_before() -> None:
+    with SimulatorServer() as simulator:
+        chat = simulator.add_person(recording="phpgpx-endomondo", offset=1000)
+        ahead = {second: simulator.place_ahead(chat, second) for second in range(3600)}
+        standing = simulator.add_person(longitude=13.4, latitude=52.5)
+        assert simulator.place_ahead(standing, 60) == Fix(13.4, 52.5)
+    world, handle = simulator.world, simulator.world.chats[chat].handles[0]
+    world.start_sharing(handle, 0)
+    for second in range(2, 3600, 5):
+        (shown,) = world.read(chat, second)
+        published = datetime.fromisoformat(shown["properties"]["updated_at"]).timestamp() - 1.5
+        assert Fix(*shown["geometry"]["coordinates"]) == ahead[int(published)]
 
 
 def test_a_journey_does_not_depend_on_who_looks_and_when() -> None:

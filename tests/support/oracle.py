@@ -8,13 +8,14 @@ other reply showed it that was surely used. Whatever is published must have been
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from simulator.answers import Answer
+from tests.support.crossings import Place, check_crossings
 
 FIELDS = (
     "specversion",
@@ -91,11 +92,13 @@ def check(
     disturbances: Sequence[Disturbance] = (),
     longest_read: float = math.inf,
     references: dict[str, str] | None = None,
+    places: Mapping[str, Sequence[Place]] | None = None,
 ) -> dict[str, Share]:
     """Hold the stream against the replies; return the shares by id.
 
     The workers have been ended well, or nothing they hold could still come. Replies that took `longest_read` seconds or
-    more may have come too late. `references`: what each chat's events carry. Raises AssertionError.
+    more may have come too late. `references`: what each chat's events carry; `places`: those of each chat's share,
+    which have not changed. Raises AssertionError.
     """
     shares = _structure(entries, references or {})
     by_chat: dict[str, list[Share]] = {}
@@ -109,6 +112,9 @@ def check(
         for before, after in pairwise(chat_shares):
             assert before.ended_at < math.inf, f"share {after.share_id} began while {before.share_id} went on"
         _positions(chat_shares, reads.get(chat_id, []), disturbances, longest_read)
+        for share in chat_shares:
+            told = [(entry["type"], entry.get("subject", ""), json.loads(entry["data"])) for entry in share.entries]
+            check_crossings(told, (places or {}).get(chat_id, ()))
     return shares
 
 

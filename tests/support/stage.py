@@ -14,6 +14,7 @@ from config.settings import Settings
 from location_client import Job, LocationClient, QueuedJob
 from simulator.harness import SimulatorServer
 from tests.support import oracle
+from tests.support.crossings import Place
 from tests.support.oracle import Disturbance, Entry, Share
 from tests.support.process import WorkerProcess, Workers, leaks, private_texts
 from tests.support.waiting import wait_until
@@ -32,6 +33,7 @@ class Stage:
         self.workers = workers
         self.client = LocationClient(redis, key_prefix=prefix)
         self.references: dict[str, str] = {}
+        self.places: dict[str, Sequence[Place]] = {}
         self.disturbances: list[Disturbance] = []
 
     def people(self, count: int, **arguments: Any) -> list[str]:
@@ -44,12 +46,14 @@ class Stage:
     async def request(self, chat_id: str, **arguments: Any) -> dict[str, Any]:
         """Queue `request_location`, wait for its result."""
         reference = self.references.setdefault(chat_id, f"order {len(self.references)}")
+        self.places[chat_id] = arguments.get("places", ())
         job = await self.client.request_location(**{"chat_id": chat_id, "reference": reference, **OFTEN, **arguments})
         return dict(await job.result(timeout=60))
 
     async def request_all(self, chats: Sequence[str], **arguments: Any) -> list[QueuedJob[Any]]:
         """Queue `request_location` for many chats, without waiting for the results."""
         self.references |= {chat: f"order {number}" for number, chat in enumerate(chats)}
+        self.places |= dict.fromkeys(chats, arguments.get("places", ()))
         return await self.client.queue_many(
             Job.request_location(**{"chat_id": chat, "reference": self.references[chat], **OFTEN, **arguments})
             for chat in chats
@@ -106,6 +110,7 @@ class Stage:
             self.simulator.answers(),
             disturbances=self.disturbances,
             references=self.references,
+            places=self.places,
             **arguments,
         )
         for share in shares.values():

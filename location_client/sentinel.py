@@ -264,7 +264,7 @@ class _Watch:
                         _stop_if_cancelled()
                         if message is not None and self._name in message["data"].split():
                             self._heed(message["channel"])
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError; whatever it is, the next look may work)
                 self._named.pop(host, None)
                 self._failed[host] = error
                 self._news.set()

@@ -35,7 +35,7 @@ async def test_a_refused_account_pauses_everything_and_goes_on_after_a_probe(
     await stage.more_positions(chats)
     stage.simulator.fault("error", endpoint="linq", replies=None, **refusal)
     await wait_until(lambda: paused(stage), "the pause", deadline=20)
-    assert worker.lines("paused")
+    await worker.logged("paused")
 
     # A request that comes now is taken on and waits.
     result = await stage.request(waiting)

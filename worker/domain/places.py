@@ -39,10 +39,10 @@ class Sight(NamedTuple):
 
 def metres(longitude: float, latitude: float, place: Place) -> float:
     """Return the distance on the ground from a point to the centre of a place (haversine)."""
-    return _metres(longitude, latitude, place.longitude, place.latitude)
+    return _haversine(longitude, latitude, place.longitude, place.latitude)
 
 
-def _metres(longitude: float, latitude: float, other_longitude: float, other_latitude: float) -> float:
+def _haversine(longitude: float, latitude: float, other_longitude: float, other_latitude: float) -> float:
     here, there = math.radians(latitude), math.radians(other_latitude)
     north = math.sin((there - here) / 2)
     east = math.sin(math.radians(other_longitude - longitude) / 2)
@@ -122,7 +122,7 @@ def _reach(share: Share, person: Person, position: Position, before: Sight, dist
     elapsed = Sight.of(person).at - before.at
     if not elapsed > 0.0:
         return person.reach  # the same position again, with an address that came later
-    speed = _metres(before.longitude, before.latitude, position.longitude, position.latitude) / elapsed
+    speed = _haversine(before.longitude, before.latitude, position.longitude, position.latitude) / elapsed
     soonest: float | None = None
     for number, place in enumerate(share.places):
         if number in (person.inside or ()):

@@ -1,11 +1,26 @@
-"""The account at Linq: what follows for everybody where Linq refuses it whole."""
+"""The account at Linq: what one answer means for everybody."""
 
 import structlog
 
-from worker.domain.observation import Suspended
+from worker.domain.observation import Features, PromptOutcome, ReadObservation, Refused, Suspended, Throttled
 from worker.store.pause import Pause
+from worker.store.store import Store
 
 log = structlog.get_logger("account")
+
+
+async def apply_to_account(store: Store, answer: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
+    """Pause everything where the account is refused, and slow everybody down after a 429 on a read.
+
+    Where the answer is that of a `probe` and shows that the account works, the pause ends.
+    """
+    if isinstance(answer, Suspended):
+        await pause_account(store.account_pause, answer, probe=probe)
+    elif isinstance(answer, Throttled):
+        await store.budget.throttle(answer.retry_after)
+        log.warning("throttled", retry_after=answer.retry_after)
+    elif probe and isinstance(answer, Features | Refused):
+        await resume_account(store.account_pause)
 
 
 async def pause_account(pause: Pause, refusal: Suspended, *, probe: bool = False) -> None:

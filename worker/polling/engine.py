@@ -23,29 +23,17 @@ from redis.exceptions import RedisError
 from worker import metrics
 from worker.domain import prompts, reads
 from worker.domain.decision import Decision
-from worker.domain.observation import (
-    AlreadySharing,
-    Fault,
-    Features,
-    Later,
-    PromptOutcome,
-    ReadObservation,
-    Refused,
-    Rejected,
-    Sent,
-    Suspended,
-    Throttled,
-    Uncertain,
-)
-from worker.domain.share import Prompt, Share
-from worker.linq.classification import prompt_outcome, read_observation
+from worker.domain.observation import Fault, Features, ReadObservation, Refused, Throttled
+from worker.domain.timestamp import NANOSECONDS
+from worker.linq.classification import read_observation
 from worker.linq.client import LinqClient
 from worker.linq.poller import Poller
 from worker.linq.reply import Reply
-from worker.polling.account import pause_account, resume_account
+from worker.polling.account import apply_to_account
 from worker.polling.poll_log import PollLog
+from worker.polling.prompting import Prompter
 from worker.polling.unknown_fields import FieldWatch
-from worker.store.shares import Claim, Claimed, Item, Loaded
+from worker.store.shares import Claim, Claimed, Item
 from worker.store.store import Store
 
 MIN_READS = 64  # under way at once, at least; more cost the client a fifth more CPU a read where replies are quick
@@ -62,8 +50,6 @@ COMMIT_SECONDS = 0.02
 IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
 WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
 CLAIM_PAUSE_SECONDS = 0.02  # between two claims that found less than they asked for
-PROMPT_LEASE_SECONDS = 15.0  # a prompt may take 10 s
-REPLICA_SECONDS = 5.0  # until a prompt looks again for a replica
 CANCEL_AGAIN_SECONDS = 0.1
 GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
 
@@ -101,7 +87,7 @@ class Engine:
         self._shares = store.shares
         self._outage = store.outage
         self._poller = poller
-        self._linq = linq
+        self._prompter = Prompter(store, linq, commit=self._commit, now=self.now)
         self._poll_log = poll_log
         self.fields = FieldWatch(store.unknown_fields)
         self._rate = 0.0  # requests per second, at the last claim
@@ -112,7 +98,6 @@ class Engine:
         self._under_way = 0  # chats that are being read, or prompted
         self._tasks: set[asyncio.Task[None]] = set()  # of those for which a reply alone is not enough
         self._held: dict[str, Claimed] = {}
-        self._fences: dict[str, float] = {}  # until when a chat is held that is being prompted
         self._decided: list[Item] = []
         self._committer: asyncio.Task[None] | None = None
         self._woken: asyncio.Task[None] | None = None
@@ -124,7 +109,6 @@ class Engine:
         self._stopping = False
         self._ended = False
         self._clock_offset = 0.0
-        self._prompts_wait = False  # the log's last word about replicas
         self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
 
     async def __aenter__(self) -> Self:
@@ -137,7 +121,7 @@ class Engine:
     # Stopping
 
     async def stop(self, grace: float) -> None:
-        """Claim nothing more, let what runs finish within `grace` seconds, and return the rest of the claims back."""
+        """Claim nothing more, let what runs finish within `grace` seconds, and hand the rest of the claims back."""
         self._stopping = True
         self._progress.set()
         last = min(GIVE_BACK_SECONDS, grace / 2)
@@ -164,7 +148,7 @@ class Engine:
             await self._shares.commit(self._decided)
             self._decided = []
         held = [
-            msgspec.structs.replace(claimed, lease=self._fences.get(claimed.chat_id, claimed.lease))
+            msgspec.structs.replace(claimed, lease=self._prompter.fences.get(claimed.chat_id, claimed.lease))
             for claimed in self._held.values()
         ]
         for start in range(0, len(held), MAX_CLAIMED):
@@ -203,10 +187,10 @@ class Engine:
             if free < (MIN_CLAIMED if ahead == MAX_AHEAD else 1):
                 await self._sleep(IDLE_SECONDS)
                 continue
-            most = min(free, MAX_CLAIMED)
+            limit = min(free, MAX_CLAIMED)
             held = bool(self._held)
-            claim = await self._claim(most)
-            if len(claim.chats) == most:
+            claim = await self._claim(limit)
+            if len(claim.chats) == limit:
                 continue
             if claim.paused and not claim.probe:
                 return
@@ -241,13 +225,13 @@ class Engine:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._progress.wait(), seconds)
 
-    async def _claim(self, most: int, *, only: str = "") -> Claim:
+    async def _claim(self, limit: int, *, only: str = "") -> Claim:
         # One after the other: `poll_now` has to know what a claim that is under way holds.
         async with self._claiming:
-            return await self._claim_alone(most, only)
+            return await self._claim_alone(limit, only)
 
-    async def _claim_alone(self, most: int, only: str) -> Claim:
-        claim = await self._shares.claim(most, only=only)
+    async def _claim_alone(self, limit: int, only: str) -> Claim:
+        claim = await self._shares.claim(limit, only=only)
         self._clock_offset = claim.now - time.monotonic()
         self._rate = claim.context.fleet.rate
         if self._stopping:
@@ -361,11 +345,15 @@ class Engine:
     async def _decide_on_unusual(
         self, claimed: Claimed, claim: Claim, decision: Decision, observation: ReadObservation, reply: Reply
     ) -> None:
-        await self._outage.wait_out(lambda: self._account(observation, probe=claim.probe))
+        await self._outage.wait_out(lambda: apply_to_account(self._store, observation, probe=claim.probe))
         reads.observe(decision, observation)
         self._record(decision, observation, reply)
         await self._keep_bad_reply(decision, observation, reply)
         self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
+
+    async def _prompt(self, claimed: Claimed, decision: Decision) -> None:
+        await self._prompter.prompt(claimed, decision)
+        self._let_go(claimed)
 
     def _go_on(self, claimed: Claimed, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -381,23 +369,13 @@ class Engine:
         self._under_way -= 1
         self._begin_waiting()
 
-    async def _account(self, observation: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
-        """Draw the consequences for everybody: the pause, and the slower pace after a 429 on a read."""
-        if isinstance(observation, Suspended):
-            await pause_account(self._store.account_pause, observation, probe=probe)
-        elif isinstance(observation, Throttled):
-            await self._store.budget.throttle(observation.retry_after)
-            log.warning("throttled", retry_after=observation.retry_after)
-        elif probe and isinstance(observation, Features | Refused):
-            await resume_account(self._store.account_pause)
-
     def _record(self, decision: Decision, observation: ReadObservation, reply: Reply) -> None:
         outcome = _outcome(observation, decision)
         metrics.POLLS.inc(outcome)
         for position in decision.positions:
             metrics.POSITIONS.inc()
             if position.updated_at is not None:
-                metrics.STALENESS_SECONDS.observe(max(0.0, decision.now - position.updated_at / 1e9))
+                metrics.STALENESS_SECONDS.observe(max(0.0, decision.now - position.updated_at / NANOSECONDS))
         if self.fields.reply is None and isinstance(observation, Features) and observation.positions:
             self.fields.reply = reply.body
         if self._logs_polls:
@@ -444,62 +422,6 @@ class Engine:
         if kept:
             metrics.DEAD_LETTERS.labels("api_reply").inc()
 
-    # Prompting
-
-    async def _prompt(self, claimed: Claimed, decision: Decision) -> None:
-        """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
-        prompts.mark_sending(decision)
-        fence = decision.now + max(self._shares.lease, PROMPT_LEASE_SECONDS)
-        decision.due = fence
-        fenced = await self._commit([self._shares.item(decision, claimed.lease, claimed.before)])
-        if not fenced[0]:
-            self._let_go(claimed)  # something newer happened
-            return
-        self._fences[claimed.chat_id] = fence
-        if not await self._outage.wait_out(lambda: self._shares.is_replicated(claimed.chat_id, fence)):
-            await self._put_off(claimed.chat_id, decision.share)
-            self._let_go(claimed)
-            return
-        self._prompts_wait = False
-        if self.now() >= fence:
-            self._let_go(claimed)  # so much time passed that others have taken this prompt for sent
-            return
-        reply = await self._linq.request_location(claimed.chat_id)
-        outcome = prompt_outcome(reply)
-        name = type(outcome).__name__.lower()
-        metrics.REQUESTS.labels(_PROMPT_OUTCOMES.get(type(outcome), name)).inc()
-        log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
-        # What is known of a prompt must not be lost to a Redis that is away.
-        await self._outage.wait_out(lambda: self._account(outcome))
-        await self._outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share))
-        self._let_go(claimed)
-
-    async def _put_off(self, chat_id: str, asked: Share) -> None:
-        """Send no prompt that nobody would know of after a failover: it would be sent again."""
-        if not self._prompts_wait:
-            log.warning("prompts_wait", cause="no replica of Redis takes what is written", remedy="start a replica")
-        self._prompts_wait = True
-        later = Later("not_replicated", REPLICA_SECONDS)
-        await self._outage.wait_out(lambda: self._settle(chat_id, later, asked))
-
-    async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
-        """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer.
-
-        `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
-        """
-
-        def settle(loaded: Loaded) -> tuple[Decision | None, None]:
-            share = loaded.live
-            if share is None or (share.share_id, share.prompted_at) != (asked.share_id, asked.prompted_at):
-                return None, None
-            if share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
-                return None, None
-            decision = loaded.decide_on(share)
-            prompts.apply_outcome(decision, outcome)
-            return decision, None
-
-        await self._shares.update(chat_id, settle)
-
     # Committing
 
     def _add_decision(self, item: Item) -> None:
@@ -518,7 +440,7 @@ class Engine:
         held = self._held.get(chat_id)
         if held is not None and held.lease == lease:
             del self._held[chat_id]
-            self._fences.pop(chat_id, None)
+            self._prompter.fences.pop(chat_id, None)
 
     async def _commit_batches(self) -> None:
         while True:
@@ -549,16 +471,6 @@ class Engine:
         if superseded:
             log.debug("superseded", chats=superseded)
         return accepted
-
-
-_PROMPT_OUTCOMES: dict[type, str] = {
-    Sent: "sent",
-    AlreadySharing: "conflict",
-    Later: "later",
-    Uncertain: "uncertain",
-    Rejected: "rejected",
-    Suspended: "suspended",
-}
 
 
 def _outcome(observation: ReadObservation, decision: Decision) -> metrics.PollOutcome:

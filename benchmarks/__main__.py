@@ -19,7 +19,7 @@ PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness", "places")
 @click.command()
 @click.argument(
     "part",
-    type=click.Choice([*PARTS, "durability", "instructions", "lateness", "pace", "soak", "views", "all"]),
+    type=click.Choice([*PARTS, "durability", "instructions", "lateness", "pace", "profile", "soak", "views", "all"]),
     default="all",
 )
 @click.option("--quick", is_flag=True, help="Fewer rounds and smaller numbers: a look, no result.")

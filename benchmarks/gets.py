@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-_IN_FLIGHT = 64
-_GETS = 6_400
+IN_FLIGHT = 64
+GETS = 6_400
 _CHATS = 500
 
 
@@ -22,7 +22,7 @@ async def timed(fetch: Callable[[], Awaitable[object]]) -> float:
         for _ in range(count):
             await fetch()
 
-    await asyncio.gather(*(repeat(10) for _ in range(_IN_FLIGHT)))  # connections open
+    await asyncio.gather(*(repeat(10) for _ in range(IN_FLIGHT)))  # connections open
     before = time.process_time()
-    await asyncio.gather(*(repeat(_GETS // _IN_FLIGHT) for _ in range(_IN_FLIGHT)))
-    return (time.process_time() - before) / _GETS * 1e6
+    await asyncio.gather(*(repeat(GETS // IN_FLIGHT) for _ in range(IN_FLIGHT)))
+    return (time.process_time() - before) / GETS * 1e6

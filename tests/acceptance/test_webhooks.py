@@ -40,8 +40,8 @@ class Setting(NamedTuple):
 
     async def heard(self, count: int) -> list[str]:
         """Wait until so many webhooks were taken in; return what came of each."""
-        await self.worker.logged("webhook_heard", times=count)
-        return [line["outcome"] for line in self.worker.lines("webhook_heard")]
+        await self.worker.logged("webhook_applied", times=count)
+        return [line["outcome"] for line in self.worker.lines("webhook_applied")]
 
     async def types(self, chat_id: str) -> list[str]:
         return [entry["type"].removeprefix("location.") for entry in await self.stage.entries(chat_id)]

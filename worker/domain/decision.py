@@ -1,7 +1,7 @@
 """One decision about a share: the changed share, its events, the changes of the latest view, and when it is due next.
 
 Every decision is a `Decision`: the share as it was stored, the moment and what is known of the fleet go in; what is to
-be stored comes out. The modules beside this one work on it: prompts.py (asking the contact), reads.py (what a read
+be stored comes out. The other modules work on it: prompts.py (asking the contact), reads.py (what a read
 shows), webhooks.py (what a webhook says), schedule.py (when to look next). What they share stands here: how sharing
 starts, how a position is published, how sharing stops, how the share ends. The engine, the jobs and the receiver of
 webhooks decide nowhere else, so that the guarantees of docs/reference/events.md are kept in one place.
@@ -39,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a decision depends on beside the share: the fleet's sums, the settings, and how well webhooks announce."""
+    """What a decision depends on besides the share: the fleet's sums, the settings, and how well webhooks announce."""
 
     fleet: policy.Fleet
     limits: Limits
@@ -103,7 +103,7 @@ class Decision:
             if person.handle == handle:
                 return person
         person = Person(handle)
-        # A new list: the default one belongs to nobody.
+        # A new list: the default is shared by all instances.
         self.share.people = [*self.share.people, person]
         return person
 
@@ -131,7 +131,7 @@ class Decision:
         self.emit(
             events.SharingStarted(self.chat_id, share.share_id, person.handle, began, ends, detected_by),
             subject=person.handle,
-            # A read does not tell when it began, only that it did after the last stop.
+            # A read does not show when sharing began, only that it was after the last stop.
             moment=f"after {person.last_stop}" if person.began_at is None else f"{person.began_at}",
             at=None if person.began_at is None else person.began_at / NANOSECONDS,
         )
@@ -180,14 +180,14 @@ class Decision:
 
     def stop_sharing(self, person: Person, reason: StopReason, ended_at: int) -> None:
         """Publish that a person no longer shares; `ended_at` in ns since 1970 (UTC)."""
-        # Later than all ends and beginnings before, whatever upstream says: else two of them could have one id.
+        # Later than all beginnings and ends so far, whatever upstream says: otherwise two could have one id.
         end = max(ended_at, (person.stopped_at or 0) + 1)
-        # Nobody tells when somebody disappeared, only after which position.
+        # When a contact disappeared is not known, only after which position.
         moment = f"{end}" if reason != "disappeared" else last_moment(person)
         person.sharing = False
         person.stopped_at = max(end, person.began_at or 0)
         person.stopping_at = None
-        # What two reads did not list has been unlisted; after a webhook or a timer an old feature may linger on.
+        # Two reads without the handle have unlisted it; after a webhook or a timer, an old feature may still be listed.
         person.unlisted = person.missing_since is not None
         person.missing_since = None
         person.ends_at = None
@@ -245,7 +245,7 @@ class Decision:
         return known
 
     def read_now(self, rule: str) -> None:
-        """Be due at once: a change from outside voids a read that is under way, so that another has to be made."""
+        """Be due at once. A read under way predates the change from outside, so another one has to be made."""
         self.due = self.now
         self.share.rule = rule
 

@@ -231,8 +231,9 @@ def make_event(
 ) -> Event:
     """Make the event that says `data`; `scope` is what `sequence` counts in: a share id or an idempotency key.
 
-    An idempotency key is the id, too. Else the id is made of type, handle (`subject`) and `moment`, which tells this
-    fact from others of the same type and handle in the share, and is found again by whoever finds the fact again.
+    An idempotency key is also the id. Otherwise the id is made of type, handle (`subject`) and `moment`, which
+    distinguishes this fact from others of the same type and handle in the share, and has to be the same whenever the
+    fact is found again.
     """
     kind = _TYPE_OF_DATA[type(data)]
     content_type = "application/geo+json" if kind == "location.updated" else "application/json"

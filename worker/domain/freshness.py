@@ -44,7 +44,7 @@ def known_end(person: Person) -> int:
 
 
 def judge(person: Person, position: Position) -> News:
-    """Return what a position is beside the one last published of its handle (docs/reference/events.md, guarantees)."""
+    """Return how a position compares with the one last published of its handle (docs/reference/events.md)."""
     updated_at = position.updated_at
     content = person.content
     if updated_at is None:
@@ -65,7 +65,7 @@ def judge(person: Person, position: Position) -> News:
     if shown == content or content & UNTIMED or shown == person.corrected:
         return "known"
     missing, still_missing = content & UNLOCATED, shown & UNLOCATED
-    # Never back to fewer: whoever drops repeats by id would not see it.
+    # Never with less than was published: its id would be one that consumers have seen.
     return "located" if still_missing != missing and still_missing & missing == still_missing else "corrected"
 
 
@@ -89,7 +89,7 @@ def _was_null_island(person: Person) -> bool:
 
 
 def fingerprint(position: Position) -> int:
-    """Return 29 bits that stand for what a position says, and one each for no time, no address and no locality."""
+    """Return a checksum of a position: 29 bits, and one flag each for no time, no address and no locality."""
     said = (position.longitude, position.latitude, position.altitude, position.address, position.locality)
     made = zlib.crc32(_pack_content(said)) >> 3
     if position.updated_at is None:
@@ -102,10 +102,10 @@ def fingerprint(position: Position) -> int:
 
 
 def position_moment(position: Position, read_at: float, number: int) -> str:
-    """Return what tells a position from the handle's others, for the ids of its events.
+    """Return what identifies a position among those of its handle, for ids of events.
 
-    Its `updated_at`, with what it has of address and locality, because either may come later and is news then; without
-    `updated_at`, its content, when it was read (seconds since 1970, UTC) and its `number` in that read.
+    This is its `updated_at` and whether it has an address and a locality, because either may come later and is news
+    then; without `updated_at`, its content, when it was read (seconds since 1970, UTC) and its `number` in that read.
     """
     if position.updated_at is None:
         return f"{fingerprint(position)} {read_at!r} {number}"
@@ -113,10 +113,10 @@ def position_moment(position: Position, read_at: float, number: int) -> str:
 
 
 def last_moment(person: Person) -> str:
-    """Return what tells this moment of a handle's sharing from others, as long as no other position is published.
+    """Return what identifies a moment of a handle's sharing until another position is published, for ids of events.
 
-    It is known again by whoever has to find the same fact again from an older state: the position last published, and
-    the stop before it, because after a stop an old position may be listed again.
+    It has to be the same when the fact is found again from an older state, so it is made of the position last published
+    and of the stop before it: after a stop, an old position may be listed again.
     """
     content = person.content
     if person.updated_at is not None and not (content is not None and content & UNTIMED):

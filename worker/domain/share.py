@@ -18,7 +18,7 @@ class Prompt(enum.IntEnum):
 
     NONE = 0  # a chat that is tracked without asking
     WAITING = 1  # to be sent as soon as it may be
-    CALLING = 2  # recorded before the call: whoever finds this has to take it for sent
+    CALLING = 2  # stored before the call: if it is found later, the prompt counts as sent
     SENT = 3
     UNCERTAIN = 4  # settled by reading
 
@@ -47,11 +47,11 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     latitude: float | None = None
     listed: bool = False  # since sharing began
     missing_since: float | None = None  # first successful read that did not list it
-    stale: bool = False  # said since the last position
+    stale: bool = False  # published since the last position
     began_at: int | None = None  # ns, as webhooks tell it
     ends_at: int | None = None  # ns, planned
     announced_at: int | None = None  # ns: creation of the newest `started` that was applied
-    stopping_at: int | None = None  # ns: a `stopped` was heard, one last read is to be made
+    stopping_at: int | None = None  # ns: a `stopped` webhook came, one last read follows
     stopped_at: int | None = None  # ns: end of the last sharing
     unlisted: bool = False  # not listed by some read since it stopped
     inside: list[int] | None = None  # numbers of the share's places; None: no position of this sharing was looked at

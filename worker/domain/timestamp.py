@@ -22,7 +22,7 @@ _SECONDS = [f"{second:02}" for second in range(60)]
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 (UTC) of an RFC 3339 time with any offset, in the years 1970 to 9999.
+    """Return the nanoseconds since 1970 (UTC) of an RFC 3339 time with any offset, in the years 1970 to 9999.
 
     Digits after the ninth of a fraction are cut off. A leap second (`:60`) is the second after `:59`.
     Raises ValueError, which does not repeat the text.
@@ -66,7 +66,7 @@ def _parse_any(text: str) -> int:
 
 
 def format_time(nanoseconds: int) -> str:
-    """RFC 3339 in UTC with `Z` of nanoseconds since 1970; the fraction has 0, 3, 6 or 9 digits, as few as do.
+    """Return nanoseconds since 1970 as RFC 3339 in UTC with `Z`; the fraction has 0, 3, 6 or 9 digits, as few as do.
 
     Raises ValueError outside the years 1970 to 9999.
     """
@@ -81,8 +81,7 @@ def format_time(nanoseconds: int) -> str:
 
 
 def format_milliseconds(seconds: float) -> str:
-    """RFC 3339 in UTC with exactly three digits and `Z` (`time` and `received_at` of events), of seconds
-    since 1970.
+    """Return seconds since 1970 as RFC 3339 in UTC with exactly three digits and `Z` (`time`, `received_at` of events).
 
     Raises ValueError outside the years 1970 to 9999 and for what is not finite.
     """

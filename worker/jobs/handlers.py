@@ -36,7 +36,7 @@ from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.polling.engine import EngineStoppedError
 from worker.store.outage import is_waited_out
 
-WEBHOOK_TRIES = 5  # a webhook only hurries: after so many it makes do without asking Linq
+WEBHOOK_TRIES = 5  # webhooks only speed things up: after so many tries one is applied without asking Linq
 CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
 # Waits for Linq grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
 WAIT_GROWTH = 1.1
@@ -163,7 +163,7 @@ async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
             outcome = await apply_stopped(services, msgspec.convert(arguments.event, SharingStopped), last_try=last_try)
     except msgspec.ValidationError as error:
         raise InvalidJobError([{"field": "event", "message": str(error)}]) from None
-    log.info("webhook_heard", kind=arguments.kind, outcome=outcome)
+    log.info("webhook_applied", kind=arguments.kind, outcome=outcome)
     if outcome == "updated" and services.engine is not None:
         services.engine.wake()
     return {"status": outcome}

@@ -2,8 +2,8 @@
 
 The only loop that matters for speed. It knows neither arq nor a key's name. A bounded number of reads is under way at a
 time; a reply is decided on in the callback that brings it, without a task, and the next read begun. What was decided is
-committed in small batches, by count and by time, so that a slow reply holds nobody up.
-A worker that dies leaves leases behind; whoever claims them next reads again and publishes what was not committed.
+committed in small batches, by count and by time, so that a slow reply delays no other chat.
+A worker that dies leaves leases behind; the next to claim them reads again and publishes what was not committed.
 """
 
 import asyncio
@@ -209,24 +209,24 @@ class Engine:
     def _ahead(self) -> int:
         """Return how many chats may be claimed beyond those being read, which are as many as slow replies ask for."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
-        # Before they are all taken: below MIN_CLAIMED nothing is claimed, and a reply that never comes held up all.
+        # Early, because below MIN_CLAIMED nothing is claimed, and one reply that never comes would block everything.
         if len(self._held) + MIN_CLAIMED > self._max_reads:
             self._max_reads = max(self._max_reads, min(MAX_READS, int(latency * READS_PER_SECOND)))
             self._begin_waiting()
         # A chat that waits for slow reads here would outlive its lease: another worker may have room.
         if latency >= QUICK_REPLY * self._shares.lease:
             return 0
-        # What was claimed has its tokens: were it held up and sent at once, it must not be over the budget of a second.
+        # Claimed chats have their tokens: delayed and then sent at once, they must stay within the budget of a second.
         return min(MAX_AHEAD, int(self._rate * BUDGET_AHEAD_SECONDS))
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep until something is committed or somebody calls `wake`, at most so long."""
+        """Sleep until something is committed or `wake` is called, for at most `seconds`."""
         self._progress.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._progress.wait(), seconds)
 
     async def _claim(self, limit: int, *, only: str = "") -> Claim:
-        # One after the other: `poll_now` has to know what a claim that is under way holds.
+        # One at a time: `poll_now` has to know what a claim that is under way holds.
         async with self._claiming:
             return await self._claim_alone(limit, only)
 
@@ -235,7 +235,7 @@ class Engine:
         self._clock_offset = claim.now - time.monotonic()
         self._rate = claim.context.fleet.rate
         if self._stopping:
-            # The claim overlapped the order to stop: nobody would see these chats through.
+            # The order to stop came during the claim: these chats would not be polled.
             await self._shares.release(claim.chats)
             return claim._replace(chats=[])
         for chat_id, stored in claim.unreadable:
@@ -265,7 +265,7 @@ class Engine:
         return claim
 
     async def _drop_unreadable(self, chat_id: str, stored: bytes) -> None:
-        """Let go of a state that is lost or not ours, which nobody can go on with, and say so."""
+        """Stop tracking a chat whose state is lost or cannot be read, and log it."""
         log.error("share_state_unreadable", chat_id=chat_id, bytes=len(stored))
         await self._store.shares.drop(chat_id)
 
@@ -436,7 +436,7 @@ class Engine:
         self._progress.set()
 
     def _no_longer_held(self, chat_id: str, lease: float) -> None:
-        """Forget a claim, unless the chat was claimed anew meanwhile."""
+        """Forget a claim, unless the chat has been claimed again."""
         held = self._held.get(chat_id)
         if held is not None and held.lease == lease:
             del self._held[chat_id]

@@ -66,7 +66,7 @@ class Prompter:
             return
         self._waits = False
         if self._now() >= fence:
-            return  # so much time passed that others have taken this prompt for sent
+            return  # so late that other workers count this prompt as sent
         reply = await self._linq.request_location(claimed.chat_id)
         outcome = prompt_outcome(reply)
         metrics.REQUESTS.labels(_OUTCOMES[type(outcome)]).inc()
@@ -77,7 +77,7 @@ class Prompter:
         await outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share))
 
     async def _put_off(self, chat_id: str, asked: Share) -> None:
-        """Send no prompt that nobody would know of after a failover: it would be sent again."""
+        """Put off a prompt that a failover would forget: it would be sent a second time."""
         if not self._waits:
             log.warning("prompts_wait", cause="no replica of Redis takes what is written", remedy="start a replica")
         self._waits = True

@@ -1,4 +1,4 @@
-"""One call to Redis for all who ask at the same time: while a call is under way, what is asked next gathers."""
+"""Batches calls to Redis: what is asked while a call is under way goes into the next call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Given, Answer]):
-    """Asks one by one of what answers many. Nobody waits for company: who comes first is asked for alone, at once."""
+    """Puts single questions to a function that answers many. Nothing is delayed: the first is asked at once."""
 
     def __init__(self, answer_all: Callable[[Sequence[Given]], Awaitable[Sequence[Answer]]]) -> None:
         self._answer_all = answer_all

@@ -1,4 +1,4 @@
-"""Erasing what is kept about a handle: every key and both streams, in pages that never hold Redis up.
+"""Erasing what is kept about a handle: every key and both streams, in pages too small to block Redis.
 
 How far a job has come is kept with each page in one step, so that a job that goes on after a crash counts nothing
 twice and leaves nothing out. What is kept of the job names the handle by its digest only.
@@ -17,7 +17,7 @@ from worker.domain.mentions import Mentions
 from worker.store.keys import FORGETTING_TTL_SECONDS, Keys
 
 PAGE = 500
-LETTERS_PAGE = 25  # of up to 64 KiB and more each: what is looked through holds up the worker's other jobs
+LETTERS_PAGE = 25  # of 64 KiB and more each: looking through them blocks the worker's other jobs
 ERASED = "erased"
 
 _CHAT_ID_LENGTH = 36

@@ -21,7 +21,7 @@ class PauseState(NamedTuple):
 class Pause:
     """The pause kept under `key`, shared by every worker on this Redis.
 
-    With `ttl` (seconds) it is forgotten where nobody has begun it again for so long: nothing is left to probe with.
+    With `ttl` (seconds) it ends by itself when it has not been begun again for so long: nothing is left to probe with.
     """
 
     def __init__(self, redis: Redis, key: str, *, ttl: int | None = None) -> None:

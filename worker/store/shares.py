@@ -244,7 +244,7 @@ class Shares:
         return bool(replicas) and score == due
 
     async def release(self, held: Sequence[Claimed]) -> None:
-        """Hand claims back unchanged: due at once, for whoever polls next."""
+        """Hand claims back unchanged: the chats are due at once."""
         seconds, microseconds = await self._redis.time()
         now = seconds + microseconds / 1e6
         await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
@@ -274,7 +274,7 @@ class Shares:
             states = await self._redis.mget([self._keys.share.encode() + chat for chat, _ in rows])
             readable: list[tuple[str, Share, float]] = []
             for (chat, due), state in zip(rows, states, strict=True):
-                with contextlib.suppress(msgspec.MsgspecError):  # whoever claims it drops it
+                with contextlib.suppress(msgspec.MsgspecError):  # dropped when it is claimed
                     readable.append((chat.decode(), unpack(state or b""), due))
             yield readable
             start += page

@@ -1,4 +1,4 @@
--- Pauses everything that goes to Linq. Returns 1 when it was not paused before.
+-- Begins a pause: of all calls to Linq, or of pins. Returns 1 if there was none.
 -- KEYS: pause; ARGV: reason, seconds until the first probe
 local now = clock()
 if redis.call('EXISTS', KEYS[1]) == 1 then

@@ -1,5 +1,4 @@
--- Asks whether a pin may be sent. Returns '' when it may, 'probe' when it is the one that tries during a pause, else the
--- seconds until the next one may try.
+-- Returns '' while there is no pause, 'probe' for the one that tries during a pause, else the seconds until the next.
 -- KEYS: pause; ARGV: seconds between probes
 local probe_at = redis.call('HGET', KEYS[1], 'probe_at')
 if not probe_at then

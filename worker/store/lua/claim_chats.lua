@@ -1,10 +1,10 @@
--- Claims due chats, most overdue first, each with a lease and a token of the request budget, and gives their states.
+-- Claims due chats, most overdue first, each with a lease and a token of the request budget, and returns their states.
 -- While everything is paused, one chat a minute is claimed as a probe.
 -- KEYS: due, budget, pause, fleet
--- ARGV: prefix of the share keys, most chats, lease in seconds, ceiling in requests per second, one chat only ('' any),
---       seconds between probes
--- Returns: now, requests per second, tokens left, paused (0, 1, 2: this claim is the probe), next due time or '',
---        the fleet's sums, then chat id and state ('' where it is lost) of each chat claimed
+-- ARGV: prefix of the share keys, largest number of chats, lease in seconds, ceiling in requests per second, one chat
+--   only ('' any), seconds between probes
+-- Returns: now, requests per second, tokens left, paused (0, 1, 2: this claim is the probe), next due time or '', the
+--   fleet's sums, then chat id and state ('' where it is lost) of each chat claimed
 local now = clock()
 local wanted = tonumber(ARGV[2])
 local only = ARGV[5]
@@ -30,7 +30,7 @@ if allowed > 0 then
       chats = { only }
     end
   elseif paused == 1 then
-    -- Whoever is next, due or not: what is asked is whether the account works again.
+    -- The next chat, due or not: the question is whether the account works again.
     chats = redis.call('ZRANGE', KEYS[1], 0, 0)
   else
     chats = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', exact(now), 'LIMIT', 0, allowed)

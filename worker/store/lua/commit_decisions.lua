@@ -1,11 +1,11 @@
 -- Writes what was decided about a batch of chats: state, events, latest view and next due time of each, all or nothing.
 -- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
 -- KEYS: due, events, geo, fleet, queue
--- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the items packed,
---   prefix of arq's jobs, milliseconds a job is kept
--- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false: unchanged),
---   next due time (false: ended), seconds the state is kept after the end (false: as it was), changes of the fleet's sums, events, views,
---   jobs to queue (id and content; left out where there are none)
+-- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the
+--   items packed, prefix of arq's jobs, milliseconds a job is kept
+-- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false:
+--   unchanged), next due time (false: ended), seconds the state is kept after the end (false: as it was), changes of
+--   the fleet's sums, events, views, jobs to queue (id and content; left out where there are none)
 -- Returns: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MAX_LATITUDE = 85.05112878 -- beyond, a geo set has no place

@@ -1,7 +1,8 @@
 -- Counts shares in the reconciliation that is under way, those whose state is still the one that their part was read
 -- from, and puts those back into the schedule that have fallen out of it.
 -- KEYS: due, reconciliation
--- ARGV: prefix of the share keys, cursor to go on from, then of each share: chat id, its state, weights, wanted, tracking, pending, requested (all of a share that has not ended)
+-- ARGV: prefix of the share keys, cursor to go on from, then of each share: chat id, its state, weights, wanted,
+--   tracking, pending, requested (all of a share that has not ended)
 -- Returns: how many were put back, then the chats that have changed meanwhile; nothing where no reconciliation runs
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested' }
 local began_at = redis.call('HGET', KEYS[2], 'began_at')

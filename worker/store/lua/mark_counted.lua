@@ -1,6 +1,6 @@
--- Which chats a reconciliation (worker/store/reconciliation.py) has counted: sets of 52 bits of each chat's digest, small
--- enough that Redis keeps them as plain integers. Put in front of the scripts that count. `run` is the reconciliation's
--- key with the time it began.
+-- Which chats a reconciliation (worker/store/reconciliation.py) has counted: sets of 52 bits of each chat's digest,
+-- small enough that Redis keeps them as plain integers. Put in front of the scripts that count. `run` is the
+-- reconciliation's key with the time it began.
 local RECONCILIATION_TTL_SECONDS = 7200 -- a reconciliation that takes longer is given up
 
 local function counted_key(run, chat)

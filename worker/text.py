@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from location_client import AnyEvent, Feature
     from worker.domain.share import Share
 
-_NANO = 1_000_000_000
-
 
 def clean(text: object) -> str:
     """Text that came from elsewhere, without characters that a terminal would obey."""
@@ -128,7 +126,9 @@ def in_words(seconds: float | None) -> str:
 
 
 def _age(updated_at: int | None, seen_at: float | None, now: float) -> float | None:
-    at = updated_at / _NANO if updated_at is not None else seen_at
+    from worker.domain.timestamp import NANOSECONDS  # noqa: PLC0415  # `--help` does without it
+
+    at = updated_at / NANOSECONDS if updated_at is not None else seen_at
     return None if at is None else round(now - at, 1)
 
 

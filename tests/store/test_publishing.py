@@ -87,6 +87,25 @@ async def test_an_entry_of_the_stream_has_exactly_the_contracts_fields_in_their_
     assert [entry["sequence"] for entry in (requested, started)] == ["1", "2"]
 
 
+async def test_what_a_redis_has_lost_is_published_again_under_the_ids_that_it_had(store: Store) -> None:
+    chat = new_chat()
+    await begin(store, chat)
+    await observe(store, chat, somewhere(ANNA, updated_at=1))
+    state, due = await store.redis.get(store.keys.share + chat), await store.redis.zscore(store.keys.due, chat)
+    await observe(store, chat, somewhere(ANNA, updated_at=2))
+    before = await entries(store)
+    assert state is not None
+    assert due is not None
+    await store.redis.set(store.keys.share + chat, state)
+    await store.redis.zadd(store.keys.due, {chat: due})
+
+    await observe(store, chat, somewhere(ANNA, updated_at=2))
+    await observe(store, chat, somewhere(ANNA, updated_at=3))
+    again, new = (await entries(store))[len(before) :]
+    assert (again["id"], again["sequence"]) == (before[-1]["id"], before[-1]["sequence"])
+    assert new["id"] not in {entry["id"] for entry in before}
+
+
 async def test_the_latest_view_is_the_data_of_the_last_update(store: Store) -> None:
     chat = new_chat()
     await begin(store, chat)

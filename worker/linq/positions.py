@@ -7,10 +7,10 @@ import msgspec
 from worker.decoding import UNDECODABLE, decode_object
 from worker.domain.handle import normalize_handle
 from worker.domain.observation import Fault, Features, InvalidFeature, Position
-from worker.domain.timestamp import parse_time
+from worker.domain.timestamp import NANOSECONDS, parse_time
 
 # A phone's clock may be a little ahead (docs/reference/events.md, Guarantees).
-_FUTURE_NANOSECONDS = 600 * 1_000_000_000
+_FUTURE_NANOSECONDS = 600 * NANOSECONDS
 
 
 class _Geometry(msgspec.Struct, gc=False):
@@ -57,7 +57,7 @@ def read_features(body: bytes, *, now: float) -> Features | Fault:
     nothing about who shares. Reasons and details hold no data. Positions are in ascending order of `updated_at`, those
     without it first.
     """
-    latest = int(now * 1_000_000_000) + _FUTURE_NANOSECONDS
+    latest = int(now * NANOSECONDS) + _FUTURE_NANOSECONDS
     features: list[Any]
     try:
         reply = _decode_wrapped(body)

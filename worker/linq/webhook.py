@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from worker.decoding import REPLACEMENT, decode_object
 from worker.domain.handle import normalize_handle
-from worker.domain.timestamp import parse_time
+from worker.domain.timestamp import NANOSECONDS, parse_time
 
 STARTED = "location.sharing.started"
 STOPPED = "location.sharing.stopped"
@@ -163,7 +163,7 @@ def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped |
     chat_id, began_at = _chat_id(data.get("chat_id")), _time(data.get("began_at"))
     created_at = _time(event.get("created_at"))
     if created_at is None:
-        created_at = int(now * 1_000_000_000)
+        created_at = int(now * NANOSECONDS)
     if event_type == STARTED:
         return SharingStarted(shared_by, shared_with, chat_id, began_at, _time(data.get("ends_at")), created_at)
     return SharingStopped(shared_by, shared_with, chat_id, began_at, _time(data.get("ended_at")), created_at)

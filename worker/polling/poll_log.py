@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from worker.domain.decision import Decision
+from worker.domain.timestamp import NANOSECONDS
 
 log = structlog.get_logger("poll_log")
 
@@ -35,7 +36,7 @@ class PollLog:
         line = {
             "time": round(decision.now, 3),
             "share": share.share_id,
-            "updated_at": newest / 1e9 or None,
+            "updated_at": newest / NANOSECONDS or None,
             "changed": bool(decision.positions),
             "rule": share.rule,
         }

@@ -8,6 +8,7 @@ FORGETTING_TTL_SECONDS = 86_400  # `forgetting` and `forgotten_shares`: the same
 RECONCILIATION_TTL_SECONDS = 7_200  # as in lua/mark_counted.lua
 WEBHOOK_TTL_SECONDS = 3_600  # `webhook`: Linq sends an event again for some minutes, once said up to an hour
 STOP_TTL_SECONDS = 3_600  # `stopped`: how late a `started` may come after its `stopped`, and more
+PROBE_TTL_SECONDS = 60  # `probe`
 MUTE_TTL_SECONDS = 60  # `muted`: one dead letter per chat and minute
 
 

@@ -12,9 +12,8 @@ from redis.exceptions import RedisError
 
 from config.redis_errors import explain
 from location_client.outages import error_code, is_login_refused, passes_by_itself
-from worker.store.keys import Keys
+from worker.store.keys import PROBE_TTL_SECONDS, Keys
 
-PROBE_TTL_SECONDS = 60
 FULL_SECONDS = 3.0  # between two looks at a full Redis: it is emptied every 10 s
 FIRST_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 2.0

@@ -21,8 +21,7 @@ from worker.domain.policy import MAX_ANNOUNCED, Fleet
 from worker.domain.share import NOTHING, PHASES, Phase, Share, Tally, tally
 from worker.store.batcher import Batcher
 from worker.store.budget import rate_at
-from worker.store.keys import ENDED_SHARE_TTL_SECONDS, Keys
-from worker.store.outage import PROBE_TTL_SECONDS
+from worker.store.keys import ENDED_SHARE_TTL_SECONDS, PROBE_TTL_SECONDS, Keys
 from worker.store.packing import pack, unpack
 from worker.store.pause import PROBE_SECONDS
 from worker.store.scripts import Scripts

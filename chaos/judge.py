@@ -1,15 +1,18 @@
 """What was promised, held against what happened: the simulator's answers on one side, a consumer's events on the other.
 
 A consumer sees entries at least once and drops repeats by `id`; `kept` is what is left, in the order in which it came.
+Redis may lose its last moments in a rollback. Then what consumers have seen can be newer than what a worker knows, so
+that an order which a rollback interrupted is excused; everything after it counts again.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.answers import Answer
 from tests.support import oracle
+from tests.support.crossings import Crossed, Crossing, Place, Presence, proves
 from tests.support.oracle import Disturbance, Fix
 
 MAX_PROMPTS = 2  # one, and one more where it cannot be known whether the first went out
@@ -56,8 +59,13 @@ def judge(
     cooldown: float,
     rate: float,
     request_times: Sequence[float],
+    places: Mapping[str, Sequence[Place]] | None = None,
+    until: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """Judge a run. Each chat was requested once; `lost_shares` are shares that Redis knows nothing of any more."""
+    """Judge a run. Each chat was requested once; `lost_shares` are shares that Redis knows nothing of any more.
+
+    `places` and `until`: of the chats that were requested with them.
+    """
     verdict = Verdict()
     kept = _drop_repeats(deliveries, verdict)
     rollbacks = [trouble for trouble in troubles if trouble.rollback]
@@ -71,6 +79,14 @@ def judge(
     for chat_id in chats:
         _judge_positions(chat_id, events[chat_id], reads[chat_id], troubles, verdict)
         _judge_order(chat_id, events[chat_id], rollbacks, set(lost_shares), verdict)
+        _judge_crossings(
+            chat_id,
+            events[chat_id],
+            rollbacks,
+            verdict,
+            places=(places or {}).get(chat_id, ()),
+            until=(until or {}).get(chat_id),
+        )
         _judge_prompts(chat_id, answers, cooldown, verdict)
     try:
         oracle.check_budget(request_times, rate)
@@ -144,16 +160,19 @@ def _judge_order(
     chat_id: str, events: Sequence[Delivery], rollbacks: Sequence[Trouble], lost_shares: set[str], verdict: Verdict
 ) -> None:
     sharing: set[str] = set()
-    ended: dict[str, float] = {}
+    ended: set[str] = set()
+    over: set[str] = set()  # of those that ended, the ones that Redis has not brought back
     shares: set[str] = set()
     last_at = 0.0
     for delivery in events:
-        excused = any(trouble.begin <= delivery.at and trouble.end >= last_at for trouble in rollbacks)
+        excused = _overlaps(rollbacks, last_at, delivery.at)
         last_at = delivery.at
         share_id = delivery.share_id
         shares.add(share_id)
         fault = ""
-        if share_id in ended:
+        if excused:
+            over.discard(share_id)
+        if share_id in over:
             fault = f"{delivery.type} after location.tracking.ended"
         elif delivery.type == "location.sharing.started":
             fault = "started twice" if delivery.subject in sharing else ""
@@ -164,16 +183,81 @@ def _judge_order(
         elif delivery.type == "location.updated" and delivery.subject not in sharing:
             fault = "a position while nobody shares"
         elif delivery.type == "location.tracking.ended":
-            ended[share_id] = delivery.at
+            ended.add(share_id)
+            over.add(share_id)
         if fault and not excused:
             verdict.faults.append(f"order: chat {chat_id}: {fault}")
     verdict.figures["shares"] += len(shares)
     verdict.figures["ends learnt"] += len(ended)
-    for share_id in shares - ended.keys():
+    for share_id in shares - ended:
         if share_id in lost_shares:
             verdict.figures["shares lost with Redis' data"] += 1
         else:
             verdict.faults.append(f"ends: chat {chat_id}: the end of share {share_id} was never learnt")
+
+
+def _judge_crossings(
+    chat_id: str,
+    events: Sequence[Delivery],
+    rollbacks: Sequence[Trouble],
+    verdict: Verdict,
+    *,
+    places: Sequence[Place],
+    until: str | None,
+) -> None:
+    """Hold arrivals and departures against the positions before them, and the end of the share against `until`."""
+    presence = Presence(places)
+    ended: set[str] = set()
+    arrived = False  # by the step before
+    last_at = 0.0
+    for lead, crossed in _steps(events):
+        told = {Crossing(one.type.rpartition(".")[2], one.data["place"]["name"]) for one in crossed}
+        excused = _overlaps(rollbacks, last_at, [lead, *crossed][-1].at)
+        last_at = lead.at
+        if excused:
+            presence.doubt()
+        shown = Crossed(set(), set())
+        faults = []
+        if lead.type == "location.sharing.started":
+            presence.begin(lead.subject)
+        elif lead.type == "location.updated":
+            shown = presence.move(lead.subject, lead.data["geometry"]["coordinates"])
+        if shown.certain - told:
+            faults.append("an arrival or departure was lost")
+        if told - shown.certain - shown.possible or len(told) < len(crossed):
+            faults.append("an arrival or departure without a position that shows it, or twice")
+        elif not all(proves(lead.data, one.data) for one in crossed):
+            faults.append("an arrival or departure does not fit the position before it")
+        ends_here = lead.type == "location.tracking.ended" and lead.data.get("reason") == "arrived"
+        # An end is one fact, so that a second one, of a share that came back with older data, has been dropped.
+        if arrived != ends_here and lead.share_id not in ended:
+            faults.append("the share did not end with the arrival that was to end it, or without it")
+        if lead.type == "location.tracking.ended":
+            ended.add(lead.share_id)
+            verdict.figures["shares that arrived"] += ends_here
+        arrived = until is not None and Crossing("entered", until) in told
+        verdict.figures["arrivals and departures kept"] += len(crossed)
+        if not excused:
+            verdict.faults += [f"places: chat {chat_id}: {fault}" for fault in faults]
+
+
+def _steps(events: Sequence[Delivery]) -> Iterable[tuple[Delivery, list[Delivery]]]:
+    """Return each event that is about no place, with those about places that follow it."""
+    lead: Delivery | None = None
+    crossed: list[Delivery] = []
+    for delivery in events:
+        if lead is None or not delivery.type.startswith("location.place."):
+            if lead is not None:
+                yield lead, crossed
+            lead, crossed = delivery, []
+        else:
+            crossed.append(delivery)
+    if lead is not None:
+        yield lead, crossed
+
+
+def _overlaps(rollbacks: Sequence[Trouble], begin: float, end: float) -> bool:
+    return any(trouble.begin <= end and trouble.end >= begin for trouble in rollbacks)
 
 
 def _judge_prompts(chat_id: str, answers: Sequence[Answer], cooldown: float, verdict: Verdict) -> None:

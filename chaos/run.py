@@ -20,7 +20,7 @@ from chaos.cluster import Cluster, Node
 from chaos.judge import Delivery, Trouble, Verdict, judge
 from config.redis import connect
 from config.settings import Settings
-from location_client import Event, JobExists, LocationClient
+from location_client import Event, Job, JobExists, LocationClient, Place
 from simulator.harness import SimulatorServer
 from simulator.movement import recording, recording_names
 from simulator.world import Habits
@@ -36,6 +36,8 @@ COOLDOWN_SECONDS = 5.0
 SPEED = 10.0  # of the people: phones publish every 2 to 9 s
 STORM_ACTIONS = (2, 4)  # in each storm, at least and at most
 HOLD_SECONDS = (0.2, 4.0)  # how long something stays broken
+PLACES_AHEAD_SECONDS = (0.0, 120.0, 300.0)  # of the story
+UNTIL_SHARE = 0.3  # of those with places
 CALM_SECONDS = 6.0  # after a storm: what is seen now is judged without mercy
 SETTLED_SECONDS = 4.0  # after the end of an action until it counts as over: a lease and a read
 HEALED_WITHIN = 60.0
@@ -62,6 +64,8 @@ class Run:
     web: WorkerProcess = field(init=False)
     clocks: list[Path] = field(default_factory=list)
     chats: list[str] = field(default_factory=list)
+    places: dict[str, list[Place]] = field(default_factory=dict)
+    until: dict[str, str] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -114,6 +118,8 @@ class Run:
                     accepts_after=self.random.choice([0.0, 5.0, 20.0, 40.0]),
                 )
             )
+        for chat_id in self.chats[: self.people * 2 // 3]:
+            self._place(chat_id)
         self.clocks = [self.folder / f"clock-{number}" for number in range(WORKERS)]
         port = free_port()
         self.simulator.subscribe(f"http://127.0.0.1:{port}/webhooks/linq", secret=SECRET)
@@ -132,6 +138,16 @@ class Run:
             "HOST": "127.0.0.1",
             "PORT": str(port),
         }
+
+    def _place(self, chat_id: str) -> None:
+        """Have arrivals told: at the beginning, on the way, and for some at the place where the share ends."""
+        for number, seconds in enumerate(PLACES_AHEAD_SECONDS):
+            fix = self.simulator.place_ahead(chat_id, seconds)
+            radius = self.random.choice([40, 150])
+            place = Place(name=f"stop {number}", latitude=fix.latitude, longitude=fix.longitude, radius=radius)
+            self.places.setdefault(chat_id, []).append(place)
+        if self.random.random() < UNTIL_SHARE:
+            self.until[chat_id] = f"stop {len(PLACES_AHEAD_SECONDS) - 1}"
 
     async def start_worker(self, number: int) -> None:
         """Start a worker in this place."""
@@ -178,11 +194,18 @@ class Run:
 
     async def _request(self, client: LocationClient, chat_id: str, job_id: str) -> None:
         """Queue a request until Redis has it; the id is the same each time."""
+        arguments = {
+            "chat_id": chat_id,
+            "reference": chat_id[:8],
+            "min_interval": 0.5,
+            "max_interval": 2.0,
+            "places": self.places.get(chat_id),
+            "until": self.until.get(chat_id),
+        }
+        job = Job.checked("request_location", arguments, job_id)
         while True:
             try:
-                await client.request_location(
-                    job_id=job_id, chat_id=chat_id, reference=chat_id[:8], min_interval=0.5, max_interval=2.0
-                )
+                await client.queue(job)
             except JobExists:
                 return
             except (RedisError, OSError):
@@ -281,6 +304,8 @@ class Run:
             cooldown=COOLDOWN_SECONDS,
             rate=RATE,
             request_times=self.simulator.request_times(),
+            places=self.places,
+            until=self.until,
         )
         verdict.faults += self.faults + self._complaints()
         verdict.figures["actions"] = self.actions

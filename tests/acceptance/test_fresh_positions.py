@@ -49,7 +49,7 @@ async def test_the_client_waits_for_the_live_position_and_ends_the_sharing_once(
 
 
 async def test_positions_go_on_until_the_phone_has_carried_out_the_order_to_stop(stage: Stage) -> None:
-    stage.simulator.change_habits(stop_takes=3 * SPEED)
+    stage.simulator.change_habits(stop_takes=5 * SPEED)
     [chat] = stage.people(1, sharing=True)
     handle = stage.simulator.handle_of(chat)
     await stage.workers.start()

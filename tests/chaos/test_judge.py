@@ -1,17 +1,25 @@
 """The judge of a chaos run finds each kind of broken promise, and lets pass what was announced."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from chaos.judge import Delivery, Trouble, Verdict, judge
 from simulator.answers import Answer
 
 CHAT, SHARE, ANNA = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13", "5b1e8a0c-6a36-4d06-8a5b-0c8f6f6f2a11", "+12025550147"
 BEGINNING = 1_790_000_000.0
+# The person goes north, a hundredth of a degree each second, and is at the stop with the second 2.
+STOP = {"name": "stop", "latitude": 52.52, "longitude": 13.4, "radius": 100}
+METRES_A_SECOND = 6_371_008.8 * math.pi / 18_000
 
 
 def properties(second: int) -> dict[str, Any]:
-    return {"handle": ANNA, "updated_at": f"2026-09-21T13:33:{second:02}Z"}
+    updated_at = f"2026-09-21T13:33:{second:02}Z"
+    return {"handle": ANNA, "share_id": SHARE, "updated_at": updated_at, "received_at": updated_at}
 
 
 def feature(second: int) -> dict[str, Any]:
@@ -72,6 +80,12 @@ def verdict(
         "request_times": [],
     }
     return judge(deliveries, answers, troubles, **given | changes)
+
+
+def crossed(kind: str, second: int, *, name: str = "stop", at: float | None = None) -> Delivery:
+    """Return that somebody came into a place, or left it, as the position of a second shows."""
+    data = {**properties(second), "place": {**STOP, "name": name}, "distance": abs(second - 2) * METRES_A_SECOND}
+    return event(f"place.{kind}", float(second) if at is None else at, data=data, name=f"{kind} {name} {second}")
 
 
 def life(*positions: Delivery) -> list[Delivery]:
@@ -139,3 +153,74 @@ def test_a_third_prompt_one_too_soon_and_one_without_a_read_are_faults() -> None
 
 def test_more_requests_than_the_budget_allows_are_a_fault() -> None:
     assert faults(life(), [], request_times=[BEGINNING + number / 100 for number in range(30)]) == ["budget"]
+
+
+def passing(*events: Delivery, **changes: Any) -> list[str]:
+    """Return the faults of a share with a stop on the way, whose positions were shown as they were published."""
+    shown = [answer(7, "read", at=one.at - BEGINNING, features=[one.data]) for one in events if "geometry" in one.data]
+    return verdict(life(*events), shown, **{"places": {CHAT: [STOP]}} | changes).faults
+
+
+def test_an_arrival_and_a_departure_with_their_positions_are_found_good() -> None:
+    way = [updated(1), updated(2), crossed("entered", 2), updated(3), crossed("left", 3), updated(4)]
+    assert passing(*way) == []
+    assert (
+        verdict(life(*way), [read(second) for second in range(1, 5)], places={CHAT: [STOP]}).figures[
+            "arrivals and departures kept"
+        ]
+        == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("way", "fault"),
+    [
+        ([updated(1), updated(2)], "was lost"),
+        ([updated(2), crossed("entered", 2), updated(3)], "was lost"),
+        ([updated(1), crossed("entered", 1)], "without a position that shows it"),
+        ([updated(1), crossed("entered", 2), updated(2)], "without a position that shows it"),
+        ([updated(2), crossed("left", 2)], "without a position that shows it"),
+        ([updated(2), crossed("entered", 2), updated(3), crossed("entered", 3)], "without a position that shows it"),
+        ([updated(2), crossed("entered", 2, name="elsewhere")], "without a position that shows it"),
+        ([updated(2), crossed("entered", 2), replace(crossed("entered", 2), id="again")], "or twice"),
+        ([updated(2), replace(crossed("entered", 3), id="other")], "does not fit"),
+    ],
+)
+def test_an_arrival_that_is_lost_doubled_or_not_proved_is_a_fault(way: list[Delivery], fault: str) -> None:
+    assert any(fault in found for found in passing(*way)), passing(*way)
+
+
+def test_after_a_rollback_it_is_not_known_who_is_inside_until_a_position_tells() -> None:
+    rollback = [Trouble(BEGINNING + 2.5, BEGINNING + 2.6, rollback=True)]
+
+    def judged(*events: Delivery) -> list[str]:
+        shown = [
+            answer(7, "read", at=one.at - BEGINNING, features=[one.data]) for one in events if "geometry" in one.data
+        ]
+        return faults(life(*events), shown, rollback, places={CHAT: [STOP]})
+
+    seen = [updated(2), crossed("entered", 2)]
+    # Redis may have lost that they came, or not.
+    assert judged(*seen, updated(3), crossed("left", 3), updated(4)) == []
+    assert judged(*seen, updated(3), updated(4)) == []
+    assert judged(*seen, updated(3), updated(4), crossed("left", 4)) == ["places"]
+
+
+def test_a_share_with_a_destination_ends_with_the_arrival_and_only_with_it() -> None:
+    def ended(reason: str, *before: Delivery) -> list[str]:
+        end = event("tracking.ended", 50.0, data={"reason": reason})
+        events = [event("requested", 0.0), event("sharing.started", 0.5), *before, end]
+        return faults(events, [read(1), read(2)], places={CHAT: [STOP]}, until={CHAT: "stop"})
+
+    arriving = [updated(1), updated(2), crossed("entered", 2)]
+    assert ended("arrived", *arriving) == []
+    assert ended("sharing_stopped", *arriving) == ["places"]
+    assert ended("arrived", updated(1)) == ["positions", "places"]
+    assert ended("arrived", updated(1), updated(2)) == ["places", "places"]
+
+
+def test_a_share_that_a_rollback_brings_back_may_go_on() -> None:
+    after = [*life(updated(1)), updated(52), updated(53)]
+    shown = [read(1), read(52), read(53)]
+    assert faults(after, shown) == ["order", "order"]
+    assert faults(after, shown, [Trouble(BEGINNING + 50.5, BEGINNING + 51, rollback=True)]) == []

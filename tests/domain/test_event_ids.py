@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.tracking import ANNA, BERT, TrackedChat, listing, ns, position
 from worker.domain.events import Event
 from worker.domain.observation import Fault, Position, Sent
+from worker.domain.share import Place
 from worker.domain.webhooks import report_unreadable
 
 Fact = tuple[Any, ...]
@@ -128,6 +129,8 @@ def facts(events: list[Event]) -> list[Fact]:
                 if said["updated_at"] is None:
                     shown[handle] = (*data["geometry"]["coordinates"], said["address"], said["received_at"])
                 fact += (shown[handle], said["address"] is None)
+            case "place.entered" | "place.left":
+                fact += (shown[handle], data["place"]["name"])
             case "sharing.started":
                 by_webhook = data["detected_by"] == "webhook"
                 fact += (data["began_at"],) if by_webhook else ("after", stops.get(handle))
@@ -166,7 +169,7 @@ def last(events: list[Event], handle: str, *types: str) -> str:
 def test_what_is_found_again_has_its_id_again_and_nothing_else_has(
     asked: bool, before: list[tuple[Any, ...]], lost: list[tuple[Any, ...]], after: list[tuple[Any, ...]]
 ) -> None:
-    world = World(TrackedChat(asked=asked))
+    world = World(TrackedChat(asked=asked, places=(Place("depot", 52.5, 13.4, 100.0),)))
     if asked:
         world.chat.prompt(Sent())
     world.play(before)

@@ -13,7 +13,7 @@ import msgspec
 
 from location_client.data import EndReason, StopReason
 from worker.domain import events, policy
-from worker.domain.freshness import fingerprint, last_moment, position_moment
+from worker.domain.freshness import fingerprint, last_moment, located, position_moment
 from worker.domain.handle import handle_digest
 from worker.domain.observation import Position
 from worker.domain.share import Person, Share
@@ -161,7 +161,7 @@ class Decision:
                 ),
             ),
             subject=person.handle,
-            moment=moment,
+            moment=moment + located(position),
             at=None if position.updated_at is None else position.updated_at / NANOSECONDS,
         )
         self.positions.append(position)

@@ -16,7 +16,7 @@ UNTIMED = 1 << 29
 NO_ADDRESS = 1 << 30
 NO_LOCALITY = 1 << 31
 UNLOCATED = NO_ADDRESS | NO_LOCALITY
-_LOCATED = {(True, True): "", (True, False): "l", (False, True): "a", (False, False): "al"}
+_LOCATED = {(True, True): "", (True, False): " locality", (False, True): " address", (False, False): " both"}
 
 News = Literal["new", "located", "corrected", "known"]
 """New; the last one again, with an address or locality that it did not have, or with other changes; no news."""
@@ -104,12 +104,15 @@ def fingerprint(position: Position) -> int:
 def position_moment(position: Position, read_at: float, number: int) -> str:
     """Return what identifies a position among those of its handle, for ids of events.
 
-    This is its `updated_at` and whether it has an address and a locality, because either may come later and is news
-    then; without `updated_at`, its content, when it was read (seconds since 1970, UTC) and its `number` in that read.
+    This is its `updated_at`; without it, its content, when it was read (seconds since 1970, UTC) and its `number` in
+    that read.
     """
-    if position.updated_at is None:
-        return f"{fingerprint(position)} {read_at!r} {number}"
-    return f"{position.updated_at}{_LOCATED[position.address is None, position.locality is None]}"
+    return f"{fingerprint(position)} {read_at!r} {number}" if position.updated_at is None else f"{position.updated_at}"
+
+
+def located(position: Position) -> str:
+    """Return which of address and locality a position has: either may come later, which is a fact of its own."""
+    return _LOCATED[position.address is None, position.locality is None]
 
 
 def last_moment(person: Person) -> str:

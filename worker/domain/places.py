@@ -121,7 +121,7 @@ def _reach(share: Share, person: Person, position: Position, before: Sight, dist
         return None
     elapsed = Sight.of(person).at - before.at
     if not elapsed > 0.0:
-        return person.reach  # the same position again, with an address that came later
+        return person.reach
     speed = _haversine(before.longitude, before.latitude, position.longitude, position.latitude) / elapsed
     soonest: float | None = None
     for number, place in enumerate(share.places):

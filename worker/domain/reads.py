@@ -92,7 +92,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
             decision.corrected = True
             continue
         moved = moved or has_moved(person, position)
-        before = places.Sight.of(person) if share.places else None
+        before = places.Sight.of(person) if share.places and news == "new" else None
         moment = decision.publish(person, position, again=news == "located")
         if before is not None:
             arrived = places.observe(decision, person, position, before, moment=moment) or arrived

@@ -40,11 +40,6 @@ class Outage:
         self._told_at: dict[str, float] = {}  # monotonic
         self._looking = asyncio.Lock()
 
-    @property
-    def lasts(self) -> bool:
-        """Whether somebody has met an outage that has not ended."""
-        return self._met is not None
-
     def check(self) -> None:
         """Raise ConnectionError while an outage lasts, for whoever comes back later rather than wait."""
         if self._met is not None:

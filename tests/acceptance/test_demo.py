@@ -50,6 +50,7 @@ async def test_the_demo_shows_contacts_asked_and_their_positions_and_cleans_up(
     assert re.search(r"requested .*\[Ada\]", output)
     assert re.search(r"sharing\.started .*\[Ada\]", output)
     assert re.search(r"updated .*\[Ada\]", output)
+    assert re.search(r"place\.entered .* bakery, \d+ m from its centre  \[Ada\]", output)
     assert re.search(r"4 contacts: .*\n\d+ positions from \d+ polls; [1-4] contacts? moved", output)
     times = re.findall(r"^(\d\d:\d\d:\d\d)  \w", output, re.MULTILINE)
     assert sum(earlier > later for earlier, later in pairwise(times)) <= 1  # at midnight

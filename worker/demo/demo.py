@@ -25,10 +25,10 @@ from rich.live import Live
 
 from config.redis import connect
 from config.settings import Settings, load_settings
-from location_client import Job, LocationClient
+from location_client import Job, LocationClient, Place
 from simulator.embedded_redis import EmbeddedRedis, EmbeddedRedisError, watch_over
 from simulator.harness import SimulatorServer
-from simulator.movement import lively_offsets, recording_names
+from simulator.movement import lively_offsets, metres, recording_names
 from simulator.world import Habits
 from worker.demo.view import Contact, Scene
 from worker.store.store import Store
@@ -45,6 +45,10 @@ _PACE = {
     "ACCEPT_WITHIN_SECONDS": "45",
 }
 _NAMES = ("Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kim", "Lea")
+# Where those who move are expected, and after how many seconds of their journey.
+_PLACES = {0: ("bakery", 120.0), 1: ("library", 180.0), 2: ("market", 240.0), 4: ("harbour", 240.0), 6: ("park", 300.0)}
+_MIN_RADIUS = 60.0  # metres
+_LOOK_SECONDS = 90.0  # a phone looks at least so often, and must be seen inside
 _REFRESH_SECONDS = 0.5
 PICTURE_COLUMNS, PICTURE_LINES = 112, 32
 _LINE_EVERY_SECONDS = 10.0
@@ -114,7 +118,8 @@ async def _run(settings: Settings, seconds: float | None, people: int, picture: 
             say(console, f"Look closer from another terminal: REDIS_URL={url} KEY_PREFIX={prefix} location-worker tail")
         say(console, _ABOUT)
         await client.queue_many(
-            Job.request_location(chat_id=contact.chat_id, reference=contact.name) for contact in scene.contacts.values()
+            Job.request_location(chat_id=contact.chat_id, reference=contact.name, places=contact.places)
+            for contact in scene.contacts.values()
         )
         stage = Stage(scene, client, Store(redis, own), simulator, children)
         await (stage.live if console.is_terminal else stage.plain)(console, stop, until)
@@ -314,7 +319,19 @@ def _cast(simulator: SimulatorServer, people: int) -> dict[str, Contact]:
         )
         name = _NAMES[role] + (f" {number // 12 + 1}" if number >= 12 else "")
         contacts[chat_id] = Contact(name, handle, chat_id)
+        if role in _PLACES:
+            contacts[chat_id].places.append(_place(simulator, chat_id, *_PLACES[role]))
     return contacts
+
+
+def _place(simulator: SimulatorServer, chat_id: str, name: str, seconds: float) -> Place:
+    """Return a place that a contact passes, so large that nobody is too quick to be seen in it."""
+    before, centre, after = (
+        simulator.place_ahead(chat_id, moment)
+        for moment in (seconds - _LOOK_SECONDS / 2, seconds, seconds + _LOOK_SECONDS / 2)
+    )
+    radius = round(max(_MIN_RADIUS, metres(before, centre), metres(centre, after)))
+    return Place(name=name, latitude=centre.latitude, longitude=centre.longitude, radius=radius)
 
 
 async def _clear(settings: Settings) -> None:

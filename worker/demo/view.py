@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from location_client import Event, Feature
+from location_client import Event, Feature, Place
 from worker.text import clean, counted, describe_event, in_words, seconds_between
 
 # More than any terminal shows; fewer than three would not tell a story.
@@ -68,6 +68,7 @@ class Contact:
     polls: int = 0
     rule: str = ""
     last_event: str = ""
+    places: list[Place] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -98,6 +99,43 @@ async def test_somebody_is_asked_appears_moves_fades_and_goes(
 async def _nobody_drawn(page: Page) -> bool:
     await page.evaluate("import('/map/map.js').then(({ layer }) => layer.redraw())")
     return await drawn(page) == []
+
+
+async def test_places_are_circles_in_which_somebody_is_or_not(
+    web: WebProcess, window: Window, walker: Walker, stream: Stream
+) -> None:
+    page = await opened(window, address_of(web))
+    await walker.begin()
+    await walker.be_at(13.4, 52.5)
+    place = {"name": "Depot <1>", "latitude": 52.5, "longitude": 13.4, "radius": 250}
+    about = {"chat_id": walker.chat_id, "reference": "order 7", "subject": walker.handle, "handle": walker.handle}
+    await stream.add("location.place.entered", **about, place=place)
+    [circle] = await circles(page, inside=1)
+    point = await one_drawn(page)
+    assert (circle["name"], circle["x"], circle["y"]) == (place["name"], point["x"], point["y"])
+    # 250 m of a way around the Earth that is shorter the farther from the equator.
+    world = 256 * 2 ** await page.evaluate("import('/map/map.js').then(({ map }) => map.getZoom())")
+    assert circle["pixels"] == pytest.approx(250 / (40_075_017 * math.cos(math.radians(52.5))) * world)
+    _, _, _, alpha = await page.evaluate(COLOUR, [circle["x"] + circle["pixels"] / 2, circle["y"]])
+    assert alpha > 0
+    await expect(page.locator("#events")).to_contain_text("order 7 entered Depot <1>")
+
+    await stream.add("location.place.left", **about, place=place)
+    await circles(page, inside=0)
+    await expect(page.locator("#events")).to_contain_text("order 7 left Depot <1>")
+    await stream.add("location.tracking.ended", **about, reason="untracked")
+    await wait_until(lambda: page.evaluate("import('/map/map.js').then(({ places }) => !places.all.size)"), "no circle")
+
+
+async def circles(page: Page, *, inside: int) -> list[dict[str, Any]]:
+    """Wait until one circle is drawn in which so many are; return it."""
+
+    async def seen() -> list[dict[str, Any]]:
+        found = await page.evaluate("import('/map/map.js').then(({ places }) => places.drawn)")
+        return found if [circle["inside"] for circle in found] == [inside] else []
+
+    found: list[dict[str, Any]] = await wait_until(seen, f"a circle with {inside} inside", deadline=20)
+    return found
 
 
 async def test_who_comes_later_sees_the_way_that_somebody_came(web: WebProcess, window: Window, walker: Walker) -> None:

@@ -60,10 +60,11 @@ class Stream:
         *,
         chat_id: str = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13",
         reference: str = "",
+        subject: str = "",
         **data: object,
     ) -> str:
         """Append an event; its stream id."""
-        return (await self.add_many(1, kind, chat_id=chat_id, reference=reference, **data))[0]
+        return (await self.add_many(1, kind, chat_id=chat_id, reference=reference, subject=subject, **data))[0]
 
     async def add_many(
         self,
@@ -72,6 +73,7 @@ class Stream:
         *,
         chat_id: str = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13",
         reference: str = "",
+        subject: str = "",
         **data: object,
     ) -> list[str]:
         """Append so many events; their stream ids."""
@@ -83,6 +85,7 @@ class Stream:
                     "id": f"{chat_id}:{self._sequence:016x}",
                     "source": f"/linq/chats/{chat_id}",
                     "type": kind,
+                    **({"subject": subject} if subject else {}),
                     "time": "2026-10-12T09:31:18.000Z",
                     "datacontenttype": "application/json",
                     "dataschema": f"urn:location-worker:{kind}:1",

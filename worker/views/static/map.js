@@ -3,6 +3,7 @@
 import { boundsOf, PeopleLayer } from "./layer.js";
 import { $, element, Panel, setText } from "./panel.js";
 import { People } from "./people.js";
+import { Places } from "./places.js";
 
 const RETRY_MS = 2_000;
 const REPLAY_MS = 4_000; // history that takes longer is shown as it comes
@@ -13,6 +14,7 @@ const FOLLOW_ZOOM = 14; // at least, where somebody is followed
 const MARGIN = 60; // pixels around everybody
 
 const people = new People();
+const places = new Places();
 let clockOffset = 0; // the server's clock, less this one's
 const clock = () => Date.now() + clockOffset;
 
@@ -22,6 +24,7 @@ const map = L.map("map", {
 });
 const { tiles, attribution, types } = document.body.dataset;
 const layer = new PeopleLayer(map, people, clock, { graticule: !tiles });
+layer.below.push((context, view) => places.paint(context, view, layer));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const choice = { person: null, following: false };
@@ -95,7 +98,9 @@ function listen(lastEventId, count) {
     opened.addEventListener(type, (message) => {
       const history = isHistory(message.lastEventId);
       if (!history) endReplay();
-      people.take(JSON.parse(message.data), clock());
+      const event = JSON.parse(message.data);
+      people.take(event, clock());
+      places.take(event);
       if (!people.replaying) changed();
       if (message.lastEventId === lastEventId) endReplay();
     });
@@ -226,7 +231,7 @@ function credit(text) {
   return holder.innerHTML;
 }
 
-export { connect, layer, map, people };
+export { connect, layer, map, people, places };
 
 // Ages grow while nothing happens.
 setInterval(() => {

@@ -12,10 +12,12 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from location_client import Feature, JobFailed, LocationClient, NotLocatedError
+from location_client import Feature, JobFailed, LocationClient, NotLocatedError, Place
 
 positions: dict[str, Feature] = {}
 """The last position of each order. Keep it in your database, with the ids of the events that you have worked off."""
+arrivals: dict[str, str] = {}
+"""When each order arrived: the time of the position that showed it (RFC 3339, UTC)."""
 
 
 async def follow(client: LocationClient) -> None:
@@ -27,6 +29,8 @@ async def follow(client: LocationClient) -> None:
             order = event.reference or ""
             if event.type == "location.updated":
                 positions[order] = event.data
+            elif event.type == "location.place.entered":
+                arrivals[order] = event.time
             elif event.type == "location.tracking.ended":
                 positions.pop(order, None)
         await event.acknowledge()
@@ -62,6 +66,28 @@ async def ask(order: str, chat_id: str) -> dict[str, Any]:
     if result["status"] == "rejected":
         raise HTTPException(409, result["reason"])
     return {"status": result["status"], "prompt": result["prompt"]}
+
+
+@app.post("/orders/{order}/delivery/{chat_id}", status_code=202)
+async def deliver(order: str, chat_id: str, latitude: float, longitude: float) -> dict[str, str]:
+    """Follow the courier of an order to the door; with the arrival the share ends, for the courier, too."""
+    client: LocationClient = app.state.client
+    door: Place = {"name": "door", "latitude": latitude, "longitude": longitude, "radius": 100}
+    try:
+        await client.request_location(
+            chat_id=chat_id, reference=order, places=[door], until="door", stop_when_done=True
+        )
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    return {"status": "queued"}
+
+
+@app.get("/orders/{order}/arrival")
+async def arrival(order: str) -> dict[str, str]:
+    """Tell when an order arrived."""
+    if order not in arrivals:
+        raise HTTPException(404, "not yet")
+    return {"arrived_at": arrivals[order]}
 
 
 @app.get("/orders/{order}/position")

@@ -89,6 +89,7 @@ async def test_who_listens_over_http_goes_on_where_the_connection_broke(
 
 async def test_the_service_knows_where_each_order_is(stage: Stage, start: Start) -> None:
     chat, nearby = stage.people(2)
+    [at_the_door] = stage.people(1, recording=None)
     port = free_port()
     program = start(
         *(sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)),
@@ -124,6 +125,20 @@ async def test_the_service_knows_where_each_order_is(stage: Stage, start: Start)
         assert there.status_code == 200, there.text
         assert Feature.model_validate(there.json())
         assert await stage.published(nearby, "location.tracking.ended"), "one position is enough"
+
+        door = stage.simulator.place_ahead(at_the_door, 0.0)
+        at = {"latitude": door.latitude, "longitude": door.longitude}
+        assert (await client.post(f"/orders/9/delivery/{at_the_door}", params=at | {"latitude": 91})).status_code == 422
+        assert (await client.get("/orders/9/arrival")).status_code == 404
+        assert (await client.post(f"/orders/9/delivery/{at_the_door}", params=at)).status_code == 202
+
+        async def arrived() -> str | None:
+            answer = await client.get("/orders/9/arrival")
+            return answer.json()["arrived_at"] if answer.status_code == 200 else None
+
+        arrived_at = await wait_until(arrived, "the arrival", deadline=30)
+        [entered] = await stage.entries(at_the_door, "location.place.entered")
+        assert arrived_at == entered["time"]
 
         await stage.client.untrack_location(chat)
 

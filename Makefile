@@ -114,16 +114,13 @@ documents: $(VENV)/.installed  ## Write what docs/ has of the code: schemas, Asy
 	@$(BIN)/python -m benchmarks.estimate docs/estimate.svg
 
 .PHONY: pictures
-pictures: $(VENV)/.installed  ## Draw the demo for the README, from a real run
+pictures: $(VENV)/.installed  ## Draw the README's pictures from real runs of the demo (the map needs Chromium)
 	@$(BIN)/python -m worker demo --seconds $(or $(SECONDS),75) --picture docs/demo.svg
+	@$(BIN)/python -m tests.support.picture docs/map.png
 
 # Extras stay in the locks: pip before 23.3 does not carry the pin of `redis` over to `redis[hiredis]`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
 	--no-emit-index-url --no-emit-package location-client $(if $(UPGRADE),--upgrade)
-
-.PHONY: picture
-picture: $(VENV)/.installed  ## Renew docs/map.png from a run of the demo (needs Chromium)
-	@$(BIN)/python -m tests.support.picture docs/map.png
 
 .PHONY: lock
 lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping what fits (UPGRADE=1 renews everything)

@@ -116,6 +116,8 @@ class Run:
                     recording=journey,
                     offset=number * 977 % recording(journey).times[-1],
                     accepts_after=self.random.choice([0.0, 5.0, 20.0, 40.0]),
+                    stored_age=self.random.choice([None, None, 3600.0]),
+                    address_after=self.random.choice([0.0, 10.0, None]),
                 )
             )
         for chat_id in self.chats[: self.people * 2 // 3]:

@@ -65,6 +65,26 @@ async def test_positions_go_on_until_the_phone_has_carried_out_the_order_to_stop
     await stage.finish()
 
 
+async def test_an_address_that_comes_later_than_its_position_is_news_once(stage: Stage) -> None:
+    [later] = stage.people(1, recording=None, address_after=3 * SPEED)
+    [never] = stage.people(1, address_after=None)
+    await stage.workers.start()
+    for chat in (later, never):
+        await stage.request(chat)
+    told = [json.loads(entry["data"]) for entry in await stage.published(later, "location.updated", times=2)]
+    address, locality = address_of(Fix(*told[1]["geometry"]["coordinates"]))
+    said = [(one["properties"]["address"], one["properties"]["locality"]) for one in told]
+    assert said == [(None, None), (address, locality)]
+    assert told[0]["properties"]["updated_at"] == told[1]["properties"]["updated_at"]
+    seen = len(stage.requests("read", later))
+    await stage.more_positions([never], more=3)
+    await wait_until(lambda: len(stage.requests("read", later)) > seen + 3, "more reads", deadline=30)
+    assert len(await stage.entries(later, "location.updated")) == 2
+    known = [json.loads(entry["data"]) for entry in await stage.entries(never, "location.updated")]
+    assert all(one["properties"]["address"] is None for one in known)
+    await stage.finish()
+
+
 async def test_a_share_that_somebody_else_needs_is_not_ended(stage: Stage) -> None:
     [chat] = stage.people(1, sharing=True)
     handle = stage.simulator.handle_of(chat)

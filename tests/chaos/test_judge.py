@@ -122,6 +122,18 @@ def test_a_position_that_is_lost_doubled_late_or_made_up_is_a_fault() -> None:
     assert faults(life(updated(1), updated(3)), [read(1)]) == ["positions"]
 
 
+def test_a_position_with_an_address_that_came_later_is_no_repeat() -> None:
+    def located(second: int, **address: str) -> dict[str, Any]:
+        return feature(second) | {"properties": properties(second) | address}
+
+    def judged(*features: dict[str, Any]) -> list[str]:
+        told = [event("updated", 1.0 + number, data=data) for number, data in enumerate(features)]
+        return faults(life(*told), [answer(7, "read", at=1.0, features=list(features))])
+
+    assert judged(located(1), located(1, address="Larkenshaw Street")) == []
+    assert judged(located(1, address="Hollowmead"), located(1, address="Larkenshaw Street")) == ["positions"]
+
+
 def test_a_position_may_be_lost_in_trouble_only() -> None:
     trouble = Trouble(BEGINNING + 1.5, BEGINNING + 2.5)
     found = verdict(life(updated(1)), [read(1), read(2)], [trouble])

@@ -78,10 +78,11 @@ def explain(error: BaseException) -> Trouble:
         return _REFUSALS[code]
     if code:
         return Trouble(f"answers {code}", "`location-worker doctor` looks closer")
-    for origin in _origins(error):
+    origins = list(_origins(error))
+    for origin in reversed(origins):
         if isinstance(origin, MasterUnknownError):
             return _explain_sentinels(origin)
-    for origin in _origins(error):
+    for origin in origins:
         trouble = _explain_connection(origin)
         if trouble is not None:
             return trouble

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import pytest
 import trustme
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from config import redis_errors
 from config.redis import connect, redis_address
 from config.redis_errors import Trouble, explain, explain_refusal
 from config.settings import Settings
+from location_client.sentinel import MasterUnknownError
 from simulator.embedded_redis import EmbeddedRedis
 from tests.support.ports import free_port
 from tests.support.rawserver import secured
@@ -139,6 +140,20 @@ async def test_what_is_away_or_hangs_is_waited_for_and_named(monkeypatch: pytest
         trouble = await trouble_of(server.url)
         server.resume()
     assert (trouble.cause, trouble.final) == ("does not answer in time", False)
+
+
+def test_sentinels_that_name_no_master_say_why() -> None:
+    def unknown(cause: Exception | None) -> RedisConnectionError:
+        wrapped = RedisConnectionError("as redis-py wraps it")
+        wrapped.__cause__ = MasterUnknownError("no sentinel names the master 'main'")
+        wrapped.__cause__.__cause__ = cause
+        return wrapped
+
+    assert "being replaced" in explain(unknown(None)).cause
+    assert "?master=" in explain(unknown(MasterUnknownError("it watches no master of the name 'main'"))).remedy
+    refused = explain(unknown(AuthenticationError("invalid username-password pair or user is disabled.")))
+    assert "WRONGPASS" in refused.cause
+    assert refused.final
 
 
 async def test_a_file_of_a_certificate_that_is_missing_is_named(place: Place) -> None:

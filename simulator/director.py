@@ -139,6 +139,14 @@ class Director(Guest):
             self.simulation.world.refused_lines[line] = code
 
     @on_loop
+    def lose_line(self, line: str | None = None, code: int | None = 2005) -> None:
+        """Have the key reach a line no more: its chats are refused with the code, it is not listed; None: again."""
+        line = line or self.simulation.world.lines[0]
+        self.simulation.world.lost_lines.pop(line, None)
+        if code is not None:
+            self.simulation.world.lost_lines[line] = code
+
+    @on_loop
     def change_habits(self, /, **changes: Any) -> None:
         """Change fields of `Habits`, but the speed: it is fixed when the server is made."""
         if "speed" in changes:

@@ -147,6 +147,7 @@ def list_lines(call: Call) -> Reply:
             "line_type": "iMessage",
         }
         for line in call.simulation.world.lines
+        if line not in call.simulation.world.lost_lines
     ]
     return Reply({"phone_numbers": lines})
 

@@ -28,6 +28,8 @@ EVENT_TYPES = (
     "phone_number.status_updated",
     "api_token.expiry_scheduled",
     "api_token.expired",
+    "environment.line_moved",
+    "webhook_subscription.disabled",
     "zero_day_retention.updated",
 )
 """The event types that the reference names; Linq has more."""

@@ -68,6 +68,7 @@ class World:
         self.shares: dict[tuple[str, str], Share] = {}
         self.outbox: deque[Event] = deque()
         self.refused_lines: dict[str, int] = {}
+        self.lost_lines: dict[str, int] = {}
         self._by_handle: dict[str, list[Chat]] = {}
         self._pending: set[tuple[str, str]] = set()
         self._ended: list[Share] = []
@@ -119,7 +120,11 @@ class World:
             self._by_handle.setdefault(normal_handle(handle), []).append(chat)
 
     def chat(self, chat_id: str) -> Chat:
-        """Return the chat. ApiError 400/1002 where the id is no UUID, 404/2001 where there is no such chat."""
+        """Return the chat.
+
+        ApiError 400/1002 where the id is no UUID, 404/2001 where there is no such chat, and that of a line which the
+        key does not reach any more.
+        """
         chat = self.chats.get(chat_id.lower())
         if chat is None or chat.deleted:
             try:
@@ -127,12 +132,18 @@ class World:
             except ValueError:
                 raise ApiError(1002) from None
             raise ApiError(2001)
+        if chat.line in self.lost_lines:
+            raise ApiError(self.lost_lines[chat.line])
         return chat
 
     def find_chats(self, line: str | None, handle: str | None) -> list[Chat]:
         """Chats of that line with that contact, oldest first; None: any."""
         chats = self.chats.values() if handle is None else self._by_handle.get(normal_handle(handle), [])
-        return [chat for chat in chats if not chat.deleted and line in (None, chat.line)]
+        return [
+            chat
+            for chat in chats
+            if not chat.deleted and line in (None, chat.line) and chat.line not in self.lost_lines
+        ]
 
     def create_chat(self, line: str, handles: list[str], service: str | None, now: float) -> tuple[Chat, bool]:
         """Return the chat of exactly these participants, and whether it is new."""

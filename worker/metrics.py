@@ -37,6 +37,7 @@ WebhookOutcome = Literal[
     "accepted",
     "duplicate",
     "ignored",
+    "account_event",
     "bad_signature",
     "not_an_event",
     "not_stored",

@@ -234,6 +234,15 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
         simulator.use_api_key(key)
         await admin.hset("location:pause", "probe_at", "0")  # type: ignore[misc]  # redis-py's two clients
         await wait_until(lambda: _is_ready(installation.port), "the end of the pause", deadline=20)
+        # A line that the key loses, in time for the two chats whose line is known, too.
+        for _ in range(6):
+            await (await client.track_location(chat_id=simulator.add_person(sharing=True))).result()
+        simulator.lose_line()
+        await wait_until(lambda: admin.exists("location:lost-line:all"), "the chats wait", deadline=30)
+        simulator.lose_line(code=None)
+        for lost in await admin.smembers("location:lost-lines"):  # type: ignore[misc]  # redis-py's two clients
+            await admin.hset(f"location:lost-line:{lost.decode()}", "probe_at", "0")  # type: ignore[misc]  # the same
+        await wait_until(lambda: _is_ready(installation.port), "the line is back", deadline=30)
         # What people do.
         for words in (
             ("status",),

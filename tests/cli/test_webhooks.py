@@ -30,12 +30,30 @@ def test_a_subscription_is_registered_listed_and_deleted(run: Run, simulator: Si
     assert registered.exit_code == 0
     (subscription,) = json.loads(run("webhooks", "list", "--json").stdout)
     assert subscription["target_url"] == f"{URL}?version=2026-02-03"
-    assert sorted(subscription["subscribed_events"]) == ["location.sharing.started", "location.sharing.stopped"]
+    assert sorted(subscription["subscribed_events"]) == [
+        "api_token.expiry_scheduled",
+        "environment.line_moved",
+        "location.sharing.started",
+        "location.sharing.stopped",
+        "phone_number.status_updated",
+        "webhook_subscription.disabled",
+    ]
     assert f"subscription {subscription['id']}" in registered.stdout
     assert "LINQ_WEBHOOK_SECRET=whsec_" in registered.stdout
     assert subscription["id"] in run("webhooks", "list").stdout
     assert run("webhooks", "delete", subscription["id"]).exit_code == 0
     assert json.loads(run("webhooks", "list", "--json").stdout) == []
+
+
+def test_where_linq_knows_no_events_of_the_account_the_location_events_are_enough(
+    run: Run, simulator: SimulatorServer
+) -> None:
+    simulator.fault("error", endpoint="subscriptions", status=400, code=1005)
+    registered = run("webhooks", "register", URL, "--json")
+    assert registered.exit_code == 0
+    assert "location events alone" in registered.stderr
+    made = json.loads(registered.stdout)
+    assert made["subscribed_events"] == ["location.sharing.started", "location.sharing.stopped"]
 
 
 def test_a_version_that_was_chosen_stays(run: Run, simulator: SimulatorServer) -> None:

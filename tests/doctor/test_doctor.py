@@ -13,10 +13,13 @@ from config.settings import Settings
 from simulator.embedded_redis import EmbeddedRedis
 from simulator.harness import SimulatorServer
 from tests.support.rawserver import Exchange, raw_server
+from tests.support.stored import begin, new_chat
 from worker.cli import cli
 from worker.doctor import checks
 from worker.doctor.checks import examine
 from worker.doctor.findings import Finding
+from worker.domain.handle import handle_digest
+from worker.store.account_events import Announced
 from worker.store.store import Store
 
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -53,8 +56,18 @@ async def test_a_good_installation_has_nothing_wrong(settings: Settings, redis: 
     assert set(found) == {
         *("settings", "redis server", "redis eviction", "redis persistence", "redis memory"),
         *("redis writes", "redis clock"),
-        *("pause", "pins", "request budget", "shares", "queue", "dead letters", "linq fields"),
-        *("linq key", "linq clock", "webhooks", "chert secret"),
+        *(
+            "pause",
+            "lost lines",
+            "account events",
+            "pins",
+            "request budget",
+            "shares",
+            "queue",
+            "dead letters",
+            "linq fields",
+        ),
+        *("linq key", "linq clock", "lines", "webhooks", "chert secret"),
     }
     fine = {check for check, finding in found.items() if finding.level == "ok"}
     # The test's Redis keeps nothing, and no worker runs.
@@ -78,6 +91,26 @@ async def test_what_is_amiss_in_redis_is_found(settings: Settings, redis: Redis)
     assert "1 job" in found["dead letters"].found
     assert not found["queue"].ok
     assert found["linq key"].ok, "a person's look goes through while the fleet is paused"
+
+
+async def test_chats_on_lines_that_the_key_does_not_reach_are_named(settings: Settings, redis: Redis) -> None:
+    store = Store(redis, settings)
+    lines = ["+14155550100", "+14155550199", "+14155550199", ""]
+    chats = [new_chat() for _ in lines]
+    for chat, line in zip(chats, lines, strict=True):
+        await begin(store, chat, line=line and handle_digest(line))
+    await store.lost_lines.park(chats[1], handle_digest("+14155550199"), "Linq answered 403/2005")
+    await store.account_events.put(Announced("environment.line_moved", time.time() - 7200, ""))
+    found = by_check(await examine(settings))
+    assert not found["lines"].ok
+    assert "of 2 tracked chats: " in found["lines"].found
+    assert {chat for chat in chats if chat in found["lines"].found} == set(chats[1:3])
+    assert "of 1 chat the line is not known" in found["lines"].found
+    assert not found["lost lines"].ok
+    assert "1 chat waiting" in found["lost lines"].found
+    assert "403/2005" in found["lost lines"].found
+    assert found["account events"].level == "warning"
+    assert "environment.line_moved 2 h ago" in found["account events"].found
 
 
 async def test_calls_to_linq_take_tokens_of_the_budget(settings: Settings, redis: Redis) -> None:

@@ -24,6 +24,7 @@ from worker.domain.observation import (
     Fault,
     Features,
     Later,
+    LineLost,
     Position,
     PromptOutcome,
     ReadObservation,
@@ -92,6 +93,7 @@ faults = st.sampled_from(
         Throttled(1e9),
         Suspended(401, 2004),
         Suspended(403, 2011),
+        LineLost(403, 2005),
     ]
 )
 refusals = st.sampled_from(
@@ -389,7 +391,7 @@ def observation(answer: object, now: float) -> ReadObservation:
     if isinstance(answer, tuple):
         planned, unusable = answer
         return listing(*(feature.at(now) for feature in planned), unusable=unusable)
-    assert isinstance(answer, Fault | Throttled | Suspended | Refused)
+    assert isinstance(answer, Fault | Throttled | Suspended | Refused | LineLost)
     return answer
 
 

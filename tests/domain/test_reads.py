@@ -9,6 +9,7 @@ from worker.domain import prompts, reads, webhooks
 from worker.domain.decision import Decision, Limits
 from worker.domain.observation import (
     Fault,
+    LineLost,
     Position,
     ReadObservation,
     Refused,
@@ -27,6 +28,7 @@ FAULTS: list[ReadObservation] = [
     Throttled(7.0),
     Suspended(401, 2004),
     Suspended(403, 2011),
+    LineLost(403, 2005),
 ]
 
 

@@ -16,6 +16,8 @@ from standardwebhooks import Webhook
 from starlette.datastructures import Headers
 
 from worker.linq.webhook import (
+    ACCOUNT_EVENTS,
+    AccountEvent,
     BadSignatureError,
     Ignored,
     MissingSignatureError,
@@ -250,6 +252,19 @@ def test_handles_are_normalized_leniently() -> None:
     started = parse_event(event(shared_by="1 (202) 555-0147", shared_with="+1 415 555 0100"), now=NOW)
     assert isinstance(started, SharingStarted)
     assert (started.shared_by, started.shared_with) == ("+12025550147", "+14155550100")
+
+
+@pytest.mark.parametrize("event_type", ACCOUNT_EVENTS)
+def test_events_about_the_account_are_read_without_what_names_somebody(event_type: str) -> None:
+    data = {"occurred_at": "2026-10-12T09:30:03Z", "summary": "Anna moved +14155550100", "new_status": "FLAGGED"}
+    body = json.dumps({"event_type": event_type, "created_at": "2026-10-12T09:30:04.512Z", "data": data}).encode()
+    assert parse_event(body, now=NOW) == AccountEvent(event_type, BEGAN, "FLAGGED")
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"occurred_at": 7, "new_status": "no status, but Anna's words"}])
+def test_an_event_about_the_account_needs_no_data(data: object) -> None:
+    body = {"event_type": "environment.line_moved", "created_at": "2026-10-12T09:30:04.512Z", "data": data}
+    assert parse_event(json.dumps(body).encode(), now=NOW) == AccountEvent("environment.line_moved", CREATED, "")
 
 
 def test_events_of_other_types_are_ignored_whatever_they_hold() -> None:

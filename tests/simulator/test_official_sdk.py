@@ -103,6 +103,21 @@ def test_a_chat_may_leave_open_which_handle_is_the_line(simulator: SimulatorServ
     ]
 
 
+@pytest.mark.parametrize(("code", "error"), [(2005, linq_sdk.PermissionDeniedError), (2001, linq_sdk.NotFoundError)])
+def test_a_line_may_be_lost_and_come_back(
+    simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3, code: int, error: type[linq_sdk.APIStatusError]
+) -> None:
+    chat_id = simulator.add_person(CONTACT, sharing=True)
+    simulator.lose_line(code=code)
+    with pytest.raises(error):
+        sdk.chats.location.retrieve(chat_id)
+    assert LINE not in [line.phone_number for line in sdk.phone_numbers.list().phone_numbers]
+    assert list(sdk.chats.list_chats(to=CONTACT)) == []
+    simulator.lose_line(code=None)
+    assert len(sdk.chats.location.retrieve(chat_id).data.features) == 1
+    assert LINE in [line.phone_number for line in sdk.phone_numbers.list().phone_numbers]
+
+
 def test_a_chat_is_created_once_for_the_same_participants(simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3) -> None:
     def create() -> str:
         created = sdk.chats.create(

@@ -26,7 +26,7 @@ def new_chat() -> str:
     return str(uuid.uuid4())
 
 
-async def begin(store: Store, chat_id: str, *, asked: bool = False) -> str:
+async def begin(store: Store, chat_id: str, *, asked: bool = False, line: str = "") -> str:
     """Begin to track a chat, due at once; return the share's id."""
     loaded = await store.shares.load(chat_id)
     share = Share(
@@ -36,6 +36,7 @@ async def begin(store: Store, chat_id: str, *, asked: bool = False) -> str:
         asked=asked,
         follow=True,
         follow_for=604_800.0,
+        line=line,
     )
     decision = Decision(share, chat_id, now=loaded.now, context=loaded.context, random_unit=0.5)
     prompts.begin(decision, accept_within=3600.0, previous=loaded.share)

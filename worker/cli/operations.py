@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.output import as_json, print_json, print_table
+from worker.cli.output import as_json, note, print_json, print_table
 from worker.text import clean, counted
 
 if TYPE_CHECKING:
@@ -52,8 +52,12 @@ def list_subscriptions(*, as_json: bool) -> None:
 @click.argument("url")
 @as_json
 def register(*, url: str, as_json: bool) -> None:
-    """Subscribe URL, which is the public address of your `/webhooks/linq`, to the two location events."""
+    """Subscribe URL, which is the public address of your `/webhooks/linq`, to the location events.
+
+    And to those about the account, which warn of lines that are moved and tokens that expire.
+    """
     from worker.cli.subscription import EVENTS, pinned  # noqa: PLC0415
+    from worker.linq.webhook import ACCOUNT_EVENTS  # noqa: PLC0415
 
     try:
         target = pinned(url)
@@ -61,7 +65,15 @@ def register(*, url: str, as_json: bool) -> None:
         raise click.BadParameter(str(error), param_hint="URL") from None
 
     async def work(linq: Any) -> Any:
-        return await linq.create_subscription(target_url=target, events=list(EVENTS))
+        from worker.linq.client import LinqError  # noqa: PLC0415
+
+        try:
+            return await linq.create_subscription(target_url=target, events=[*EVENTS, *ACCOUNT_EVENTS])
+        except LinqError as error:
+            if error.status != 400:  # a name that this account does not know
+                raise
+            note("Linq refuses the events about the account: subscribing to the location events alone")
+            return await linq.create_subscription(target_url=target, events=list(EVENTS))
 
     made = _with_linq(work)
     if as_json:

@@ -4,6 +4,7 @@ It changes nothing but the request budget, of which each call to Linq takes a to
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,8 +20,9 @@ from worker.chert.client import ChertClient
 from worker.doctor import findings
 from worker.doctor.findings import Finding, fine, skipped, wrong
 from worker.doctor.redis_server import look_at_server
+from worker.domain.handle import handle_digest, normalize_handle
 from worker.http import parse_error
-from worker.linq.client import LinqClient, LinqError
+from worker.linq.client import LinqClient, LinqError, PhoneLine
 from worker.store.store import Store
 
 CHECK_SECONDS = 15.0  # one check; calls to Linq and Chert end by themselves after 10 s
@@ -36,6 +38,8 @@ _REDIS_CHECKS = (
     "redis writes",
     "redis clock",
     "pause",
+    "lost lines",
+    "account events",
     "pins",
     "request budget",
     "shares",
@@ -43,7 +47,7 @@ _REDIS_CHECKS = (
     "dead letters",
     "linq fields",
 )
-_LINQ_CHECKS = ("linq key", "linq clock", "webhooks")
+_LINQ_CHECKS = ("linq key", "linq clock", "lines", "webhooks")
 
 
 def diagnose() -> list[Finding]:
@@ -81,6 +85,7 @@ class _Doctor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._mask = mask_text(settings.secrets())
+        self._lines: list[PhoneLine] | None = None
 
     async def redis(self) -> list[Finding]:
         if self._settings.redis_url is None:
@@ -101,6 +106,8 @@ class _Doctor:
                 examination.writes,
                 examination.clock,
                 examination.pause,
+                examination.lost_lines,
+                examination.account_events,
                 examination.pins,
                 examination.rate,
                 examination.shares,
@@ -118,6 +125,7 @@ class _Doctor:
         async with LinqClient(base_url=self._settings.linq_base_url, api_key=key) as linq:
             made = [*await self._make("linq key", lambda: self._linq_key(linq))]
             made += await self._make("linq clock", lambda: _linq_clock(linq))
+            made += await self._make("lines", self._reach)
             made += await self._make("webhooks", lambda: self._webhooks(linq))
         return made
 
@@ -125,9 +133,36 @@ class _Doctor:
         if not await self._may_ask():
             return [skipped("linq key", "the request budget is used up; try again")]
         try:
-            return [findings.judge_lines(await linq.phone_numbers())]
+            self._lines = await linq.phone_numbers()
         except LinqError as error:
             return [findings.judge_refusal("linq key", error.status, error.code)]
+        return [findings.judge_lines(self._lines)]
+
+    async def _reach(self) -> list[Finding]:
+        """Look whose lines the key reaches, of the tracked chats that are read first."""
+        if self._lines is None:
+            return [skipped("lines", "Linq has not listed the lines")]
+        if self._settings.redis_url is None:
+            return [skipped("lines", "REDIS_URL is not set")]
+        digests = set()
+        for line in self._lines:
+            with contextlib.suppress(ValueError):
+                digests.add(handle_digest(normalize_handle(line.phone_number, lenient=True)))
+        unreached: list[str] = []
+        known = unknown = 0
+        deadline = time.monotonic() + CHECK_SECONDS / 3
+        async with connect(self._settings, socket_timeout=REDIS_SECONDS) as redis:
+            async for page in Store(redis, self._settings).shares.tracked():
+                for chat_id, share, _ in page:
+                    if share.parked or (share.line and share.line not in digests):
+                        unreached.append(chat_id)
+                    elif share.line:
+                        known += 1
+                    else:
+                        unknown += 1
+                if time.monotonic() > deadline:
+                    break
+        return [findings.judge_reach(unreached, known=known, unknown=unknown)]
 
     async def _webhooks(self, linq: LinqClient) -> list[Finding]:
         if not await self._may_ask():
@@ -226,6 +261,14 @@ class _RedisExamination:
     async def pause(self) -> list[Finding]:
         seconds, _ = await self._redis.time()
         return [findings.judge_pause(await self._store.account_pause.state(), seconds)]
+
+    async def lost_lines(self) -> list[Finding]:
+        seconds, _ = await self._redis.time()
+        return [findings.judge_lost_lines(await self._store.lost_lines.states(), seconds)]
+
+    async def account_events(self) -> list[Finding]:
+        seconds, _ = await self._redis.time()
+        return [findings.judge_account_events(await self._store.account_events.all(), seconds)]
 
     async def pins(self) -> list[Finding]:
         seconds, _ = await self._redis.time()

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from config.settings import Settings
 from worker.linq.client import PhoneLine, Subscription
+from worker.store.account_events import Announced
+from worker.store.lost_lines import LostLine
 from worker.store.pause import PauseState
 from worker.store.shares import Overview
 from worker.text import counted
@@ -21,6 +23,8 @@ CLOCK_HARMFUL_SECONDS = 60.0  # arq's cron ticks run twice from here on, signatu
 QUEUE_NOTICED_SECONDS = 10.0
 QUEUE_HARMFUL_SECONDS = 60.0  # a crashed worker's jobs wait 40 s
 LATE_NOTICED_SECONDS = 30.0
+NEWS_SECONDS = 7 * 86_400.0
+SHOWN_CHATS = 5
 LATE_HARMFUL_SECONDS = 120.0
 
 # Codes that mean that every pin fails until a person acts.
@@ -155,6 +159,48 @@ def judge_pause(pause: PauseState | None, now: float) -> Finding:
         f"{pause.reason}: nothing has gone to Linq for {max(0.0, now - pause.since):.0f} s but one probe a minute",
         "401: renew LINQ_API_V3_API_KEY and restart the workers; 403/2011: ask Linq to enable locations. "
         "It goes on by itself",
+    )
+
+
+def judge_lost_lines(lines: Sequence[LostLine], now: float) -> Finding:
+    """Judge whether chats wait for lines that the key has lost; `now` in seconds since 1970 (UTC)."""
+    if not lines:
+        return fine("lost lines", "no chat waits for its line")
+    first = min(lines, key=lambda line: line.pause.since)
+    chats = sum(line.chats for line in lines)
+    return wrong(
+        "lost lines",
+        f"{counted(chats, 'chat')} waiting for {max(0.0, now - first.pause.since):.0f} s: {first.pause.reason} to most "
+        "reads, of a line or of all. One is tried each minute",
+        "give the key its lines back in Linq's dashboard, or untrack the chats. They go on by themselves",
+    )
+
+
+def judge_account_events(events: Sequence[Announced], now: float) -> Finding:
+    """Judge what Linq announced about the account; `now` in seconds since 1970 (UTC)."""
+    news = [event for event in events if now - event.at < NEWS_SECONDS and event.note != "ACTIVE"]
+    if not news:
+        return fine("account events", "none that warns, within a week")
+    told = ", ".join(
+        f"{event.event_type}{event.note and f' ({event.note})'} {max(0.0, now - event.at) / 3600:.0f} h ago"
+        for event in news
+    )
+    return warn("account events", told, "see Linq's dashboard, and below whether the key reaches its lines")
+
+
+def judge_reach(unreached: Sequence[str], *, known: int, unknown: int) -> Finding:
+    """Judge whether the key reaches the lines of the tracked chats; `unreached` are chats whose line it does not list.
+
+    `known` and `unknown`: of how many chats the line is known, and is not.
+    """
+    more = f"; of {counted(unknown, 'chat')} the line is not known" if unknown else ""
+    if not unreached:
+        return fine("lines", f"the key reaches the lines of {counted(known, 'tracked chat')}{more}")
+    shown = ", ".join(unreached[:SHOWN_CHATS]) + (", …" if len(unreached) > SHOWN_CHATS else "")
+    return wrong(
+        "lines",
+        f"the key does not reach the lines of {counted(len(unreached), 'tracked chat')}: {shown}{more}",
+        "give the key these lines in Linq's dashboard, or untrack the chats",
     )
 
 

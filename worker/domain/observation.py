@@ -1,7 +1,7 @@
 """What a call to Linq taught us: every reply, and every absence of one, is one of these.
 
-Reads give Features, Fault, Throttled, Refused or Suspended; prompts give Sent, AlreadySharing, Later, Uncertain,
-Rejected or Suspended. Which reply becomes which is decided in worker/linq; what follows from it in share.py.
+Reads give Features, Fault, Throttled, Refused, LineLost or Suspended; prompts give Sent, AlreadySharing, Later,
+Uncertain, Rejected or Suspended. Which reply becomes which is decided in worker/linq; what follows from it in share.py.
 """
 
 from typing import Literal
@@ -55,9 +55,20 @@ class Throttled(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """404/2001, 409/2013 or another 403 than 2011 on a read: final only when the next read says the same."""
+    """404/2001, 409/2013 or another 403 than 2011 on a read: final only when the next read says the same.
+
+    `final` is false while it is unclear whether the refusal is the chat's own.
+    """
 
     reason: Literal["chat_not_found", "chat_unavailable", "forbidden"]
+    status: int
+    code: int | None
+    final: bool = True
+
+
+class LineLost(msgspec.Struct, frozen=True):
+    """A refusal like Refused that strikes so many chats at once that it is the account's: its key lost a line."""
+
     status: int
     code: int | None
 
@@ -100,5 +111,5 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
-ReadObservation = Features | Fault | Throttled | Refused | Suspended
+ReadObservation = Features | Fault | Throttled | Refused | LineLost | Suspended
 PromptOutcome = Sent | AlreadySharing | Later | Uncertain | Rejected | Suspended

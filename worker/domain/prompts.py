@@ -57,7 +57,8 @@ def next_action(decision: Decision) -> Action:
         _mark_uncertain(decision)
     if share.follow_until is not None and decision.now >= share.follow_until:
         return "end"
-    return "prompt" if _is_due(decision) else "read"
+    # A prompt over a line that is lost would only be refused.
+    return "prompt" if _is_due(decision) and not share.parked else "read"
 
 
 def mark_sending(decision: Decision) -> None:

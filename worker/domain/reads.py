@@ -6,7 +6,7 @@ from worker.domain import events, places, policy, schedule
 from worker.domain.decision import Decision
 from worker.domain.freshness import fingerprint, has_moved, is_fresh, judge, last_moment, may_start, newest_at
 from worker.domain.handle import handle_digest
-from worker.domain.observation import Fault, Features, ReadObservation, Refused, Suspended, Throttled
+from worker.domain.observation import Fault, Features, LineLost, ReadObservation, Refused, Suspended, Throttled
 from worker.domain.prompts import MAX_RETRY_AFTER_SECONDS, THROTTLED_SECONDS
 from worker.domain.schedule import EXPIRY_GRACE_SECONDS
 from worker.domain.share import Person
@@ -14,6 +14,7 @@ from worker.domain.timestamp import NANOSECONDS, format_time
 
 FIRST_POSITION_SECONDS = 600.0  # a share that was announced but never listed is not "gone" before this
 LAST_READ_GRACE_SECONDS = 300.0  # an unanswered request is let go after this when even the last read fails
+PARKED_SECONDS = 6 * 3600.0  # of a chat whose line is lost, in case that nothing finds out that it is back
 _NOBODY: frozenset[str | None] = frozenset()
 
 
@@ -49,14 +50,28 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
             # Everything is paused: the chat is due again as soon as it goes on.
             seconds = 0.0
             share.rule = "paused"
-        case Refused(reason=reason):
+        case LineLost():
+            # Not read again before another chat of the line is, or a deadline comes.
+            seconds = PARKED_SECONDS * (0.75 + 0.5 * decision.random_unit)
+            share.rule = "paused"
+            share.parked = True
+            share.pending_refusal = share.pending_refusal_since = None
+            expires_at = schedule.expiry(decision)
+            if expires_at is not None:
+                left = expires_at + LAST_READ_GRACE_SECONDS - decision.now
+                if left <= 0:
+                    decision.expire_request()
+                    return
+                seconds = min(seconds, left)
+        case Refused(reason=reason, final=final):
+            share.parked = False
             confirm = decision.context.limits.confirm
             seconds = max(confirm, share.lower or 0.0)
             share.rule = "confirm"
             if share.pending_refusal != reason or share.pending_refusal_since is None:
                 share.pending_refusal = reason
                 share.pending_refusal_since = decision.now
-            elif decision.now - share.pending_refusal_since >= confirm:
+            elif final and decision.now - share.pending_refusal_since >= confirm:
                 decision.end(reason)
                 return
     schedule.set_after_fault(decision, seconds)
@@ -66,6 +81,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
     share = decision.share
     share.failures = 0
     share.pending_refusal = share.pending_refusal_since = None
+    share.parked = False
     share.read_at = decision.now
     newest: float | None = None
     moved = arrived = False

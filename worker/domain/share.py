@@ -110,6 +110,8 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     until: str | None = None  # name of the place whose entering ends the share
     max_age: float | None = None  # seconds: with `follow` false, an older position does not end the share
     stop_when_done: bool = False  # ask Linq to end the contact's share when this one has done what it is for
+    line: str = ""  # digest of our line, empty where it is not known
+    parked: bool = False  # reads are refused for the line's sake: it waits for others that find out when they are not
 
     @property
     def phase(self) -> Phase:

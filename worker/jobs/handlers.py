@@ -24,7 +24,7 @@ from worker.jobs.arguments import (
     read_arguments,
 )
 from worker.jobs.erasure import forget_handle
-from worker.jobs.linq_calls import NotNowError, bounded_tries, call_linq, find_direct_chat
+from worker.jobs.linq_calls import NotNowError, bounded_tries, call_linq, find_direct_chat, remember
 from worker.jobs.pins import SendPin, send_pin
 from worker.jobs.services import Services
 from worker.jobs.tracking import Result, already_tracked, settle_request, track, untrack
@@ -193,6 +193,7 @@ async def _find_chat(
         if error.by_proxy:
             raise
         return {"status": "rejected", "reason": rejection(error.status, error.code), "code": error.code}
+    await remember(services, created, line)
     await services.store.chats.put_between(to, line, created.id)
     return created.id
 

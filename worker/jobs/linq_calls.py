@@ -90,7 +90,7 @@ async def know_chat(services: Services, chat_id: str) -> KnownChat:
     known = await services.store.chats.get(chat_id)
     if known is not None:
         return known
-    return await _remember(services, await call_linq(services, lambda linq: linq.get_chat(chat_id)))
+    return await remember(services, await call_linq(services, lambda linq: linq.get_chat(chat_id)))
 
 
 async def find_direct_chat(services: Services, contact: str, line: str) -> str | None:
@@ -108,7 +108,7 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
         return None
     # Several 1:1 chats of one pair differ in their service; only iMessage carries a location.
     best = min(direct, key=lambda chat: chat.service != "iMessage")
-    await _remember(services, best)
+    await remember(services, best, line)
     await services.store.chats.put_between(contact, line, best.id)
     return best.id
 
@@ -120,5 +120,7 @@ def _with_line(chat: Chat, line: str) -> Chat:
     return msgspec.structs.replace(chat, line=line, contacts=[handle for handle in chat.contacts if handle != line])
 
 
-async def _remember(services: Services, chat: Chat) -> KnownChat:
-    return await services.store.chats.put(chat.id, is_group=chat.is_group, line=chat.line, contacts=chat.contacts)
+async def remember(services: Services, chat: Chat, line: str | None = None) -> KnownChat:
+    """Remember a chat, of this line of ours where Linq does not say; return what is remembered."""
+    line = chat.line or line
+    return await services.store.chats.put(chat.id, is_group=chat.is_group, line=line, contacts=chat.contacts)

@@ -46,6 +46,7 @@ async def track(
     """Begin to track a chat; return its share, and whether this job began it (in an earlier run, too)."""
     settings = services.settings
     share_id = share_id_of(job_id, chat_id)
+    known = await services.store.chats.get(chat_id)
 
     def begin(loaded: Loaded) -> tuple[Decision | None, tuple[Share, bool]]:
         if loaded.share is not None and loaded.share.share_id == share_id:
@@ -65,6 +66,7 @@ async def track(
             until=until,
             max_age=max_age,
             stop_when_done=stop_when_done,
+            line="" if known is None else known.line or "",
         )
         decision = loaded.decide_on(share)
         accepted_within = accept_within or settings.accept_within_seconds

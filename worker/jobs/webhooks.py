@@ -73,6 +73,8 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
             return None, "not_tracked"
         decision = loaded.decide_on(loaded.live)
         if isinstance(event, SharingStarted):
+            if chat_id == event.chat_id:
+                loaded.live.line = handle_digest(event.shared_with)
             changed = webhooks.apply_started(
                 decision, event.shared_by, began_at=event.began_at, ends_at=event.ends_at, created_at=event.created_at
             )

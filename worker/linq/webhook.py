@@ -18,9 +18,17 @@ from worker.domain.timestamp import NANOSECONDS, parse_time
 
 STARTED = "location.sharing.started"
 STOPPED = "location.sharing.stopped"
+ACCOUNT_EVENTS = (
+    "environment.line_moved",
+    "api_token.expiry_scheduled",
+    "webhook_subscription.disabled",
+    "phone_number.status_updated",
+)
+"""Events about the account, which warn that reads, or webhooks, are about to be refused."""
 
 _TOLERANCE_SECONDS = 300
 _LATEST = 2**63 - 1  # nanoseconds since 1970: in the year 2262
+_STATUS = re.compile(r"[A-Z_]{1,20}")
 _INTEGER = re.compile(r"\d{1,15}", re.ASCII)
 # 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all. Between entries
 # stands a space, or what a proxy puts there that makes one header of several.
@@ -80,6 +88,14 @@ class SharingStopped(msgspec.Struct, frozen=True):
     began_at: int | None
     ended_at: int | None
     created_at: int
+
+
+class AccountEvent(msgspec.Struct, frozen=True):
+    """Something changed in the account at `at` (nanoseconds since 1970, UTC); `status`: that of a line, else empty."""
+
+    event_type: str
+    at: int
+    status: str
 
 
 class Ignored(msgspec.Struct, frozen=True):
@@ -143,7 +159,7 @@ def _webhook(secret: str) -> Webhook:
     return Webhook(secret)
 
 
-def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped | Ignored:
+def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped | AccountEvent | Ignored:
     """Return what a verified delivery says; `now`: seconds since 1970 at which it came.
 
     Only the two handles are required; every other field that is absent, null or of a wrong shape counts as
@@ -154,9 +170,11 @@ def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped |
         raise NotAnEventError("the body is not a JSON object")
     if not isinstance(event_type := event.get("event_type"), str) or REPLACEMENT in event_type:
         raise NotAnEventError("the body has no event_type that can be read")
+    data = event.get("data")
+    if event_type in ACCOUNT_EVENTS:
+        return _account_event(event_type, event, now=now)
     if event_type not in {STARTED, STOPPED}:
         return Ignored(event_type)
-    data = event.get("data")
     if not isinstance(data, dict):
         raise NotAnEventError("the event has no data")
     shared_by, shared_with = _handle(data, "shared_by"), _handle(data, "shared_with")
@@ -167,6 +185,17 @@ def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped |
     if event_type == STARTED:
         return SharingStarted(shared_by, shared_with, chat_id, began_at, _time(data.get("ends_at")), created_at)
     return SharingStopped(shared_by, shared_with, chat_id, began_at, _time(data.get("ended_at")), created_at)
+
+
+def _account_event(event_type: str, event: dict[str, Any], *, now: float) -> AccountEvent:
+    """Read the little that names nobody: what people wrote of it is not for logs."""
+    data = event.get("data")
+    if not isinstance(data, dict):
+        data = {}
+    times = (_time(data.get("occurred_at")), _time(data.get("changed_at")), _time(event.get("created_at")))
+    at = next((time for time in times if time is not None), int(now * 1_000_000_000))
+    status = data.get("new_status")
+    return AccountEvent(event_type, at, status if isinstance(status, str) and _STATUS.fullmatch(status) else "")
 
 
 def _handle(data: dict[str, Any], name: str) -> str:

@@ -29,6 +29,7 @@ from worker.linq.classification import read_observation
 from worker.linq.client import LinqClient
 from worker.linq.poller import Poller
 from worker.linq.reply import Reply
+from worker.polling import lost_lines
 from worker.polling.account import apply_to_account
 from worker.polling.poll_log import PollLog
 from worker.polling.prompting import Prompter
@@ -335,21 +336,25 @@ class Engine:
         metrics.POLL_SECONDS.observe(seconds)
         decision.now = max(self.now(), claim.now)
         observation = read_observation(reply, now=decision.now)
-        if claim.probe or not isinstance(observation, Features) or observation.invalid:
+        usual = isinstance(observation, Features) and not observation.invalid
+        share = decision.share
+        if claim.probe or not usual or share.parked or share.pending_refusal is not None:
             return self._decide_on_unusual(claimed, claim, decision, observation, reply)
         reads.observe(decision, observation)
         self._record(decision, observation, reply)
-        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
+        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before, answered=True))
         return None
 
     async def _decide_on_unusual(
         self, claimed: Claimed, claim: Claim, decision: Decision, observation: ReadObservation, reply: Reply
     ) -> None:
         await self._outage.wait_out(lambda: apply_to_account(self._store, observation, probe=claim.probe))
-        reads.observe(decision, observation)
-        self._record(decision, observation, reply)
-        await self._keep_bad_reply(decision, observation, reply)
-        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before))
+        seen = await self._outage.wait_out(lambda: lost_lines.consider(self._store.lost_lines, decision, observation))
+        reads.observe(decision, seen)
+        self._record(decision, seen, reply)
+        await self._keep_bad_reply(decision, seen, reply)
+        answered = isinstance(seen, Features)
+        self._add_decision(self._shares.item(decision, claimed.lease, claimed.before, answered=answered))
 
     async def _prompt(self, claimed: Claimed, decision: Decision) -> None:
         await self._prompter.prompt(claimed, decision)

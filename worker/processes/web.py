@@ -33,9 +33,18 @@ from config.settings import Settings
 from location_client.outages import error_code
 from worker import metrics
 from worker.domain.share import PHASES, Phase
-from worker.linq.webhook import Ignored, NotAnEventError, SharingStarted, SignatureError, parse_event, verify
+from worker.linq.webhook import (
+    AccountEvent,
+    Ignored,
+    NotAnEventError,
+    SharingStarted,
+    SignatureError,
+    parse_event,
+    verify,
+)
 from worker.processes.connections import bound_sending, bounded_protocol
 from worker.processes.redis_start import RedisUnusableError, reach_redis
+from worker.store.account_events import Announced
 from worker.store.store import Store
 from worker.views.routes import Views
 
@@ -45,6 +54,8 @@ ANSWER_SECONDS = 1.5
 LINGER_SECONDS = 2.0
 READ_SECONDS = 10.0  # after so long Linq itself gives a delivery up and sends it again
 PROBE_SECONDS = 3.0  # what is known of writes is that old at most
+
+ACCOUNT_REMEDY = "see Linq's dashboard and `location-worker doctor`"
 
 log = structlog.get_logger("web")
 
@@ -113,6 +124,8 @@ class Receiver:
             return await self._keep(body, str(error))
         if isinstance(event, Ignored):
             return 204, "ignored"
+        if isinstance(event, AccountEvent):
+            return await self._note(event)
         kind: Literal["started", "stopped"] = "started" if isinstance(event, SharingStarted) else "stopped"
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -121,6 +134,19 @@ class Receiver:
             self._not_stored.add(_cause(error))
             return 503, "not_stored"
         return 204, "accepted" if new else "duplicate"
+
+    async def _note(self, event: AccountEvent) -> tuple[int, metrics.WebhookOutcome]:
+        """Say what changed in the account: it may be why reads are refused soon."""
+        announced = Announced(event.event_type, event.at / 1e9, event.status)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                new = await self._store.account_events.put(announced)
+        except (RedisError, OSError) as error:
+            self._not_stored.add(_cause(error))
+            return 503, "not_stored"
+        if new:
+            log.warning("account_event", type=event.event_type, status=event.status or None, remedy=ACCOUNT_REMEDY)
+        return 204, "account_event"
 
     async def _keep(self, body: bytes, fault: str) -> tuple[int, metrics.WebhookOutcome]:
         try:
@@ -144,6 +170,10 @@ class Receiver:
                 pause = await self._store.account_pause.state()
                 if pause is not None:
                     reasons.append(f"polling is paused: {pause.reason}")
+                reasons += [
+                    f"{line.chats} chats of a line wait: {line.pause.reason}"
+                    for line in await self._store.lost_lines.states()
+                ]
                 trouble = await self._write_trouble()
         except (RedisError, OSError) as error:
             trouble = _cause(error)
@@ -179,12 +209,13 @@ class Receiver:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 overview = await self._store.shares.overview()
-                pause = await self._store.account_pause.state()
+                paused = await self._store.account_pause.state() is not None
+                paused = paused or bool(await self._store.lost_lines.states())
                 rate = await self._store.budget.rate()
         except (RedisError, OSError):
             _show_fleet(dict.fromkeys(PHASES, math.nan), lag=math.nan, rate=math.nan, paused=math.nan)
         else:
-            _show_fleet(overview.phases, lag=overview.lag, rate=rate, paused=pause is not None)
+            _show_fleet(overview.phases, lag=overview.lag, rate=rate, paused=paused)
         return Response(generate_latest(metrics.WEB), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -164,6 +164,7 @@ async def _poll_always(engine: Engine, store: Store, stop: asyncio.Event) -> Non
     while not stop.is_set():
         began = time.monotonic()
         try:
+            await store.lost_lines.probe()
             await engine.poll_due(POLL_SECONDS)
         except Exception as error:
             if not store.outage.explains(error):

@@ -1,15 +1,18 @@
 """Every key this project owns in Redis: its name, and how long it stays where it does not stay for good."""
 
+ACCOUNT_EVENTS_TTL_SECONDS = 30 * 86_400  # `account_events` after the last one
 UNKNOWN_FIELDS_TTL_SECONDS = 30 * 86_400  # `unknown_fields` after the last time that any of them was seen
 ENDED_SHARE_TTL_SECONDS = 86_400  # `share` after the end, at least: late webhooks and the cool-down need it
 CHAT_TTL_SECONDS = 86_400  # `chat` and `pair`: lines and members of a chat change seldom
 PIN_TTL_SECONDS = 86_400  # `pin` and `pins_pause`: as long as arq keeps a job
 FORGETTING_TTL_SECONDS = 86_400  # `forgetting` and `forgotten_shares`: the same
+LOST_LINE_TTL_SECONDS = 86_400  # `lost_lines`, `lost_line` and `parked` after the last probe
 RECONCILIATION_TTL_SECONDS = 7_200  # as in lua/mark_counted.lua
 WEBHOOK_TTL_SECONDS = 3_600  # `webhook`: Linq sends an event again for some minutes, once said up to an hour
 STOP_TTL_SECONDS = 3_600  # `stopped`: how late a `started` may come after its `stopped`, and more
 PROBE_TTL_SECONDS = 60  # `probe`
 MUTE_TTL_SECONDS = 60  # `muted`: one dead letter per chat and minute
+ALL_LINES = "all"  # in place of a line's digest
 
 
 class Keys:
@@ -25,14 +28,29 @@ class Keys:
         self.due = f"{prefix}:due"  # sorted set of tracked chats, scored with the time at which each is next due
         self.share = f"{prefix}:share:"  # and the chat's id; worker/store/packing.py
         self.fleet = f"{prefix}:fleet"  # hash of the sums over all shares
+        self.answered = f"{prefix}:answered:"  # and line and number of 5 s; HyperLogLog of the chats that were answered
         self.reconciliation = f"{prefix}:fleet:census"  # hash of the count under way; its sets' names begin so, too
         self.reconciliation_rests = f"{prefix}:fleet:census-rests"  # while it is there no reconciliation begins
         self.probe = f"{prefix}:probe"  # written to see whether Redis takes writes
         self.budget = f"{prefix}:budget"  # hash: the token bucket of all requests to Linq
         self.pause = f"{prefix}:pause"  # hash, there while Linq refuses the account
         self.pins_pause = f"{prefix}:pins-pause"  # the same for Chert
+        self.account_events = f"{prefix}:account-events"  # hash: the last event of each type about the account
         self.unknown_fields = f"{prefix}:unknown-fields"  # hash: names of fields that Linq has added
+        self.lost_lines = f"{prefix}:lost-lines"  # set of the digests of lines whose chats are refused, or `all`
         self.pin = f"{prefix}:pin:"  # and the job's id; hash of what is remembered of a pin
+
+    def lost_line(self, line: str) -> str:
+        """Name the pause of a line's chats."""
+        return f"{self.prefix}:lost-line:{line}"
+
+    def parked(self, line: str) -> str:
+        """Name the set of a line's chats that wait."""
+        return f"{self.prefix}:parked:{line}"
+
+    def refused(self, line: str) -> str:
+        """Name the sorted set of a line's chats that were refused in the last two minutes, scored with when."""
+        return f"{self.prefix}:refused:{line}"
 
     def muted(self, chat_id: str) -> str:
         """Name the mark that a chat's bad replies are kept already."""

@@ -10,7 +10,8 @@ _FOLDER = Path(__file__).with_name("lua")
 _PRELUDES = {
     "append_event": ("commit_decisions", "settle_pin"),
     "mark_counted": ("commit_decisions", "count_shares"),
-    "spend_budget": ("begin_pause", "check_pause", "claim_chats", "take_token", "throttle_budget"),
+    "note_answers": ("commit_decisions", "count_refusal"),
+    "spend_budget": ("begin_pause", "check_pause", "claim_chats", "park_chat", "take_token", "throttle_budget"),
 }
 
 
@@ -22,14 +23,17 @@ class Scripts:
         self.check_pause = _register(redis, "check_pause")
         self.claim_chats = _register(redis, "claim_chats")
         self.commit_decisions = _register(redis, "commit_decisions")
+        self.count_refusal = _register(redis, "count_refusal")
         self.count_shares = _register(redis, "count_shares")
         self.finish_reconciliation = _register(redis, "finish_reconciliation")
         self.load_chats = _register(redis, "load_chats")
+        self.park_chat = _register(redis, "park_chat")
         self.settle_pin = _register(redis, "settle_pin")
         self.start_jobs = _register(redis, "start_jobs")
         self.store_webhook = _register(redis, "store_webhook")
         self.take_token = _register(redis, "take_token")
         self.throttle_budget = _register(redis, "throttle_budget")
+        self.wake_chats = _register(redis, "wake_chats")
 
 
 def _register(redis: Redis, name: str) -> AsyncScript:

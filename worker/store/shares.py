@@ -175,14 +175,32 @@ class Shares:
         keys = self._keys
         answer = await self._scripts.commit_decisions(
             keys=[keys.due, keys.events, keys.geo, keys.fleet, self._queue_name],
-            args=[keys.share, keys.latest, keys.handles, self._maxlen, _pack_items(items), JOB_KEY, LIFE_MILLISECONDS],
+            args=[
+                keys.share,
+                keys.latest,
+                keys.handles,
+                self._maxlen,
+                _pack_items(items),
+                JOB_KEY,
+                LIFE_MILLISECONDS,
+                keys.answered,
+            ],
         )
         return [bool(accepted) for accepted in answer]
 
-    def item(self, decision: Decision, expected: float | None, before: Tally, *, stored: bytes | None = None) -> "Item":
+    def item(
+        self,
+        decision: Decision,
+        expected: float | None,
+        before: Tally,
+        *,
+        stored: bytes | None = None,
+        answered: bool = False,
+    ) -> "Item":
         """Make of a decision what a commit takes. `expected` is the due time it was made on (None: not tracked).
 
-        With `stored`, the decision holds only while the chat's state is still exactly that.
+        With `stored`, the decision holds only while the chat's state is still exactly that. `answered`: it was made on
+        a good read.
         """
         share = decision.share
         after = tally(share)
@@ -201,6 +219,7 @@ class Shares:
             changes,
             decision.events,
             _views(decision) if decision.views else [],
+            share.line if answered else False,
             *((_stop_jobs(decision),) if decision.stops else ()),
         )
 

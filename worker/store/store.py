@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 from config.redis import redis_address
 from config.settings import Settings
 from worker.domain.decision import Limits
+from worker.store.account_events import AccountEvents
 from worker.store.budget import Budget
 from worker.store.chats import Chats
 from worker.store.dead_letters import DeadLetters
@@ -12,6 +13,7 @@ from worker.store.erasure import Erasure
 from worker.store.event_stream import EventStream
 from worker.store.keys import PIN_TTL_SECONDS, Keys
 from worker.store.latest import Latest
+from worker.store.lost_lines import LostLines
 from worker.store.outage import Outage
 from worker.store.pause import Pause
 from worker.store.pins import Pins
@@ -19,6 +21,8 @@ from worker.store.reconciliation import Reconciliation
 from worker.store.shares import Shares
 from worker.store.unknown_fields import UnknownFields
 from worker.store.webhook_inbox import Inbox
+
+MAX_HELD_SECONDS = 60.0  # beyond a lease: while a prompt is under way
 
 
 class Store:
@@ -40,6 +44,8 @@ class Store:
             replicated=settings.redis_url is not None and bool(redis_address(settings).sentinels),
         )
         self.budget = Budget(redis, self.keys, ceiling=ceiling)
+        self.account_events = AccountEvents(redis, self.keys)
+        self.lost_lines = LostLines(redis, self.keys, lease=max(settings.lease_seconds, MAX_HELD_SECONDS))
         self.account_pause = Pause(redis, self.keys.pause)
         self.pins_pause = Pause(redis, self.keys.pins_pause, ttl=PIN_TTL_SECONDS)
         self.reconciliation = Reconciliation(redis, self.keys)

@@ -71,12 +71,28 @@ async def test_a_pause_makes_it_not_ready_with_the_reason(
     assert (await samples(web))["location_paused", ()] == 0
 
 
+async def test_chats_that_wait_for_their_line_make_it_not_ready(
+    web: WebProcess, redis: Redis, redis_url: str, prefix: str
+) -> None:
+    store = store_of(redis, redis_url, prefix)
+    chat = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
+    await store.lost_lines.park(chat, "all", "Linq answered 403/2005")
+    ready = await web.client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert "Linq answered 403/2005" in ready.json()["reasons"][0]
+    assert (await samples(web))["location_paused", ()] == 1
+    assert await store.lost_lines.release(chat, "") == 1
+    assert (await web.client.get("/readyz")).status_code == 200
+    assert (await samples(web))["location_paused", ()] == 0
+
+
 async def test_every_delivery_is_counted_by_what_came_of_it(web: WebProcess) -> None:
     body = event()
     headers = signed(body)
     for _ in range(3):
         await web.deliver(body, headers)
     await web.deliver(event("message.received"))
+    await web.deliver(event("environment.line_moved"))
     await web.deliver(body, signed(body, secret=OTHER_SECRET))
     await web.deliver(b"no event")
     await web.deliver(b" " * 300_000, headers)
@@ -88,6 +104,7 @@ async def test_every_delivery_is_counted_by_what_came_of_it(web: WebProcess) -> 
         "accepted": 1,
         "duplicate": 2,
         "ignored": 1,
+        "account_event": 1,
         "bad_signature": 1,
         "not_an_event": 1,
         "too_large": 1,

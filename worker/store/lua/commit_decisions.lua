@@ -2,10 +2,11 @@
 -- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
 -- KEYS: due, events, geo, fleet, queue
 -- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the
---   items packed, prefix of arq's jobs, milliseconds a job is kept
+--   items packed, prefix of arq's jobs, milliseconds a job is kept, prefix of the keys of answered chats
 -- An item: chat id, expected due time (false: not tracked), expected state (false: not compared), state (false:
 --   unchanged), next due time (false: ended), seconds the state is kept after the end (false: as it was), changes of
---   the fleet's sums, events, views, jobs to queue (id and content; left out where there are none)
+--   the fleet's sums, events, views, the line of a chat whose read was answered ('' not known; false or left out: it
+--   was not), jobs to queue (id and content; left out where there are none)
 -- Returns: 1 or 0 for each item
 local SUMS = { 'weights', 'wanted', 'tracking', 'pending', 'requested', 'accepted', 'announced' }
 local MAX_LATITUDE = 85.05112878 -- beyond, a geo set has no place
@@ -42,6 +43,16 @@ local function show(chat, view, events)
   redis.call('ZREM', KEYS[3], view[1])
 end
 
+local answered = {}
+local function note(chat, line)
+  local chats = answered[line]
+  if chats then
+    chats[#chats + 1] = chat
+  else
+    answered[line] = { chat }
+  end
+end
+
 local totals = KEYS[4] .. ':census'
 local began_at = redis.call('HGET', totals, 'began_at')
 local run = began_at and totals .. ':' .. began_at
@@ -76,7 +87,13 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
     for _, view in ipairs(item[9]) do
       show(chat, view, item[8])
     end
-    for _, job in ipairs(item[10] or {}) do
+    if item[10] then
+      note(chat, 'all')
+      if item[10] ~= '' then
+        note(chat, item[10])
+      end
+    end
+    for _, job in ipairs(item[11] or {}) do
       redis.call('SET', ARGV[6] .. job[1], job[2], 'PX', ARGV[7])
       local time = redis.call('TIME')
       redis.call('ZADD', KEYS[5], time[1] * 1000 + math.floor(time[2] / 1000), job[1])
@@ -89,6 +106,12 @@ for index, item in ipairs(cmsgpack.unpack(ARGV[5])) do
         counted[position] = (counted[position] or 0) + change
       end
     end
+  end
+end
+if next(answered) then
+  local time = redis.call('TIME')
+  for line, chats in pairs(answered) do
+    note_answers(ARGV[8] .. line .. ':', chats, tonumber(time[1]))
   end
 end
 for position, change in pairs(sums) do

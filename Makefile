@@ -7,13 +7,15 @@ PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 PYTHON ?=
 SECONDS ?=
 SEED ?=
-WORKERS ?= 2
+# Most tests wait for something: twice the two cores of a small machine.
+WORKERS ?= 4
 PROFILE ?= default
 QUEUES := benchmarks/.venv
 BULLMQ := benchmarks/contenders/bullmq
 NODE := tests/node
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PYTEST := -m pytest -n $(WORKERS) --dist=worksteal --hypothesis-profile=$(PROFILE)
 
 # What is set for other programs must not reach ours: .venv has its own packages and takes no installation elsewhere.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PIP_TARGET PIP_PREFIX PIP_ROOT
@@ -29,17 +31,17 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: install
-install: $(VENV)/.installed  ## Make .venv with everything for use and development
+install: $(VENV)/.installed  ## Create .venv with everything for use and development
 	@echo "Ready: $(BIN)/location-worker --help"
 
 .PHONY: demo
-demo: $(VENV)/.runtime  ## Watch it work on a Redis and a stand-in API of its own (SECONDS=60 ends it)
+demo: $(VENV)/.runtime  ## Run the demo with its own Redis and a simulated Linq (SECONDS=60 stops it)
 	@$(BIN)/python -m worker demo $(if $(SECONDS),--seconds $(SECONDS))
 
 # In the background a shell makes its children deaf to Ctrl-C, so they get SIGTERM from here. The last of the Procfile,
 # the worker, is waited for first: its end takes the others with it.
 .PHONY: run
-run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings of the environment and .env
+run: $(VENV)/.installed  ## Run the processes of the Procfile, with settings from the environment and .env
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; processes=; status=0; \
 	while IFS=: read -r name command; do $$command & processes="$$! $$processes"; done < Procfile; \
 	trap 'kill -TERM $$processes 2>/dev/null' INT TERM; \
@@ -52,20 +54,20 @@ run: $(VENV)/.installed  ## Run the processes of the Procfile with the settings 
 	exit $$status
 
 .PHONY: test
-test: $(VENV)/.installed node-packages  ## Run the tests and show what they cover (WORKERS=2, PROFILE=thorough for longer)
-	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=$(PROFILE) --cov --cov-report=term:skip-covered $(TESTS)
+test: $(VENV)/.installed node-packages  ## Run all tests with coverage (TESTS=tests/linq for some, PROFILE=thorough for more examples)
+	@$(BIN)/python $(PYTEST) --cov --cov-report=term:skip-covered $(TESTS)
 
 .PHONY: test-quick
-test-quick: $(VENV)/.installed  ## Run the tests that start no processes: under a minute
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not acceptance" --hypothesis-profile=$(PROFILE) $(TESTS)
+test-quick: $(VENV)/.installed  ## Run the tests that start no processes, in under a minute
+	@$(BIN)/python $(PYTEST) -m "not acceptance" $(TESTS)
 
 # What cannot be installed is left out, and the tests say so.
 .PHONY: node-packages
-node-packages:  ## Install what the tests need of Node: official parsers, and what an example uses
+node-packages:  ## Install the npm packages that some tests need
 	@$(MAKE) --silent $(NODE)/node_modules/.installed || echo "No packages for Node: tests that need them are skipped" >&2
 
 .PHONY: check
-check: format lint types  ## All that must pass: format, lint, types, imports, tests
+check: format lint types  ## Run everything that must pass: format, lint, imports, types, tests
 	@$(MAKE) --no-print-directory test
 
 .PHONY: format
@@ -82,11 +84,11 @@ types: $(VENV)/.installed
 	@$(BIN)/mypy
 
 .PHONY: chaos
-chaos: $(VENV)/.installed  ## Break everything by chance and judge what came of it (SECONDS=60, SEED=7 repeats a run)
+chaos: $(VENV)/.installed  ## Break things at random and check every promise (SECONDS=60, SEED=7 repeats a run)
 	@$(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
-bench: bench-install  ## Run the benchmarks (PART=speed for one part, OPTIONS=--quick for a look)
+bench: bench-install  ## Run the benchmarks (PART=speed for one part, OPTIONS=--quick for a rough look)
 	@$(BIN)/python -m benchmarks $(PART) $(OPTIONS)
 
 # What cannot be installed is left out of the comparison, which says so.
@@ -108,7 +110,7 @@ $(QUEUES)/.installed: requirements/benchmarks.txt
 	@touch $@
 
 .PHONY: documents
-documents: $(VENV)/.installed  ## Write what docs/ has of the code: schemas, AsyncAPI, OpenAPI, the plot of costs
+documents: $(VENV)/.installed  ## Generate what docs/ takes from the code: schemas, AsyncAPI, OpenAPI, the plot of costs
 	@$(BIN)/python -m tests.support.schemas
 	@$(BIN)/python -m tests.support.documents
 	@$(BIN)/python -m benchmarks.estimate docs/estimate.svg
@@ -123,7 +125,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-package location-client $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
-lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping what fits (UPGRADE=1 renews everything)
+lock: $(VENV)/.installed  ## Update requirements/ from pyproject.toml, keeping versions where possible (UPGRADE=1 renews all)
 	@$(PIP) install 'uv>=0.9,<1'
 	@$(LOCK) --extra embedded --extra map pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --extra embedded --extra map --group dev -c requirements/runtime.txt pyproject.toml \
@@ -133,14 +135,14 @@ lock: $(VENV)/.installed  ## Write requirements/ from pyproject.toml, keeping wh
 
 # arq holds the worker to redis-py 5; the client allows more.
 .PHONY: check-client
-check-client: $(VENV)/.installed  ## Try the client with the oldest and newest packages it allows, and its types with pyright (npm)
+check-client: $(VENV)/.installed  ## Test the client with the oldest and newest dependencies it allows, and its types (needs npm)
 	@$(PIP) install 'uv>=0.9,<1'
 	@for resolution in lowest-direct highest; do \
 		rm -rf $(VENV)/client; \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/client --resolution $$resolution ./location_client \
 			|| exit; \
 		echo "The client with the $$resolution of" $(VENV)/client/*.dist-info; \
-		PYTHONPATH=$(VENV)/client $(BIN)/python -m pytest -n $(WORKERS) tests/location_client || exit; \
+		PYTHONPATH=$(VENV)/client $(BIN)/python $(PYTEST) tests/location_client || exit; \
 	done
 	@npx --yes pyright@1.1 --pythonpath $(BIN)/python tests/support/typed_application.py
 
@@ -148,7 +150,7 @@ check-client: $(VENV)/.installed  ## Try the client with the oldest and newest p
 OLDEST_PIP := pip==22.3.1; python_version < "3.12"
 
 .PHONY: check-locks
-check-locks: check-locks-oldest check-locks-newest  ## Let the oldest and the newest pip resolve the locks
+check-locks: check-locks-oldest check-locks-newest  ## Check that the oldest and the newest pip can install the locks
 
 .PHONY: check-locks-oldest check-locks-newest
 check-locks-oldest: SET_PIP = '$(OLDEST_PIP)'
@@ -168,11 +170,11 @@ NEWEST := $(VENV)/newest
 # Not part of `check`: whoever releases something may break it. The locks are not looked at, as nothing is installed
 # from them.
 .PHONY: check-newest
-check-newest: $(VENV)/.created  ## Run the quick tests with the newest versions that pyproject.toml allows
+check-newest: $(VENV)/.created  ## Run the quick tests with the newest dependencies that pyproject.toml allows
 	@$(BIN)/python -m venv --clear $(NEWEST)
 	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --upgrade pip
 	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --group dev -e ./location_client -e '.[embedded,map]'
-	@$(NEWEST)/bin/python -m pytest -n $(WORKERS) -m "not acceptance" --ignore=tests/packaging/test_locks.py $(TESTS)
+	@$(NEWEST)/bin/python $(PYTEST) -m "not acceptance" --ignore=tests/packaging/test_locks.py $(TESTS)
 
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports

@@ -50,6 +50,7 @@ def replay(moving: float, terms: Terms) -> simulated.Result:
     return simulated.follow(simulated.Fleet(scenario), worker, terms.rate)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("moving", [0.1, 0.7])
 @pytest.mark.parametrize("least", [15.0, 60.0, 300.0])
 @pytest.mark.parametrize("rate", [20.0, 0.5], ids=["plenty", "scarce"])
@@ -75,6 +76,7 @@ def test_more_people_cost_in_proportion_until_the_budget_is_used_up() -> None:
     assert too_many.mean_delay > 5 * few.mean_delay
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("moving", [0.0, 1.0])
 @pytest.mark.parametrize("people", [1, 3, 1_000_000])
 def test_it_has_an_answer_for_every_crowd(people: int, moving: float) -> None:

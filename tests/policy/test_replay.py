@@ -57,6 +57,7 @@ def report(log: Path, *options: str) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.mark.no_cover
 def test_the_parameters_that_were_recorded_give_the_figures_that_were_recorded(log: Path) -> None:
     scenario = simulated.load("mixed")
     recorder = Recorder(rate=20.0)

@@ -52,6 +52,7 @@ async def test_a_refused_account_pauses_everything_and_goes_on_after_a_probe(
     await probe_now(stage)
     await stage.more_positions([*chats, waiting], more=2)
     assert not await paused(stage)
+    assert not await stage.redis.exists(f"{stage.prefix}:dead-letters"), "the probe's good reply is a dead letter"
     shares = await stage.finish()
     assert oracle.count(shares.values(), lambda kind: kind.endswith(("ended", "stopped", "rejected"))) == 0
     assert stage.simulator.prompts(waiting) == 1

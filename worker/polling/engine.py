@@ -401,6 +401,8 @@ class Engine:
         reason: str
         detail: object
         if isinstance(observation, Features):
+            if not observation.invalid:
+                return
             reason, detail = "invalid_position", [feature.reason for feature in observation.invalid]
         elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
             reason, detail = observation.kind, observation.detail

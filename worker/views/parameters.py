@@ -41,7 +41,7 @@ def read_chat_id(query: QueryParams) -> str | None:
         chat_id = str(uuid.UUID(text))
     except ValueError:
         chat_id = ""
-    if chat_id != text.lower():
+    if not chat_id or chat_id != text.lower():
         raise ParameterError(f"chat_id: given {_shown(text)}; accepted: the UUID of a chat")
     return chat_id
 

@@ -227,6 +227,7 @@ WRONG = [
     ("types=location.moved", "types: 'location.moved' is no type of event; accepted: location.requested, "),
     ("types=", "types: '' is no type of event"),
     ("types=location.updated,", "types: '' is no type of event"),
+    ("chat_id=", "chat_id: given ''; accepted: the UUID of a chat"),
     ("chat_id=7", "chat_id: given '7'; accepted: the UUID of a chat"),
     ("chat_id=3f1c9a527d0e4b8a9a416c2b5e0d7f13", "chat_id: given"),
     ("reference=", "reference: accepted: 1 to 128 printable characters"),

@@ -1,8 +1,8 @@
 """Whether a position is news, and whether it may start sharing again: questions about one person and one position."""
 
 import math
-import zlib
 from typing import Literal
+from zlib import crc32
 
 import msgspec
 
@@ -12,6 +12,7 @@ from worker.domain.timestamp import NANOSECONDS
 
 MOVED_DEGREES_SQUARED = (100 / 111_195) ** 2  # 100 m in degrees of latitude
 
+CHECKSUM = (1 << 29) - 1  # the bits of a fingerprint that say what a position says
 UNTIMED = 1 << 29
 NO_ADDRESS = 1 << 30
 NO_LOCALITY = 1 << 31
@@ -47,22 +48,30 @@ def judge(person: Person, position: Position) -> News:
     """Return how a position compares with the one last published of its handle (docs/reference/events.md)."""
     updated_at = position.updated_at
     content = person.content
+    if content is not None and updated_at is not None and updated_at == person.updated_at:
+        # What nearly every read shows comes first.
+        if _checksum(position) == content & CHECKSUM:
+            return "known"
+        return _judge_change(person, position, content)
     if updated_at is None:
         if content is None:
             return "new"
         if is_null_island(position) and not _was_null_island(person):
             return "known"
-        return "new" if (fingerprint(position) ^ content) & ~UNTIMED else "known"
+        return "new" if _checksum(position) != content & CHECKSUM else "known"
     if _lingers(person, updated_at):
         return "known"
     if content is None:
         return "new"
     if person.updated_at is None:
         return "new" if not is_null_island(position) or _was_null_island(person) else "known"
-    if updated_at != person.updated_at:
-        return "new" if updated_at > person.updated_at else "known"
+    return "new" if updated_at > person.updated_at else "known"
+
+
+def _judge_change(person: Person, position: Position, content: int) -> News:
+    """Judge a position that has the last one's time and another content."""
     shown = fingerprint(position)
-    if shown == content or content & UNTIMED or shown == person.corrected:
+    if content & UNTIMED or shown == person.corrected or _lingers(person, position.updated_at or 0):
         return "known"
     missing, still_missing = content & UNLOCATED, shown & UNLOCATED
     # Never with less than was published: its id would be one that consumers have seen.
@@ -90,8 +99,7 @@ def _was_null_island(person: Person) -> bool:
 
 def fingerprint(position: Position) -> int:
     """Return a checksum of a position: 29 bits, and one flag each for no time, no address and no locality."""
-    said = (position.longitude, position.latitude, position.altitude, position.address, position.locality)
-    made = zlib.crc32(_pack_content(said)) >> 3
+    made = _checksum(position)
     if position.updated_at is None:
         made |= UNTIMED
     if position.address is None:
@@ -99,6 +107,11 @@ def fingerprint(position: Position) -> int:
     if position.locality is None:
         made |= NO_LOCALITY
     return made
+
+
+def _checksum(position: Position) -> int:
+    said = (position.longitude, position.latitude, position.altitude, position.address, position.locality)
+    return crc32(_pack_content(said)) >> 3
 
 
 def position_moment(position: Position, read_at: float, number: int) -> str:

@@ -129,10 +129,9 @@ class SocketPoller:
                 awaited.set_result(no_reply("broken" if self._closed else "connect"))
             return
         self._open.add(connection)
-        if awaited.done():
-            self._release(connection)
-        else:
-            connection.send(request, awaited, deadline)
+        connection.send(request, awaited, deadline)
+        if self._closed:  # where what was awaited above did not let itself be cancelled
+            self._drop(connection)
 
     async def _addresses(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
         # One lookup for all who connect meanwhile: a loop has few threads for them.

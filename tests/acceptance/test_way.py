@@ -17,7 +17,7 @@ from tests.support.process import leaks, private_texts
 from tests.support.stage import Stage
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcesses
-from worker.domain.timestamp import parse_time
+from worker.domain.timestamp import NANOSECONDS, parse_time
 
 AGE = 50.0  # seconds
 
@@ -107,8 +107,8 @@ async def test_a_recorded_poll_log_can_be_replayed_and_names_nobody(stage: Stage
     assert len(lines) == len([answer for answer in stage.requests("read") if answer.status == 200])
     published = await stage.entries(kind="location.updated")
     assert sum(line["changed"] for line in lines) == len(published)
-    made = {json.loads(entry["data"])["properties"]["updated_at"] for entry in published}
-    assert {line["updated_at"] for line in lines if line["changed"]} == {parse_time(time) / 1e9 for time in made}
+    made = {parse_time(json.loads(entry["data"])["properties"]["updated_at"]) / NANOSECONDS for entry in published}
+    assert {line["updated_at"] for line in lines if line["changed"]} == made
 
     result = CliRunner().invoke(replay.main, [str(log), "--json", "--min-poll", "0.3", "--max-poll", "1"])
     assert result.exit_code == 0, result.output

@@ -101,6 +101,20 @@ def test_a_prompt_whose_worker_was_killed_is_uncertain() -> None:
     assert chat.now >= 600
 
 
+def test_the_cool_down_begins_when_the_prompt_leaves_not_when_it_was_decided_on() -> None:
+    chat = TrackedChat()
+    chat.call()
+    chat.wait(9).settle(LOST, left_at=8)
+    read_until_prompted(chat)
+    assert chat.now >= 608
+    # Of a worker that was killed nobody knows whether it left, and when.
+    chat = TrackedChat()
+    chat.call()
+    chat.wait(30).read(listing())
+    read_until_prompted(chat)
+    assert chat.now >= 630
+
+
 def test_a_read_beside_a_prompt_that_is_under_way_does_not_doubt_it() -> None:
     chat = TrackedChat()
     chat.call()

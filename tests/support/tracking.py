@@ -154,10 +154,10 @@ class TrackedChat:
         prompts.mark_sending(decision)
         self.keep(decision)
 
-    def settle(self, outcome: PromptOutcome) -> list[str]:
-        """Take in the answer to the prompt."""
+    def settle(self, outcome: PromptOutcome, *, left_at: float | None = None) -> list[str]:
+        """Take in the answer to the prompt; `left_at` in seconds after the beginning."""
         decision = self.decision()
-        prompts.apply_outcome(decision, outcome)
+        prompts.apply_outcome(decision, outcome, left_at=None if left_at is None else BEGINNING + left_at)
         self.keep(decision)
         return [event.type.removeprefix("location.") for event in decision.events]
 

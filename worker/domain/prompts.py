@@ -54,7 +54,7 @@ def next_action(decision: Decision) -> Action:
     """Return what the share needs now; a prompt whose worker did not live to see the answer becomes uncertain."""
     share = decision.share
     if share.prompt is Prompt.CALLING and decision.now >= (share.prompted_at or 0.0) + CALL_SECONDS:
-        _mark_uncertain(decision)
+        _mark_uncertain(decision, left_by=decision.now)
     if share.follow_until is not None and decision.now >= share.follow_until:
         return "end"
     # A prompt over a line that is lost would only be refused.
@@ -70,22 +70,25 @@ def mark_sending(decision: Decision) -> None:
     share.prompted_at = decision.now
 
 
-def apply_outcome(decision: Decision, outcome: PromptOutcome) -> None:
+def apply_outcome(decision: Decision, outcome: PromptOutcome, *, left_at: float | None = None) -> None:
     """Take in what became of a prompt that `mark_sending` recorded.
 
-    It may come late: where the share has gone on meanwhile, only what is still of use is taken.
+    It may come late: where the share has gone on meanwhile, only what is still of use is taken. `left_at`: when the
+    prompt left, in seconds since 1970 (UTC); storing the intention may have taken long. None: at that moment.
     """
     share = decision.share
     if share.ended is not None or share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
         schedule.set_next(decision)
         return
     late = share.prompt is Prompt.UNCERTAIN
+    if left_at is not None:
+        share.prompted_at = left_at
     match outcome:
         case Sent() | AlreadySharing():
             share.prompt = Prompt.SENT
             share.prompt_after = None
         case Uncertain(possibly_sent=possibly_sent):
-            _mark_uncertain(decision)
+            _mark_uncertain(decision, left_by=share.prompted_at or decision.now)
             if not possibly_sent:
                 share.prompts -= 1
         case Later(reason=reason, retry_after=retry_after):
@@ -123,11 +126,11 @@ def _withdraw(share: Share) -> None:
     share.prompted_at = share.prompted_before
 
 
-def _mark_uncertain(decision: Decision) -> None:
+def _mark_uncertain(decision: Decision, *, left_by: float) -> None:
     share = decision.share
     share.prompt = Prompt.UNCERTAIN
     cooldown = max(decision.context.limits.cooldown, UNSENT_SECONDS)
-    share.prompt_after = (share.prompted_at or decision.now) + cooldown
+    share.prompt_after = left_by + cooldown
     share.look_first = True
 
 

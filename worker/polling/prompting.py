@@ -67,6 +67,7 @@ class Prompter:
         self._waits = False
         if self._now() >= fence:
             return  # so late that other workers count this prompt as sent
+        left_at = self._now()
         reply = await self._linq.request_location(claimed.chat_id)
         outcome = prompt_outcome(reply)
         metrics.REQUESTS.labels(_OUTCOMES[type(outcome)]).inc()
@@ -74,7 +75,7 @@ class Prompter:
         log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
         # What is known of a prompt must not be lost to a Redis that is away.
         await outage.wait_out(lambda: apply_to_account(self._store, outcome))
-        await outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share))
+        await outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share, left_at))
 
     async def _put_off(self, chat_id: str, asked: Share) -> None:
         """Put off a prompt that a failover would forget: it would be sent a second time."""
@@ -84,7 +85,7 @@ class Prompter:
         later = Later("not_replicated", REPLICA_SECONDS)
         await self._store.outage.wait_out(lambda: self._settle(chat_id, later, asked))
 
-    async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share) -> None:
+    async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share, left_at: float | None = None) -> None:
         """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer.
 
         `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
@@ -97,7 +98,7 @@ class Prompter:
             if share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):
                 return None, None
             decision = loaded.decide_on(share)
-            prompts.apply_outcome(decision, outcome)
+            prompts.apply_outcome(decision, outcome, left_at=left_at)
             return decision, None
 
         await self._store.shares.update(chat_id, settle)

@@ -13,6 +13,7 @@ PROFILE ?= default
 QUEUES := benchmarks/.venv
 BULLMQ := benchmarks/contenders/bullmq
 NODE := tests/node
+UV := uv>=0.9,<1
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 PYTEST := -m pytest -n $(WORKERS) --dist=worksteal --hypothesis-profile=$(PROFILE)
@@ -126,7 +127,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .PHONY: lock
 lock: $(VENV)/.installed  ## Update requirements/ from pyproject.toml, keeping versions where possible (UPGRADE=1 renews all)
-	@$(PIP) install 'uv>=0.9,<1'
+	@$(PIP) install '$(UV)'
 	@$(LOCK) --extra embedded --extra map pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --extra embedded --extra map --group dev -c requirements/runtime.txt pyproject.toml \
 		-o requirements/development.txt
@@ -136,7 +137,7 @@ lock: $(VENV)/.installed  ## Update requirements/ from pyproject.toml, keeping v
 # arq holds the worker to redis-py 5; the client allows more.
 .PHONY: check-client
 check-client: $(VENV)/.installed  ## Test the client with the oldest and newest dependencies it allows, and its types (needs npm)
-	@$(PIP) install 'uv>=0.9,<1'
+	@$(PIP) install '$(UV)'
 	@for resolution in lowest-direct highest; do \
 		rm -rf $(VENV)/client; \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/client --resolution $$resolution ./location_client \
@@ -165,16 +166,18 @@ check-locks-oldest check-locks-newest: check-locks-%: $(VENV)/.created
 	done
 	@$(VENV)/pip-$*/bin/python -m pip --disable-pip-version-check --no-input --quiet install --dry-run -r requirements.txt
 
-NEWEST := $(VENV)/newest
-
-# Not part of `check`: whoever releases something may break it. The locks are not looked at, as nothing is installed
-# from them.
-.PHONY: check-newest
-check-newest: $(VENV)/.created  ## Run the quick tests with the newest dependencies that pyproject.toml allows
-	@$(BIN)/python -m venv --clear $(NEWEST)
-	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --upgrade pip
-	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --group dev -e ./location_client -e '.[embedded,map]'
-	@$(NEWEST)/bin/python $(PYTEST) -m "not acceptance" --ignore=tests/packaging/test_locks.py $(TESTS)
+# Not part of `check`: whoever releases something may break the first. The locks are not looked at, as nothing is
+# installed from them.
+.PHONY: check-newest check-oldest
+check-newest: RESOLUTION = highest
+check-newest:  ## Run the quick tests with the newest dependencies that pyproject.toml allows
+check-oldest: RESOLUTION = lowest-direct
+check-oldest:  ## Run the quick tests with the oldest ones
+check-newest check-oldest: check-%: $(VENV)/.created
+	@$(PIP) install '$(UV)'
+	@$(BIN)/python -m venv --clear $(VENV)/$*
+	@$(BIN)/uv pip install --quiet --python $(VENV)/$*/bin/python --resolution $(RESOLUTION) --group dev '.[embedded,map]'
+	@$(VENV)/$*/bin/python $(PYTEST) -m "not acceptance" --ignore=tests/packaging/test_locks.py $(TESTS)
 
 .PHONY: clean
 clean:  ## Remove .venv, caches and reports

@@ -3,6 +3,7 @@
 They are 2020-12, as OpenAPI 3.1 has them; `draft_07` makes of them what AsyncAPI 3 has.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -108,6 +109,10 @@ def _components() -> dict[str, Schema]:
     answers = [kind for _, result in JOBS.values() for kind in _kinds(result)]
     types = [*DATA_OF_TYPE.values(), *answers, Refusal, Delivery, Health, Readiness, Latest]
     _, made = msgspec.json.schema_components(types, ref_template=REFERENCES)
+    for schema in made.values():
+        if "description" in schema:
+            # Docstrings, which Python before 3.13 leaves indented.
+            schema["description"] = inspect.cleandoc(schema["description"])
     for function, (arguments, _) in JOBS.items():
         made |= _arguments(function, arguments)
         made |= {f"{schema_name(function)}Job": _job(function), f"{schema_name(function)}Answer": _answer(function)}

@@ -2,11 +2,12 @@
 
 import json
 import time
+import uuid
 from datetime import datetime
 
 import pytest
 
-from location_client import NotLocatedError
+from location_client import Feature, NotLocatedError, QueuedJob
 from simulator.addresses import address_of
 from simulator.movement import Fix
 from tests.support.stage import Stage
@@ -20,6 +21,13 @@ SPEED = 60.0  # of the people here: what the simulator is told are seconds of th
 def sharing(stage: Stage) -> list[str]:
     """Return the handles of those who share."""
     return [handle for chat in stage.simulator.state()["chats"] for handle in chat["sharing"]]
+
+
+def end_of(stage: Stage, position: Feature) -> QueuedJob[dict[str, str]]:
+    """Return the job that ends the sharing, by its id as docs/reference/jobs.md has it."""
+    told = position["properties"]
+    namespace = uuid.UUID("0b7d6d0a-5f0e-5b1c-9d55-1f5a9f5f6c22")
+    return QueuedJob(str(uuid.uuid5(namespace, f"{told['share_id']} {told['handle']}")), stage.client)
 
 
 async def test_the_client_waits_for_the_live_position_and_ends_the_sharing_once(stage: Stage) -> None:
@@ -43,6 +51,7 @@ async def test_the_client_waits_for_the_live_position_and_ends_the_sharing_once(
     await wait_until(lambda: stage.requests("stop"), "the order to end the share", deadline=20)
     [worker] = stage.workers.started
     await worker.logged("sharing_ended")
+    assert await end_of(stage, live).result(timeout=20) == {"status": "stopping"}
     await wait_until(lambda: not sharing(stage), "the end of sharing", deadline=20)
     await stage.finish()
     assert len(stage.requests("stop")) == 1

@@ -11,6 +11,7 @@ import pytest
 from location_client import Job
 from tests.support.stage import Stage
 from tests.support.waiting import wait_until
+from worker.jobs.arq_worker import MAX_TRIES
 
 Raw = bytes | dict[str, Any]
 CHAT = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
@@ -192,6 +193,16 @@ async def test_entries_of_the_queue_that_are_no_jobs_are_taken_out(stage: Stage)
     payloads = {fields[b"payload"].decode() for fields in await dead_letters(stage)}
     assert payloads == {wrong_type, timeless, *(entry.decode("utf-8", "replace") for entry in odd)}
     await see_it_works(stage)
+
+
+async def test_a_job_that_was_tried_too_often_is_a_dead_letter(stage: Stage) -> None:
+    await stage.workers.start()
+    job_id = f"{stage.prefix}-tried"
+    await put(stage, job(t=MAX_TRIES + 1), job_id)
+    assert (await result_of(stage, job_id))["r"]["error"] == "JobExecutionFailed"
+    [letter] = await dead_letters(stage)
+    assert letter[b"reason"] == b"given_up"
+    assert json.loads(letter[b"payload"])["k"] == {"chat_id": CHAT}
 
 
 async def is_empty(stage: Stage) -> bool:

@@ -188,9 +188,19 @@ class _Worker(Worker):
         """Write the result, as soon as Redis takes it: what has run must not run again."""
         await self._outage.wait_out(lambda: super(_Worker, self).finish_job(*positional, **named))
 
-    async def finish_failed_job(self, *positional: Any, **named: Any) -> None:
-        """Write a failure, in the same way."""
-        await self._outage.wait_out(lambda: super(_Worker, self).finish_failed_job(*positional, **named))
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        """Write the failure of a job that arq gives up, in the same way; the job is kept as a dead letter."""
+        await self._outage.wait_out(lambda: self._keep_given_up(job_id))
+        await self._outage.wait_out(lambda: super(_Worker, self).finish_failed_job(job_id, result_data))
+
+    async def _keep_given_up(self, job_id: str) -> None:
+        services: Services = self.ctx["services"]
+        payload: bytes | None = await self.pool.get(job_key_prefix + job_id)
+        # The next tick does the work of one that failed.
+        if payload is not None and not job_id.startswith(_tick(services.settings, "")):
+            detail = {"job_id": job_id, "fault": "it was tried too often"}
+            await services.store.dead_letters.add("job", "given_up", payload=payload, detail=detail)
+            metrics.DEAD_LETTERS.labels("job").inc()
 
 
 def _is_usable(job_id: bytes) -> bool:

@@ -137,17 +137,30 @@ async def stop_sharing(context: JobContext, arguments: StopSharing) -> Result:
 
 
 async def end_sharing(context: JobContext, arguments: EndSharing) -> Result:
-    """Ask Linq to end the share of a contact whom nobody needs any more; what came of it is in the log."""
+    """Ask Linq to end the share of a contact whom nobody needs any more; what came of it is in the log.
+
+    Nobody waits for this job as a rule, so that a refusal is kept as a dead letter, too.
+    """
     services: Services = context["services"]
     shares = services.store.shares
-    elsewhere = [chat_id for chat_id in await shares.shown_in(arguments.handle) if chat_id != arguments.chat_id]
-    if elsewhere or (await shares.load(arguments.chat_id)).live is not None:
+    chat_id, share_id = arguments.chat_id, arguments.share_id
+    loaded = await shares.load(chat_id)
+    elsewhere = [shown for shown in await shares.shown_in(arguments.handle) if shown != chat_id]
+    if elsewhere or loaded.live is not None:
         outcome = "still_needed"
     else:
-        with bounded_tries(context["job_try"]):
-            stopping = await call_linq(services, lambda linq: linq.stop_sharing(arguments.chat_id, arguments.handle))
+        try:
+            with bounded_tries(context["job_try"]):
+                stopping = await call_linq(services, lambda linq: linq.stop_sharing(chat_id, arguments.handle))
+        except LinqError as error:
+            log.warning("sharing_not_ended", chat_id=chat_id, share_id=share_id, status=error.status, code=error.code)
+            is_own = loaded.share is not None and loaded.share.share_id == share_id
+            reference = loaded.share.reference if loaded.share is not None and is_own else ""
+            payload = msgspec.json.encode({"f": "end_sharing", "k": arguments.model_dump()})
+            await _keep(context, payload, "sharing_not_ended", str(error), reference)
+            raise
         outcome = "stopping" if stopping else "not_sharing"
-    log.info("sharing_ended", chat_id=arguments.chat_id, share_id=arguments.share_id, outcome=outcome)
+    log.info("sharing_ended", chat_id=chat_id, share_id=share_id, outcome=outcome)
     return {"status": outcome}
 
 

@@ -8,6 +8,7 @@ worker has no such client.
 # mypy: disable-error-code="import-not-found"
 
 import asyncio
+import os
 import sys
 from itertools import cycle
 from pathlib import Path
@@ -39,3 +40,6 @@ if __name__ == "__main__":
     URL, VERSION, LOOP, CERTIFICATE = sys.argv[1:]
     pem = Path(CERTIFICATE).read_bytes() if CERTIFICATE else b""
     (uvloop.run if LOOP == "uvloop" else asyncio.run)(main(URL, VERSION, pem))
+    sys.stdout.flush()
+    # Its thread may still be at work, and then aborts a Python that is ending.
+    os._exit(0)

@@ -109,13 +109,13 @@ class Worker:
         self._quiet_time = quiet_time
         self._limits = limits
         self._due: list[tuple[float, int]] = []
-        self._shares: dict[int, Share] = {}
+        self.shares: dict[int, Share] = {}
         self._shown: dict[int, Position] = {}
         self._sums = NOTHING
 
     def known(self, chat: int, now: float, ends_at: float | None) -> None:
         """Begin to track; an announced end is heard as a webhook tells it."""
-        self._shares[chat] = Share(
+        self.shares[chat] = Share(
             f"share-{chat}", "", begun_at=EPOCH + now, asked=False, follow=True, follow_for=FOREVER
         )
         # Somebody who shares is listed, though it may take a while until there is something new.
@@ -137,7 +137,7 @@ class Worker:
     def told(self, chat: int, now: float, answer: Answer, rate: float) -> None:
         if answer.updated_at is not None:
             self._shown[chat] = self.shown(chat, answer.updated_at, moved=answer.moved)
-        before = tally(self._shares[chat])
+        before = tally(self.shares[chat])
         decision = self._decision(chat, now, rate)
         reads.observe(decision, Features([self._shown[chat]] if answer.listed else [], []))
         pace = decision.share.pace
@@ -151,7 +151,7 @@ class Worker:
         return Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(updated_at))
 
     def throttled(self, chat: int, retry_at: float) -> None:
-        before = tally(self._shares[chat])
+        before = tally(self.shares[chat])
         decision = self._decision(chat, retry_at - RETRY_AFTER, self._ceiling)
         reads.observe(decision, Throttled(RETRY_AFTER))
         self._keep(chat, decision, before)
@@ -160,7 +160,7 @@ class Worker:
         sums = self._sums
         fleet = policy.Fleet(sums.weights / 1e6, sums.tracking, sums.wanted / 1e6, rate, self._ceiling)
         return Decision(
-            self._shares[chat],
+            self.shares[chat],
             CHAT,
             now=EPOCH + now,
             context=Context(fleet, self._limits),
@@ -171,7 +171,7 @@ class Worker:
         after = tally(decision.share)
         self._sums = Tally(*(was + new - old for was, new, old in zip(self._sums, after, before, strict=True)))
         if decision.due is None:
-            del self._shares[chat], self._shown[chat]
+            del self.shares[chat], self._shown[chat]
         else:
             heapq.heappush(self._due, (decision.due - EPOCH, chat))
 

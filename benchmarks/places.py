@@ -114,7 +114,7 @@ class Walker(Worker):
         """Begin to track, with the places where they are known."""
         super().known(chat, now, ends_at)
         if self._aware:
-            self._shares[chat].places = self._fleet.places[chat]
+            self.shares[chat].places = self._fleet.places[chat]
 
     def shown(self, chat: int, updated_at: float, *, moved: bool) -> Position:
         """Return the position that a read showed."""

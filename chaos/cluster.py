@@ -51,7 +51,7 @@ class Node:
 
     async def command(self, *words: str) -> Any:
         """Send a command past the proxy; raises RedisError, OSError."""
-        return await _command(self.server.port, *words)
+        return await _send(self.server.port, *words)
 
 
 class Cluster:
@@ -145,7 +145,7 @@ class Cluster:
             await node.revive(other)
 
 
-async def _command(port: int, *words: str) -> Any:
+async def _send(port: int, *words: str) -> Any:
     redis = Redis(port=port, socket_timeout=1.0, socket_connect_timeout=1.0)
     async with redis:
         return await cast("Any", redis).execute_command(*words)
@@ -154,6 +154,6 @@ async def _command(port: int, *words: str) -> Any:
 async def _ask(sentinel: EmbeddedSentinel, *words: str) -> Any:
     """Return a sentinel's answer; None where it does not answer or refuses."""
     try:
-        return await _command(sentinel.port, "SENTINEL", *words)
+        return await _send(sentinel.port, "SENTINEL", *words)
     except (RedisError, OSError):
         return None

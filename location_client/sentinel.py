@@ -132,7 +132,7 @@ class _MasterConnection(Connection):
             # uvloop's word for a transport that is closed; redis-py knows none but OSError.
             if self._is_current():
                 raise RedisConnectionError("the connection is closed") from error
-            await self._leave(error)
+            await self._refuse(error)
 
     async def read_response(self, *positional: Any, **named: Any) -> Any:
         """Read a reply. Raises MasterChangedError where it comes of a server that is the master no longer."""
@@ -141,12 +141,12 @@ class _MasterConnection(Connection):
         except (RedisError, OSError) as error:
             if self._is_current():
                 raise
-            await self._leave(error)
+            await self._refuse(error)
         if not self._is_current():
-            await self._leave(None)
+            await self._refuse(None)
         return reply
 
-    async def _leave(self, cause: Exception | None) -> None:
+    async def _refuse(self, cause: Exception | None) -> None:
         await self.disconnect(nowait=True)
         raise MasterChangedError("the master changed before its reply") from cause
 

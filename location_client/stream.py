@@ -153,7 +153,7 @@ class GroupReader:
                 if not self._created:
                     await self._group.create(start)
                     self._created = True
-                entries = await self._read()
+                entries = await self._next_entries()
             except (RedisError, OSError) as error:
                 if str(error).startswith(_GROUP_IS_GONE):
                     # The stream is gone, and its group with it: all that a new stream holds is new.
@@ -170,7 +170,7 @@ class GroupReader:
                 outage.end()
                 return entries
 
-    async def _read(self) -> list[Entry]:
+    async def _next_entries(self) -> list[Entry]:
         if self._pending_after is not None:
             entries = await self._group.read(self._pending_after, self._count, 0)
             if entries:

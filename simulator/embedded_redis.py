@@ -54,17 +54,17 @@ class EmbeddedRedis:
         self._persistence = persistence
         self._options = options
         self.port = 0  # where it listens on 127.0.0.1; 0: on a Unix socket
-        self._directory = Path(tempfile.mkdtemp(prefix="redis-"))
-        if len(os.fsencode(self._directory / "socket")) > _MAX_SOCKET_PATH_LENGTH:
-            self._directory.rmdir()
-            self._directory = Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix="redis-"))  # everything of this server
+        if len(os.fsencode(self.directory / "socket")) > _MAX_SOCKET_PATH_LENGTH:
+            self.directory.rmdir()
+            self.directory = Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp"))
         self._server: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         if tcp:
             self.port = _free_port()
             self.url = f"redis://127.0.0.1:{self.port}/0"
         else:
-            self.url = f"unix://{quote(str(self._directory / 'socket'))}"
+            self.url = f"unix://{quote(str(self.directory / 'socket'))}"
         try:
             self._start()
         except BaseException:
@@ -82,7 +82,7 @@ class EmbeddedRedis:
     def stop(self) -> None:
         """End the server and remove its directory; harmless when repeated."""
         self.halt()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def halt(self) -> None:
         """End the server only: an outage until `restart()`."""
@@ -116,23 +116,24 @@ class EmbeddedRedis:
         if self._server:
             self._server.send_signal(signal.SIGCONT)
 
-    def _arguments(self) -> list[str]:
+    def arguments(self) -> list[str]:
+        """Return what the server is started with."""
         address = (
             ["--bind", "127.0.0.1", "--port", str(self.port)]
             if self.port
-            else ["--port", "0", "--unixsocket", str(self._directory / "socket"), "--unixsocketperm", "700"]
+            else ["--port", "0", "--unixsocket", str(self.directory / "socket"), "--unixsocketperm", "700"]
         )
         kept = ["--appendonly", "yes", "--appendfsync", "always"] if self._persistence else ["--appendonly", "no"]
         memory = ["--maxmemory-policy", "noeviction"]
-        return [*address, "--dir", str(self._directory), "--save", "", *kept, *memory, *self._options]
+        return [*address, "--dir", str(self.directory), "--save", "", *kept, *memory, *self._options]
 
     def _start(self) -> None:
-        log = self._directory / "log"
+        log = self.directory / "log"
         try:
-            self._server = self._run(self._arguments(), log)
+            self._server = self._run(self.arguments(), log)
         except OSError as error:
             raise EmbeddedRedisError(f"{self._binary} did not start: {error.strerror}") from error
-        self._watchdog = watch_over(self._server.pid, self._directory)
+        self._watchdog = watch_over(self._server.pid, self.directory)
         deadline = time.monotonic() + _START_WITHIN
         while not self._answers():
             if self._server.poll() is not None or time.monotonic() > deadline:
@@ -165,7 +166,7 @@ class EmbeddedRedis:
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.settimeout(1)
-            connection.connect(str(self._directory / "socket"))
+            connection.connect(str(self.directory / "socket"))
         except BaseException:
             connection.close()
             raise

@@ -24,10 +24,10 @@ class EmbeddedSentinel(EmbeddedRedis):
         self._configuration = configuration
         super().__init__(binary=binary, tcp=True)
 
-    def _arguments(self) -> list[str]:
-        file = self._directory / "sentinel.conf"
+    def arguments(self) -> list[str]:
+        file = self.directory / "sentinel.conf"
         if not file.exists():
-            own = (f"port {self.port}", "bind 127.0.0.1", f"dir {self._directory}")
+            own = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}")
             file.write_text("\n".join([*own, *self._configuration, ""]))
         return [str(file), "--sentinel"]
 

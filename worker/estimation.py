@@ -109,14 +109,14 @@ class _Phone:
     def __init__(self, published: Sequence[tuple[float, bool]]) -> None:
         self.pace = Pace()
         self._published = published
-        self._read = 0
+        self._read_count = 0
 
     def read(self, now: float) -> Sequence[tuple[float, bool]]:
         """Return what was published since the last read."""
-        first = self._read
-        while self._read < len(self._published) and self._published[self._read][0] <= now:
-            self._read += 1
-        return self._published[first : self._read]
+        first = self._read_count
+        while self._read_count < len(self._published) and self._published[self._read_count][0] <= now:
+            self._read_count += 1
+        return self._published[first : self._read_count]
 
 
 def publish(random: Random, moving: float, until: float) -> Iterator[tuple[float, bool]]:

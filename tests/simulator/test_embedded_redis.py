@@ -23,7 +23,7 @@ async def test_the_server_answers_as_soon_as_it_is_there_and_is_gone_afterwards(
         async with Redis.from_url(server.url) as redis:
             assert await redis.ping()
             assert (await redis.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
-    assert not server._directory.exists()
+    assert not server.directory.exists()
     server.stop()
     async with Redis.from_url(server.url) as redis:
         with pytest.raises(RedisConnectionError):

@@ -142,7 +142,7 @@ class _Forgetting:
             touched = loaded.live.share_id
             await self._erasure.touch(self._job_id, touched)
 
-        def leave(loaded: Loaded) -> tuple[Decision | None, str | None]:
+        def decide(loaded: Loaded) -> tuple[Decision | None, str | None]:
             share = loaded.live
             if share is None:
                 return self._clean_up_after(loaded), None
@@ -154,7 +154,7 @@ class _Forgetting:
             decision.forget(self._handle, ends_share=not share.group)
             return decision, share.share_id
 
-        changed = await self._shares.update(chat_id, leave)
+        changed = await self._shares.update(chat_id, decide)
         if changed != touched:
             # The share has ended meanwhile, or another one has begun.
             if touched is not None:

@@ -68,7 +68,7 @@ async def _apply_to_all(services: Services, chats: list[str], event: SharingStar
 
 
 async def _apply(services: Services, chat_id: str, event: SharingStarted | SharingStopped) -> str:
-    def apply(loaded: Loaded) -> tuple[Decision | None, str]:
+    def decide(loaded: Loaded) -> tuple[Decision | None, str]:
         if loaded.live is None:
             return None, "not_tracked"
         decision = loaded.decide_on(loaded.live)
@@ -84,7 +84,7 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
             )
         return (decision, "updated") if changed else (None, "unchanged")
 
-    return await services.store.shares.update(chat_id, apply)
+    return await services.store.shares.update(chat_id, decide)
 
 
 async def _tracked_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:

@@ -51,13 +51,13 @@ class HttpxPoller:
 
     def fetch(self, chat_id: str) -> asyncio.Future[Reply]:
         """GET /v3/chats/{chat_id}/location, once; the future has no exception."""
-        task = asyncio.get_running_loop().create_task(self._fetch(chat_id))
+        task = asyncio.get_running_loop().create_task(self._read(chat_id))
         # A loop keeps no task alive.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _fetch(self, chat_id: str) -> Reply:
+    async def _read(self, chat_id: str) -> Reply:
         if self._closed:
             return no_reply("broken")
         pool = self._choose()

@@ -91,7 +91,7 @@ class Prompter:
         `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
         """
 
-        def settle(loaded: Loaded) -> tuple[Decision | None, None]:
+        def decide(loaded: Loaded) -> tuple[Decision | None, None]:
             share = loaded.live
             if share is None or (share.share_id, share.prompted_at) != (asked.share_id, asked.prompted_at):
                 return None, None
@@ -101,4 +101,4 @@ class Prompter:
             prompts.apply_outcome(decision, outcome, left_at=left_at)
             return decision, None
 
-        await self._store.shares.update(chat_id, settle)
+        await self._store.shares.update(chat_id, decide)

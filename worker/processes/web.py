@@ -93,7 +93,7 @@ class Receiver:
 
     async def receive(self, request: Request) -> Response:
         """POST /webhooks/linq."""
-        status, outcome = await self._receive(request)
+        status, outcome = await self._take_in(request)
         metrics.WEBHOOKS.labels(outcome).inc()
         log.debug("webhook", outcome=outcome)
         if status == 204:
@@ -101,7 +101,7 @@ class Receiver:
         answer = _UnreadResponse if outcome in ("too_large", "too_slow", "no_secret_set") else JSONResponse
         return answer({"error": outcome}, status)
 
-    async def _receive(self, request: Request) -> tuple[int, metrics.WebhookOutcome]:
+    async def _take_in(self, request: Request) -> tuple[int, metrics.WebhookOutcome]:
         if not self._secrets:
             return 503, "no_secret_set"
         try:

@@ -41,7 +41,7 @@ class Map:
             files |= {name: leaflet / name for name in _LEAFLET_FILES}
         self.routes = [
             Route("/map", self.show, methods=["GET"]),
-            *(access.route(f"/map/{name}", _serve(path)) for name, path in files.items()),
+            *(access.route(f"/map/{name}", _file_endpoint(path)) for name, path in files.items()),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -97,7 +97,7 @@ def find_leaflet() -> Path | None:
     return Path(found.origin).parent / "data"
 
 
-def _serve(path: Path) -> Callable[[Request], Awaitable[Response]]:
+def _file_endpoint(path: Path) -> Callable[[Request], Awaitable[Response]]:
     async def serve(_: Request) -> Response:
         return FileResponse(path, media_type=_TYPES[path.suffix])
 

@@ -78,7 +78,7 @@ def estimate(crowd: Crowd, terms: Terms, *, seed: int = 0) -> Estimate:
             positions_seen += bool(shown)
             delays += [now - at for at, _ in shown if at >= warm_up]
         before = phone.pace.weight
-        interval, _ = policy.follow(
+        interval, _ = policy.tracking_interval(
             phone.pace,
             Fleet(weights, tracked, waiting=0.0, rate=rate, ceiling=rate),
             now=_EPOCH + now,

@@ -25,13 +25,15 @@ def chat(updates: float, **fields: float) -> Pace:
 
 def empty(pace: Pace, fleet: Fleet = PLENTY, *, lower: float = 15.0, upper: float = 600.0) -> tuple[float, str]:
     """Read once more after a minute and find nothing new."""
-    return policy.follow(
+    return policy.tracking_interval(
         pace, fleet, now=NOW + 60.0, updated_at=None, moved=False, lower=lower, upper=upper, spread=1.0
     )
 
 
 def found(pace: Pace, now: float, updated_at: float, *, moved: bool = False) -> tuple[float, str]:
-    return policy.follow(pace, PLENTY, now=now, updated_at=updated_at, moved=moved, lower=15.0, upper=600.0, spread=1.0)
+    return policy.tracking_interval(
+        pace, PLENTY, now=now, updated_at=updated_at, moved=moved, lower=15.0, upper=600.0, spread=1.0
+    )
 
 
 @pytest.mark.parametrize(("period", "interval"), [(60.0, 38.7), (300.0, 86.6), (900.0, 150.0)])
@@ -142,7 +144,7 @@ def test_a_position_from_the_future_counts_as_new_once_and_as_of_now() -> None:
     pace = Pace(polled_at=NOW - 60.0, updated_at=NOW - 100.0, quiet=50.0)
 
     interval, _ = found(pace, NOW, NOW + 300.0)
-    again, _ = policy.follow(
+    again, _ = policy.tracking_interval(
         pace,
         PLENTY,
         now=NOW + 60.0,
@@ -162,7 +164,7 @@ def test_a_position_from_the_future_counts_as_new_once_and_as_of_now() -> None:
 def test_a_clock_that_goes_back_teaches_nothing() -> None:
     pace = Pace(polled_at=NOW, updated_at=NOW - 10.0, count=1.0, observed=100.0, outside=50.0)
 
-    policy.follow(
+    policy.tracking_interval(
         pace,
         PLENTY,
         now=NOW - 3600.0,
@@ -182,7 +184,7 @@ def test_what_is_stored_of_a_chat_is_seven_numbers() -> None:
 
 
 def pending(age: float, *, announced: float = 0.0, fleet: Fleet = PLENTY) -> float:
-    return policy.wait(age, fleet, lower=15.0, upper=600.0, announced=announced, spread=1.0)[0]
+    return policy.pending_interval(age, fleet, lower=15.0, upper=600.0, announced=announced, spread=1.0)[0]
 
 
 def test_a_request_is_looked_at_often_at_first_and_seldom_in_the_end() -> None:
@@ -207,7 +209,9 @@ def test_a_lowered_rate_stretches_pending_reads_like_all_others() -> None:
     halved = msgspec.structs.replace(PLENTY, rate=10.0)
 
     assert pending(600.0, fleet=halved) == pytest.approx(2.0 * pending(600.0))
-    assert policy.wait(0.0, halved, lower=15.0, upper=600.0, announced=0.0, spread=1.0)[1] == ("pending-stretched")
+    assert policy.pending_interval(0.0, halved, lower=15.0, upper=600.0, announced=0.0, spread=1.0)[1] == (
+        "pending-stretched"
+    )
 
 
 def test_pending_reads_stay_within_their_bounds_under_any_pressure() -> None:
@@ -215,7 +219,7 @@ def test_pending_reads_stay_within_their_bounds_under_any_pressure() -> None:
     crowd = msgspec.structs.replace(PLENTY, waiting=1e9)
 
     assert pending(0.0, fleet=none) == pending(0.0, fleet=crowd) == 3600.0
-    assert policy.wait(0.0, PLENTY, lower=1.0, upper=1.0, announced=0.0, spread=1.0)[0] == 6.0
+    assert policy.pending_interval(0.0, PLENTY, lower=1.0, upper=1.0, announced=0.0, spread=1.0)[0] == 6.0
 
 
 def test_faults_back_off_to_two_minutes_with_full_jitter() -> None:

@@ -68,7 +68,7 @@ def test_an_interval_is_always_finite_and_within_the_bounds(
 ) -> None:
     lower, upper = bounds
 
-    interval, rule = policy.follow(
+    interval, rule = policy.tracking_interval(
         pace,
         fleet,
         now=now,
@@ -112,7 +112,7 @@ def test_more_updates_in_less_time_never_lead_to_a_longer_interval(
     quick = copy(slow, count=more * slow.count, observed=less * slow.observed)
 
     intervals = [
-        policy.follow(
+        policy.tracking_interval(
             each,
             fleet,
             now=1e9 + elapsed,
@@ -133,7 +133,7 @@ def test_more_updates_in_less_time_never_lead_to_a_longer_interval(
 def test_a_tighter_budget_never_shortens_an_interval(pace: Pace, fleet: Fleet, share: float) -> None:
     tighter = msgspec.structs.replace(fleet, rate=share * fleet.rate)
     intervals = [
-        policy.follow(
+        policy.tracking_interval(
             copy(pace, polled_at=1e9, updated_at=0.0, quiet=0.0),
             each,
             now=1e9 + 60.0,
@@ -160,7 +160,7 @@ def test_the_sum_of_all_weights_stays_what_its_parts_add_up_to(
         pace = paces[chat]
         before = pace.weight
         tracked = sum(each.weight > 0.0 for each in paces)
-        policy.follow(
+        policy.tracking_interval(
             pace,
             Fleet(weights=kept, tracked=tracked, waiting=0.0, rate=1.0, ceiling=1.0),
             now=now,
@@ -184,7 +184,7 @@ def test_only_the_others_weights_and_the_new_one_set_the_price(
     other = copy(pace, weight=max(weight, MIN_WEIGHT))
 
     intervals = [
-        policy.follow(
+        policy.tracking_interval(
             each,
             msgspec.structs.replace(fleet, weights=others + each.weight),
             now=1.75e9,
@@ -206,7 +206,7 @@ def test_a_pending_interval_is_always_within_its_bounds(
 ) -> None:
     lower, upper = bounds
 
-    interval, rule = policy.wait(age, fleet, lower=lower, upper=upper, announced=announced, spread=spread)
+    interval, rule = policy.pending_interval(age, fleet, lower=lower, upper=upper, announced=announced, spread=spread)
     rate = policy.wanted_rate(age, announced=announced, lower=lower, upper=upper)
 
     assert min(5.0, lower) <= interval <= 6.0 * upper
@@ -223,7 +223,10 @@ def test_pending_reads_together_take_at_most_a_quarter_of_the_rate(
     waiting = sum(policy.wanted_rate(age, announced=0.0, lower=15.0, upper=longest) for age in ages)
     fleet = Fleet(weights=0.0, tracked=0, waiting=waiting, rate=lowered * ceiling, ceiling=ceiling)
 
-    taken = sum(1.0 / policy.wait(age, fleet, lower=15.0, upper=longest, announced=0.0, spread=1.0)[0] for age in ages)
+    taken = sum(
+        1.0 / policy.pending_interval(age, fleet, lower=15.0, upper=longest, announced=0.0, spread=1.0)[0]
+        for age in ages
+    )
 
     assert taken <= waiting * lowered * (1.0 + 1e-9)
     assert taken <= fleet.rate / 4.0 * (1.0 + 1e-9)
@@ -260,7 +263,7 @@ def test_the_sooner_an_edge_may_be_crossed_the_more_a_read_is_worth(
     weights = []
     for seconds in (None, reach, nearer * reach):
         chat = copy(pace)
-        policy.follow(
+        policy.tracking_interval(
             chat, fleet, now=now, updated_at=None, moved=False, lower=1.0, upper=600.0, spread=1.0, reach=seconds
         )
         weights.append(chat.weight)

@@ -77,7 +77,7 @@ class Fleet(msgspec.Struct, frozen=True):
     ceiling: float  # requests per second configured
 
 
-def follow(
+def tracking_interval(
     pace: Pace,
     fleet: Fleet,
     *,
@@ -105,6 +105,60 @@ def follow(
     interval is finite and within the bounds for every finite input: clocks that go back or run ahead are
     clamped.
     """
+    since = _learn(pace, now, updated_at, moved)
+
+    updates = (pace.count + 1.0) / (pace.observed + PRIOR_SECONDS)
+    if not updates > MIN_UPDATES:
+        updates = MIN_UPDATES
+    elif updates > MAX_UPDATES:
+        updates = MAX_UPDATES
+    weight = math.sqrt(updates)
+    worth = 1.0
+    if reach is not None:
+        worth = _worth(reach, updates)
+        weight *= math.sqrt(worth)
+    before = pace.weight
+    pace.weight = weight
+
+    tracked = fleet.tracked if before else fleet.tracked + 1
+    weights = fleet.weights + weight - before
+    if not weights > weight:  # a sum that has drifted never makes this chat cheaper than alone
+        weights = weight
+    ceiling = fleet.ceiling
+    reserved = min(PENDING_SHARE, fleet.waiting / ceiling) if ceiling > 0.0 else PENDING_SHARE
+    budget = fleet.rate * (head_room - reserved)
+    if not budget > 0.0:
+        return upper, "maximum"
+    price = weights / budget
+    if not price > price_floor:
+        price = price_floor
+
+    interval = price / weight
+    rule = "square-root" if worth < APPROACH_WORTH else "approach"
+    if pace.quiet > 0.0 and interval * updates < QUIET_GATE:
+        rule = "quiet-time" if worth < APPROACH_WORTH else "approach"
+        interval = _after_quiet_time(pace, since, updates, worth, price)
+
+    fair = UNFAIRNESS * price * tracked / weights if tracked > 0 else upper
+    if not interval < fair:
+        interval = fair
+        rule = "fleet-cap"
+    if not interval < upper:
+        interval = upper
+        rule = "maximum"
+    if not interval > lower:
+        interval = lower
+        rule = "minimum"
+    interval *= spread
+    if interval < lower:
+        return lower, rule
+    if interval > upper:
+        return upper, rule
+    return interval, rule
+
+
+def _learn(pace: Pace, now: float, updated_at: float | None, moved: bool) -> float:
+    """Learn from an answer; return the seconds since the newest position that is known (since 1970 without one)."""
     polled_at = pace.polled_at
     known = pace.updated_at
     quiet = pace.quiet
@@ -144,65 +198,26 @@ def follow(
             pace.quiet = quiet
         pace.updated_at = newest
     pace.polled_at = now
+    return since
 
-    updates = (count + 1.0) / (observed + PRIOR_SECONDS)
-    if not updates > MIN_UPDATES:
-        updates = MIN_UPDATES
-    elif updates > MAX_UPDATES:
-        updates = MAX_UPDATES
-    weight = math.sqrt(updates)
-    worth = 1.0
-    if reach is not None:
-        worth = _worth(reach, updates)
-        weight *= math.sqrt(worth)
-    before = pace.weight
-    pace.weight = weight
 
-    tracked = fleet.tracked if before else fleet.tracked + 1
-    weights = fleet.weights + weight - before
-    if not weights > weight:  # a sum that has drifted never makes this chat cheaper than alone
-        weights = weight
-    ceiling = fleet.ceiling
-    reserved = min(PENDING_SHARE, fleet.waiting / ceiling) if ceiling > 0.0 else PENDING_SHARE
-    budget = fleet.rate * (head_room - reserved)
-    if not budget > 0.0:
-        return upper, "maximum"
-    price = max(price_floor, weights / budget)
+def _after_quiet_time(pace: Pace, since: float, updates: float, worth: float, price: float) -> float:
+    """Return the interval for which what the read will shorten adds up to price squared / 2.
 
-    interval = price / weight
-    rule = "square-root" if worth < APPROACH_WORTH else "approach"
-    if quiet > 0.0 and interval * updates < QUIET_GATE:
-        # What the read will shorten adds up to price squared / 2 at this interval: slowly inside the quiet
-        # time, quickly after it.
-        rule = "quiet-time" if worth < APPROACH_WORTH else "approach"
-        left = quiet - since if quiet > since else 0.0
-        prior = PRIOR_SECONDS if updates * PRIOR_SECONDS < 1.0 else 1.0 / updates
-        hazard = (count + 1.0) / (outside + prior)
-        if hazard < updates:
-            hazard = updates
-        elif hazard > MAX_HAZARD:
-            hazard = MAX_HAZARD
-        square = price * price / worth
-        accrued = QUIET_SHARE * updates * left * left
-        if square <= accrued:
-            interval = price / math.sqrt(QUIET_SHARE * updates * worth)
-        else:
-            interval = math.sqrt(left * left + (square - accrued) / hazard)
-
-    fair = UNFAIRNESS * price * tracked / weights if tracked > 0 else upper
-    if not interval < fair:
-        interval = fair
-        rule = "fleet-cap"
-    if not interval < upper:
-        interval = upper
-        rule = "maximum"
-    if not interval > lower:
-        interval = lower
-        rule = "minimum"
-    interval *= spread
-    if interval < lower:
-        return lower, rule
-    return min(upper, interval), rule
+    It grows slowly inside the quiet time, quickly after it.
+    """
+    left = pace.quiet - since if pace.quiet > since else 0.0
+    prior = PRIOR_SECONDS if updates * PRIOR_SECONDS < 1.0 else 1.0 / updates
+    hazard = (pace.count + 1.0) / (pace.outside + prior)
+    if hazard < updates:
+        hazard = updates
+    elif hazard > MAX_HAZARD:
+        hazard = MAX_HAZARD
+    square = price * price / worth
+    accrued = QUIET_SHARE * updates * left * left
+    if square <= accrued:
+        return price / math.sqrt(QUIET_SHARE * updates * worth)
+    return math.sqrt(left * left + (square - accrued) / hazard)
 
 
 def _worth(reach: float, updates: float) -> float:
@@ -216,7 +231,9 @@ def _worth(reach: float, updates: float) -> float:
     return min(MAX_WORTH, 1.0 + ARRIVAL_WORTH * hazard / updates)
 
 
-def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float) -> tuple[float, str]:
+def pending_interval(
+    age: float, fleet: Fleet, *, lower: float, upper: float, announced: float, spread: float
+) -> tuple[float, str]:
     """Return the seconds until the next read of a chat asked `age` seconds ago, and the rule that chose them.
 
     `lower` and `upper` are the chat's bounds while it is tracked; while it waits they are min(5 s, lower) and
@@ -236,7 +253,7 @@ def wait(age: float, fleet: Fleet, *, lower: float, upper: float, announced: flo
 
 
 def wanted_rate(age: float, *, announced: float, lower: float, upper: float) -> float:
-    """Return reads per second that a chat asked `age` seconds ago wants where requests are plentiful; see `wait`."""
+    """Return how often a second a chat asked `age` seconds ago wants to be read; see `pending_interval`."""
     return 1.0 / _wanted_interval(age, announced, lower, upper)
 
 

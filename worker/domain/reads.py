@@ -141,7 +141,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         share.wanted_rate = None
     lower, upper = schedule.bounds(decision)
     limits = decision.context.limits
-    seconds, share.rule = policy.follow(
+    seconds, share.rule = policy.tracking_interval(
         share.pace,
         decision.context.fleet,
         now=decision.now,

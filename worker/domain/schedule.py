@@ -59,7 +59,7 @@ def _pending_interval(decision: Decision, lower: float, upper: float) -> tuple[f
         if person.sharing and person.seen_at is not None and person.seen_at > since:
             since = person.seen_at
     age = max(0.0, decision.now - since)
-    seconds, rule = policy.wait(
+    seconds, rule = policy.pending_interval(
         age,
         context.fleet,
         lower=lower,

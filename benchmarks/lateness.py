@@ -202,9 +202,9 @@ async def _tracked(  # noqa: PLR0917 (one line for each part in `compare`)
 ) -> Row:
     """Track people whose phones publish at known times, and replay the same."""
     with SimulatorServer() as simulator:
-        chance = random.Random(name)
+        generator = random.Random(name)
         chats = [simulator.add_person(sharing=True) for _ in range(count)]
-        phones = [_Phone(chat, chance.uniform(-60.0, 0.0), _updates(chance, seconds)) for chat in chats]
+        phones = [_Phone(chat, generator.uniform(-60.0, 0.0), _updates(generator, seconds)) for chat in chats]
         part = Part(redis, simulator, name.partition(",")[2].strip().replace(" ", "-") or name, folder)
         part.variables["LINQ_REQUESTS_PER_SECOND"] = repr(rate)
         begin = time.time()
@@ -248,13 +248,13 @@ def _replayed(scenario: simulated.Scenario, rate: float, seed: int) -> tuple[flo
     return sum(delays) / len(delays), quantile(delays, 0.95), result.requests
 
 
-def _updates(chance: random.Random, seconds: float) -> list[tuple[float, float]]:
-    (shortest, longest), metres = WALKING if chance.random() < 0.7 else RESTING
+def _updates(generator: random.Random, seconds: float) -> list[tuple[float, float]]:
+    (shortest, longest), metres = WALKING if generator.random() < 0.7 else RESTING
     updates = []
-    at = chance.uniform(0.0, longest)
+    at = generator.uniform(0.0, longest)
     while at < seconds:
         updates.append((at, metres))
-        at += chance.uniform(shortest, longest)
+        at += generator.uniform(shortest, longest)
     return updates
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 Break = Callable[["Run"], AbstractAsyncContextManager[None]]
 
 CLOCK_STEP_SECONDS = 600.0
-SHORT_STALL_SECONDS = 0.5  # below what makes the sentinels act
 
 
 @dataclass(frozen=True)

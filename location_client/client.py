@@ -117,7 +117,7 @@ class LocationClient:
     async def request_location(
         self, *, job_id: str | None = None, **arguments: Unpack[Request]
     ) -> QueuedJob[RequestResult]:
-        """Ask the contact of a 1:1 chat to share, and follow the share."""
+        """Ask the contact of a 1:1 chat to share, and track the share."""
         return await self.queue(Job.request_location(job_id=job_id, **arguments))
 
     async def locate(
@@ -144,7 +144,7 @@ class LocationClient:
         return await self.queue(Job.set_places(chat_id, places, until=until, job_id=job_id))
 
     async def untrack_location(self, chat_id: str, *, job_id: str | None = None) -> QueuedJob[UntrackResult]:
-        """Stop following a chat; nothing changes for the contact."""
+        """Stop tracking a chat; nothing changes for the contact."""
         return await self.queue(Job.untrack_location(chat_id, job_id=job_id))
 
     async def stop_sharing(self, chat_id: str, handle: str, *, job_id: str | None = None) -> QueuedJob[StopResult]:

@@ -38,7 +38,7 @@ async def locate(client: "LocationClient", *, timeout: float, **arguments: Unpac
         share_id = result["share_id"]
         is_own = result["status"] != "already_tracked"
         if not is_own:
-            # Somebody else follows this chat: what is known of it may do.
+            # The chat was tracked before: a position that is known already may be fresh enough.
             for feature in (await client.latest(result["chat_id"])).values():
                 if is_fresh(feature, max_age):
                     return feature

@@ -258,19 +258,19 @@ class _Watch:
                 async with _sentinel(host, self._username, self._password) as sentinel, sentinel.pubsub() as messages:
                     await messages.psubscribe(_BEGUN, _ENDED, _ABORTED)
                     while True:
-                        self._hear(host, await self._ask(sentinel))
+                        self._note_answer(host, await self._ask(sentinel))
                         pause = _CHANGING_LOOK_SECONDS if self._is_changing() else LOOK_SECONDS
                         message = await messages.get_message(ignore_subscribe_messages=True, timeout=pause)
                         _stop_if_cancelled()
                         if message is not None and self._name in message["data"].split():
-                            self._heed(message["channel"])
+                            self._apply_message(message["channel"])
             except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError; whatever it is, the next look may work)
                 self._named.pop(host, None)
                 self._failed[host] = error
                 self._news.set()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _heed(self, event: str) -> None:
+    def _apply_message(self, event: str) -> None:
         """Leave a master that is about to be replaced. Who takes its place is asked: an answer tells it better."""
         if event == _BEGUN:
             self._changing_until = asyncio.get_running_loop().time() + _MAX_CHANGE_SECONDS
@@ -295,7 +295,7 @@ class _Watch:
         )
         return Named(int(fields["config-epoch"]), (master[0], int(master[1])))
 
-    def _hear(self, host: Host, named: Named) -> None:
+    def _note_answer(self, host: Host, named: Named) -> None:
         self._failed.pop(host, None)
         self._named[host] = named
         before = self._current

@@ -119,10 +119,6 @@ class RedisWithSentinels:
 
         self._wait_until(begins, "the failover begins")
 
-    def wait_for_replica(self) -> None:
-        """Wait until the master has a replica that follows it."""
-        self._wait_until(lambda: _has_replica(self.master()), "the master has a replica")
-
     def _is_complete(self) -> bool:
         for sentinel in self.sentinels:
             others = self._ask(sentinel, "SENTINELS", self.name)

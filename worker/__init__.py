@@ -1,1 +1,1 @@
-"""The location worker: follows shared locations and publishes every new position once."""
+"""The location worker: tracks shared locations and publishes every new position once."""

@@ -17,7 +17,7 @@ STILL_GAP_SECONDS = (300.0, 900.0)
 TRIP_SECONDS = 1800.0  # mean; the times between trips follow from the share of people who move
 
 SAMPLE = 100  # people: more behave alike, at a budget in proportion
-# Fewer people are followed for longer, and everybody for so many reads at least where requests are scarce.
+# Fewer people are tracked for longer, and everybody for so many reads at least where requests are scarce.
 WARM_UP_SECONDS, WARM_UP_READS = 3600.0, 3  # until every pace is learnt
 MEASURED_SECONDS, MEASURED_READS = 4 * 3600.0, 10
 _EPOCH = 1_700_000_000.0  # of the simulated clock: the policy takes 0 for unknown
@@ -54,7 +54,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(crowd: Crowd, terms: Terms, *, seed: int = 0) -> Estimate:
-    """Follow a crowd for some hours, under these terms; the same seed gives the same figures."""
+    """Track a crowd for some hours, under these terms; the same seed gives the same figures."""
     random = Random(seed)
     sample = min(crowd.people, SAMPLE)
     rate = terms.rate * sample / crowd.people

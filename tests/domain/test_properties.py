@@ -164,7 +164,7 @@ class Model:
     stops: set[str] = field(default_factory=set)
     ends: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     forgotten: set[str] = field(default_factory=set)
-    doubt: tuple[str, float] | None = None
+    pending_refusal: tuple[str, float] | None = None
     read_at: float | None = None
     stale: set[str] = field(default_factory=set)
     prompts: list[tuple[float, str]] = field(default_factory=list)  # when, what became of it
@@ -184,9 +184,11 @@ class Model:
             self.check(event, observed, webhook)
         if isinstance(observed, Features):
             self.read_at = chat.now
-            self.doubt = None
-        elif isinstance(observed, Refused) and (self.doubt is None or self.doubt[0] != observed.reason):
-            self.doubt = (observed.reason, chat.now)
+            self.pending_refusal = None
+        elif isinstance(observed, Refused) and (
+            self.pending_refusal is None or self.pending_refusal[0] != observed.reason
+        ):
+            self.pending_refusal = (observed.reason, chat.now)
         self.check_due(decision, observed)
         share = unpack(chat.stored)
         assert pack(share) == chat.stored
@@ -315,9 +317,9 @@ class Model:
             case "chat_not_found" | "chat_unavailable" | "forbidden":
                 assert isinstance(observed, Refused)
                 assert observed.reason == reason
-                assert self.doubt is not None
-                assert self.doubt[0] == reason
-                assert self.chat.now - self.doubt[1] >= self.confirm - 1e-6
+                assert self.pending_refusal is not None
+                assert self.pending_refusal[0] == reason
+                assert self.chat.now - self.pending_refusal[1] >= self.confirm - 1e-6
             case "request_rejected":
                 assert not self.sharing
             case "request_expired":

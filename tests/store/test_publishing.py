@@ -8,6 +8,7 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
+from tests.support.oracle import FIELDS
 from tests.support.stored import (
     begin,
     claim_one,
@@ -52,19 +53,7 @@ async def test_an_entry_of_the_stream_has_exactly_the_contracts_fields_in_their_
     share_id = await begin(store, chat, asked=True)
     await observe(store, chat, somewhere(ANNA, updated_at=1_790_000_000_123_456_789))
     requested, started, updated = await entries(store)
-    assert list(updated) == [
-        "specversion",
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "datacontenttype",
-        "dataschema",
-        "sequence",
-        "reference",
-        "data",
-    ]
+    assert tuple(updated) == FIELDS
     assert list(started) == list(updated)
     assert list(requested) == [name for name in updated if name != "subject"]
     data = updated.pop("data")

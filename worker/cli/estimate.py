@@ -43,7 +43,7 @@ def estimate(*, people: int, moving: float, intervals: tuple[float, ...], rate: 
     """  # noqa: D301  # \b keeps click from rewrapping the examples
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
     from worker.estimation import Crowd, Terms  # noqa: PLC0415
-    from worker.estimation import estimate as follow  # noqa: PLC0415
+    from worker.estimation import estimate as estimate_crowd  # noqa: PLC0415
 
     settings = load_settings("demo")
     rate = settings.linq_requests_per_second if rate is None else rate
@@ -56,7 +56,7 @@ def estimate(*, people: int, moving: float, intervals: tuple[float, ...], rate: 
     with progress(len(intervals) or len(_INTERVALS), "simulating", least=2) as tell:
         for least in sorted(set(intervals or (*_INTERVALS, own))):
             terms = Terms(least, max(settings.max_poll_seconds, least), rate)
-            rows.append((least, follow(Crowd(people, moving), terms)))
+            rows.append((least, estimate_crowd(Crowd(people, moving), terms)))
             tell(1)
     if as_json:
         told = [{"min_interval": least, **found._asdict()} for least, found in rows]

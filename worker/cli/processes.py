@@ -17,7 +17,7 @@ from worker.cli.arguments import SECONDS
 def demo(*, seconds: float | None, people: int, picture: Path | None) -> int:
     """Show it all at work on a stand-in for the APIs.
 
-    People with recorded journeys are asked, accept and move; a real worker follows them.
+    People with recorded journeys are asked, accept and move; a real worker tracks them.
     """
     from worker.demo.demo import run_demo  # noqa: PLC0415  # see worker.cli
 

@@ -60,17 +60,17 @@ _places = (
         multiple=True,
         help="A place whose arrivals and departures are events, such as depot:51.5033,-0.1196,200; radius in metres.",
     ),
-    click.option("--until", type=PLACE_NAME, help="The place whose entering ends the share."),
+    click.option("--until", type=PLACE_NAME, help="Stop tracking once the contact enters this place."),
 )
-_following = together(
-    click.option("--to", type=HANDLE, help="The contact, instead of a chat id: the 1:1 chat is looked up."),
+_tracking_options = together(
+    click.option("--to", type=HANDLE, help="The contact, instead of a chat id; the 1:1 chat is looked up."),
     click.option("--from", "from_", type=HANDLE, help="Your own line; goes with --to."),
     click.option("--reference", type=REFERENCE, help="Your own id; every event of the share carries it."),
     click.option("--once", is_flag=True, help="Stop after the first position."),
-    click.option("--follow-for", type=SECONDS, help="Let the share go after this long."),
+    click.option("--follow-for", type=SECONDS, help="Stop tracking after this long."),
     click.option("--min-interval", type=SECONDS, help="Least time between two reads."),
     click.option("--max-interval", type=SECONDS, help="Longest time between two reads."),
-    click.option("--max-age", type=SECONDS, help="With --once: a position that was older when it was read is not it."),
+    click.option("--max-age", type=SECONDS, help="With --once: the oldest position that counts as an answer."),
     click.option("--stop-when-done", is_flag=True, help="Ask Linq to end the contact's share afterwards."),
     *_places,
 )
@@ -78,9 +78,9 @@ _following = together(
 
 @click.command()
 @_chats
-@_following
-@click.option("--message", type=MESSAGE, help="Text with which a missing chat is created; goes with --to.")
-@click.option("--accept-within", type=SECONDS, help="How long the contact's answer is waited for.")
+@_tracking_options
+@click.option("--message", type=MESSAGE, help="First message of the chat, where there is none yet; goes with --to.")
+@click.option("--accept-within", type=SECONDS, help="How long to wait for the contact to accept.")
 @waiting
 def request(
     *,
@@ -91,40 +91,42 @@ def request(
     wait: bool,
     timeout: float,
     as_json: bool,
-    **following: Any,
+    **options: Any,
 ) -> int:
-    """Ask contacts for their location and follow it.
+    """Ask contacts for their location and track it.
 
     \b
     location-worker request 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 --reference order-7 --wait
     location-worker request --to +12025550147 --from +14155550100 --once
     location-worker request --file chats.csv
     """  # noqa: D301  # \b keeps click from rewrapping the examples
-    if message is not None and not following["to"]:
+    if message is not None and not options["to"]:
         raise click.UsageError("--message creates a chat with a contact: name both with --to and --from")
     extra = {"message": message, "accept_within": accept_within}
-    return _follow("request_location", chat_ids, file, following, extra, wait=wait, timeout=timeout, as_json=as_json)
+    return _queue_tracking(
+        "request_location", chat_ids, file, options, extra, wait=wait, timeout=timeout, as_json=as_json
+    )
 
 
 @click.command()
 @_chats
-@_following
+@_tracking_options
 @waiting
 def track(
-    *, chat_ids: tuple[str, ...], file: str | None, wait: bool, timeout: float, as_json: bool, **following: Any
+    *, chat_ids: tuple[str, ...], file: str | None, wait: bool, timeout: float, as_json: bool, **options: Any
 ) -> int:
-    """Follow chats without asking.
+    """Track chats without asking.
 
     For groups, and for contacts who share already.
     """
-    return _follow("track_location", chat_ids, file, following, {}, wait=wait, timeout=timeout, as_json=as_json)
+    return _queue_tracking("track_location", chat_ids, file, options, {}, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @click.command()
 @_chats
 @waiting
 def untrack(*, chat_ids: tuple[str, ...], file: str | None, wait: bool, timeout: float, as_json: bool) -> int:
-    """Stop following chats; nothing changes for the contact."""
+    """Stop tracking chats; nothing changes for the contact."""
     targets = read_targets(chat_ids, file)
     if not targets:
         raise click.UsageError("no chat: name CHAT_ID, or --file with one chat id a line")
@@ -146,7 +148,7 @@ def set_places(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Change the places of a tracked chat; without --place it has none any more.
+    """Change the places of a tracked chat; without --place it has none from then on.
 
     \b
     location-worker set-places 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 --place depot:51.5033,-0.1196,200 --until depot
@@ -160,10 +162,7 @@ def set_places(
 @click.argument("handle", type=HANDLE)
 @waiting
 def stop_sharing(*, chat_id: str, handle: str, wait: bool, timeout: float, as_json: bool) -> int:
-    """Ask Linq to end a contact's share.
-
-    It ends in every chat with this contact.
-    """
+    """Ask Linq to end a contact's share, in every chat with the contact."""
     return queue_and_report("stop_sharing", [{"chat_id": chat_id, "handle": handle}], wait, timeout, as_json=as_json)
 
 
@@ -178,23 +177,23 @@ def forget(*, handle: str, wait: bool, timeout: float, as_json: bool) -> int:
     return queue_and_report("forget_handle", [{"handle": handle}], wait, timeout, as_json=as_json)
 
 
-def _follow(
+def _queue_tracking(
     function: str,
     chat_ids: Sequence[str],
     file: str | None,
-    following: Mapping[str, Any],
+    options: Mapping[str, Any],
     extra: Mapping[str, Any],
     *,
     wait: bool,
     timeout: float,
     as_json: bool,
 ) -> int:
-    shortest, longest = following["min_interval"], following["max_interval"]
+    shortest, longest = options["min_interval"], options["max_interval"]
     if shortest is not None and longest is not None and shortest > longest:
         raise click.UsageError(
             f"--min-interval {shortest:g} is above --max-interval {longest:g}: expected it at or below"
         )
-    to, own = following["to"], following["from_"]
+    to, own = options["to"], options["from_"]
     if (to is None) != (own is None):
         raise click.UsageError("--to and --from go together: the contact and your own line")
     if to is not None and (chat_ids or file is not None):
@@ -205,18 +204,18 @@ def _follow(
     shared = {
         "to": to,
         "from_": own,
-        "follow": not following["once"],
-        "follow_for": following["follow_for"],
+        "follow": not options["once"],
+        "follow_for": options["follow_for"],
         "min_interval": shortest,
         "max_interval": longest,
-        "places": list(following["places"]) or None,
-        "until": following["until"],
-        "max_age": following["max_age"],
-        "stop_when_done": following["stop_when_done"] or None,
+        "places": list(options["places"]) or None,
+        "until": options["until"],
+        "max_age": options["max_age"],
+        "stop_when_done": options["stop_when_done"] or None,
         **extra,
     }
     jobs = [
-        {**shared, "chat_id": target.chat_id or None, "reference": target.reference or following["reference"]}
+        {**shared, "chat_id": target.chat_id or None, "reference": target.reference or options["reference"]}
         for target in targets
     ]
     return queue_and_report(function, jobs, wait, timeout, as_json=as_json)

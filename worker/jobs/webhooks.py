@@ -1,5 +1,8 @@
 """What a webhook does to the tracked chats. It only brings reads forward: polling finds the same."""
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 import structlog
 
 from worker.domain import webhooks
@@ -17,6 +20,8 @@ REMEDY = (
     "The contact shares under an Apple ID e-mail address, which this chat does not have. Ask them to stop sharing, "
     "open the Messages conversation with your line, and share their location from there."
 )
+
+AnswerT = TypeVar("AnswerT")
 
 log = structlog.get_logger("webhooks")
 
@@ -136,21 +141,17 @@ async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: 
 
 
 async def _find_direct(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> str | None:
-    try:
-        return await find_direct_chat(services, event.shared_by, event.shared_with)
-    except LinqError:
-        return None
-    except NotNowError:
-        if not last_try:
-            raise
-        return None
+    return await _try(find_direct_chat(services, event.shared_by, event.shared_with), last_try=last_try)
 
 
 async def _try_to_know(services: Services, chat_id: str, *, last_try: bool) -> KnownChat | None:
-    if services.linq is None:
-        return None
+    return None if services.linq is None else await _try(know_chat(services, chat_id), last_try=last_try)
+
+
+async def _try(asked: Awaitable[AnswerT], *, last_try: bool) -> AnswerT | None:
+    """Return Linq's answer, None where there is none. Raises NotNowError where a later try may bring one."""
     try:
-        return await know_chat(services, chat_id)
+        return await asked
     except LinqError:
         return None
     except NotNowError:

@@ -14,7 +14,7 @@ from config.redis_errors import explain
 from worker.store.event_stream import EventStream, StreamId, format_stream_id
 from worker.views.messages import Message, Wanted, make_message
 
-KEPT_BYTES = 8 * 1024 * 1024
+MAX_KEPT_BYTES = 8 * 1024 * 1024
 READ_COUNT = 200
 BEAT_SECONDS = 4.0
 """How often every connection is woken, whether there is anything new or not."""
@@ -143,7 +143,7 @@ class Feed:
             self._kept.append(message)
             self._kept_bytes += len(message.data)
             self._end = position
-        while self._kept_bytes > KEPT_BYTES:
+        while self._kept_bytes > MAX_KEPT_BYTES:
             dropped = self._kept.popleft()
             self._kept_bytes -= len(dropped.data)
             self._start = dropped.position

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from location_client.arguments import Request
 from location_client.data import Feature
+from location_client.limits import SECONDS
 
 if TYPE_CHECKING:
     from location_client.client import LocationClient
@@ -26,41 +27,55 @@ class NotLocatedError(Exception):
 
 async def locate(client: "LocationClient", *, timeout: float, **arguments: Unpack[Request]) -> Feature:
     """Return one position; see `LocationClient.locate`."""
+    if not SECONDS.accepts(timeout):
+        raise ValueError(f"locate: timeout: given {timeout!r}; accepted: {SECONDS.accepted}")
+    if arguments.setdefault("follow", False) is not False:
+        raise ValueError("locate: follow: one position is waited for; leave it out")
+    arguments.setdefault("accept_within", timeout)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _await_position(client, arguments)
+    except TimeoutError:
+        raise TimeoutError(f"no position within {timeout:g} s") from None
+
+
+async def _await_position(client: "LocationClient", arguments: Request) -> Feature:
     after = await client.last_event_id()
     max_age = arguments.get("max_age")
-    arguments["follow"] = False
-    arguments.setdefault("accept_within", timeout)
-    async with asyncio.timeout(timeout):
-        job = await client.request_location(**arguments)
-        result = await job.result(timeout=None)
-        if result["status"] == "rejected":
-            raise NotLocatedError(result["reason"])
-        share_id = result["share_id"]
-        is_own = result["status"] != "already_tracked"
-        if not is_own:
-            # The chat was tracked before: a position that is known already may be fresh enough.
-            for feature in (await client.latest(result["chat_id"])).values():
-                if is_fresh(feature, max_age):
-                    return feature
-        last: Feature | None = None
-        async for event in client.events(after):
-            if event.share_id != share_id:
-                continue
-            if event.type == "location.updated":
-                last = event.data
-                if not is_own and is_fresh(last, max_age):
-                    return last
-            elif event.type == "location.tracking.ended":
-                if event.data["reason"] == "first_position" and last is not None:
-                    return last
-                raise NotLocatedError(event.data["reason"], last)
-    raise TimeoutError
+    job = await client.request_location(**arguments)
+    result = await job.result(timeout=None)
+    if result["status"] == "rejected":
+        raise NotLocatedError(result["reason"])
+    share_id = result["share_id"]
+    is_own = result["status"] != "already_tracked"
+    if not is_own:
+        # The chat was tracked before: a position that is known already may be fresh enough.
+        for feature in (await client.latest(result["chat_id"])).values():
+            if is_fresh(feature, max_age, datetime.now(UTC)):
+                return feature
+    last: Feature | None = None
+    async for event in client.events(after):
+        if event.share_id != share_id:
+            continue
+        if event.type == "location.updated":
+            last = event.data
+            if not is_own and is_fresh(last, max_age):
+                return last
+        elif event.type == "location.tracking.ended":
+            if event.data["reason"] == "first_position" and last is not None:
+                return last
+            raise NotLocatedError(event.data["reason"], last)
+    raise AssertionError("the stream of events has no end")
 
 
-def is_fresh(feature: Feature, max_age: float | None) -> bool:
-    """Return whether a position is at most `max_age` seconds old now, by its `updated_at` or else `received_at`."""
+def is_fresh(feature: Feature, max_age: float | None, at: datetime | None = None) -> bool:
+    """Return whether a position was at most `max_age` seconds old `at` that time; None: when it was read.
+
+    One without `updated_at` is as old as its reading.
+    """
     if max_age is None:
         return True
     known = feature["properties"]
-    moment = datetime.fromisoformat(known["updated_at"] or known["received_at"])
-    return (datetime.now(UTC) - moment).total_seconds() <= max_age
+    received_at = datetime.fromisoformat(known["received_at"])
+    updated_at = received_at if known["updated_at"] is None else datetime.fromisoformat(known["updated_at"])
+    return ((at or received_at) - updated_at).total_seconds() <= max_age

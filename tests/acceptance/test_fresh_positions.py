@@ -141,3 +141,24 @@ async def test_the_command_line_prints_the_position_itself(stage: Stage) -> None
     shown = await stage.workers.command("request", *wanted, "--json", silent)
     assert shown.returncode == 1
     assert json.loads(shown.stdout)["result"]["reason"] == "request_expired"
+
+
+async def test_the_command_line_waits_no_longer_than_there_is_something_to_wait_for(stage: Stage) -> None:
+    [refused] = stage.people(1, service="SMS")
+    [silent] = stage.people(1, recording=None, accepts_after=None)
+    await stage.workers.start()
+    wanted = ["request", "--once", "--max-age", "120", "--wait", "--timeout"]
+    shown = await stage.workers.command(*wanted, "1000", refused)
+    assert (shown.returncode, "not_imessage" in shown.stdout) == (1, True)
+    shown = await stage.workers.command(*wanted, "1", silent)
+    assert (shown.returncode, "1 fresh position not there within 1 s" in shown.stderr) == (1, True)
+
+
+async def test_the_command_line_takes_what_is_known_of_a_chat_that_is_tracked_already(stage: Stage) -> None:
+    [chat] = stage.people(1, recording=None, sharing=True)
+    stage.simulator.set_position(chat, None, *DEPOT)
+    await stage.workers.start()
+    await stage.request(chat)
+    await stage.published(chat, "location.updated")
+    shown = await stage.workers.command("request", "--once", "--max-age", "120", "--wait", "--json", chat)
+    assert json.loads(shown.stdout)["geometry"]["coordinates"] == list(DEPOT)

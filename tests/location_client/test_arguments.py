@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from location_client import Job, Place
+from location_client import Job, LocationClient, Place
 from tests.location_client.samples import CHAT
 
 ANNA = "+12025550147"
@@ -125,3 +125,18 @@ def test_no_message_says_who_or_where_somebody_is(function: str, arguments: dict
     message = refusal(function, arguments)
     assert "secret" not in message
     assert "91.77" not in message
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": True}, {"follow": True}, {"max_age": 0}, {"speed": 1}])
+async def test_a_wrong_argument_of_locate_is_named_before_anything_is_queued(
+    client: LocationClient, wrong: dict[str, Any]
+) -> None:
+    [name] = wrong
+    with pytest.raises(ValueError, match=name):
+        await client.locate(CHAT, **wrong)
+    assert await client.redis.exists(client.queue_name) == 0
+
+
+async def test_locate_says_how_long_it_has_waited(client: LocationClient) -> None:
+    with pytest.raises(TimeoutError, match="no position within"):
+        await client.locate(CHAT, timeout=0.1)

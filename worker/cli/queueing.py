@@ -193,6 +193,8 @@ def _queue_tracking(
         raise click.UsageError(
             f"--min-interval {shortest:g} is above --max-interval {longest:g}: expected it at or below"
         )
+    if options["max_age"] is not None and not options["once"]:
+        raise click.UsageError("--max-age waits for one position: give --once, too")
     to, own = options["to"], options["from_"]
     if (to is None) != (own is None):
         raise click.UsageError("--to and --from go together: the contact and your own line")
@@ -248,11 +250,12 @@ def queue_and_report(
             queued = await client.queue_many(jobs, progress=count)
         if wait:
             outcomes = await _await_results(client, settings, queued, timeout)
-            if "max_age" in jobs[0].arguments:
+            max_age = jobs[0].arguments.get("max_age")
+            if max_age is not None:
                 from worker.cli.positions import await_positions  # noqa: PLC0415  # see queue_and_report
 
                 with progress(len(outcomes), "waiting for positions", least=2) as tell:
-                    await await_positions(client, after, outcomes, timeout=timeout, tell=tell)
+                    await await_positions(client, after, outcomes, max_age=max_age, timeout=timeout, tell=tell)
             return _report_results(jobs, outcomes, timeout, as_json=as_json)
         _report_queued(jobs, as_json=as_json)
         return 0
@@ -313,6 +316,9 @@ def _report_results(
     bad = [result for _, result in results if result.get("status") in _UNSUCCESSFUL]
     unasked = [result for _, result in results if result.get("prompt") == "waiting"]
     unanswered = len(jobs) - len(outcomes)
+    wants_position = "max_age" in jobs[0].arguments
+    unlocated = [result for result in outcomes.values() if wants_position and "position" not in result]
+    unlocated = [result for result in unlocated if result.get("status") not in _UNSUCCESSFUL]
     if as_json:
         for job, result in results:
             print_json(result.get("position") or {"job_id": job.id, **_about(job), "result": result})
@@ -342,7 +348,9 @@ def _report_results(
         )
     if unanswered:
         note(f"{counted(unanswered, 'job')} still waiting for a result")
-    return 1 if bad or unanswered else 0
+    if unlocated:
+        note(f"{counted(len(unlocated), 'fresh position')} not there within {timeout:g} s; what is tracked goes on")
+    return 1 if bad or unanswered or unlocated else 0
 
 
 def _about(job: "Job[dict[str, Any]]") -> dict[str, Any]:

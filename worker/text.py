@@ -1,4 +1,4 @@
-"""How events and shares are put in words, for `tail`, `status` and the demo."""
+"""Events and shares in words, for `tail`, `status` and the demo."""
 
 import math
 from datetime import UTC, datetime
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 
 def clean(text: object) -> str:
-    """Text that came from elsewhere, without characters that a terminal would obey."""
+    """Return foreign text without the control characters that a terminal would obey."""
     return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many there are of something whose plural takes an s: `1 chat`, `2,500 chats`."""
+    """Return a count with its noun, whose plural takes an s: `1 chat`, `2,500 chats`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def describe_event(event: "AnyEvent", *, who: str | None = None) -> str:
-    """One line for people: when it was published (UTC), what, which chat, who, and what the type has to say.
+    """Return one line for people: when it was published (UTC), type, chat, person, and what the type adds.
 
-    `who` stands for chat, handle and reference where they are known by a name.
+    `who` is a name to show in place of chat, handle and reference.
     """
     begin = [_published(event.stream_id), event.type.removeprefix("location.").ljust(18)]
     if who is not None:
@@ -38,7 +38,7 @@ def describe_event(event: "AnyEvent", *, who: str | None = None) -> str:
 
 
 def _published(stream_id: str) -> str:
-    """Return the time of a stream id: lines in the order of the stream are then in the order of their times."""
+    """Return the time of a stream id, so that lines in the order of the stream are in the order of time."""
     return datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC).strftime("%H:%M:%S")
 
 
@@ -60,7 +60,7 @@ def _details(event: "AnyEvent") -> str:
 
 
 def describe_position(data: "Feature") -> str:
-    """Return where and how old a position is, for people."""
+    """Return in words where a position is, and how old."""
     longitude, latitude = data["geometry"]["coordinates"][:2]
     known = data["properties"]
     age = seconds_between(known["updated_at"], known["received_at"])
@@ -71,7 +71,7 @@ def describe_position(data: "Feature") -> str:
 
 
 def seconds_between(earlier: str | None, later: str | None) -> float:
-    """Seconds from one RFC 3339 time to another; not a number where one is missing or unreadable."""
+    """Return the seconds from one RFC 3339 time to another; NaN where one is missing or unreadable."""
     try:
         return (_moment(later) - _moment(earlier)).total_seconds()
     except (TypeError, ValueError):
@@ -117,7 +117,7 @@ def describe_share(chat_id: str, share: "Share", due: float | None, now: float) 
 
 
 def in_words(seconds: float | None) -> str:
-    """Say a duration for people: `12 s`, `3 min`, `2 h`; empty for None."""
+    """Return a duration in words: `12 s`, `3 min`, `2 h`; empty for None."""
     if seconds is None:
         return ""
     if seconds < 120:

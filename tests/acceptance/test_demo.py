@@ -148,4 +148,4 @@ def test_the_view_says_what_the_rules_mean_that_chose_the_next_reads() -> None:
     console.print(scene.view(1_791_797_518, width=140, height=45))
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()
-    assert shown.index("pending: waits for an answer") < shown.index("square-root: as often as it pays")
+    assert shown.index("pending: waits for an answer") < shown.index("square-root: as often as its positions change")

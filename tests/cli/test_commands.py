@@ -177,7 +177,7 @@ def test_a_pin_from_a_share_of_several_people_needs_a_name(
 def test_a_pin_from_a_share_that_nobody_has_is_told(run: Run) -> None:
     result = run("pin", "--phone", "+12025550100", "--from-share", CHAT)
     assert result.exit_code == 1
-    assert f"nobody shares a position in chat {CHAT} now" in result.stderr
+    assert f"nobody shares a position in chat {CHAT} at the moment" in result.stderr
 
 
 def test_wait_shows_the_results(run: Run, server: Any, prefix: str) -> None:

@@ -51,7 +51,7 @@ def test_where_linq_knows_no_events_of_the_account_the_location_events_are_enoug
     simulator.fault("error", endpoint="subscriptions", status=400, code=1005)
     registered = run("webhooks", "register", URL, "--json")
     assert registered.exit_code == 0
-    assert "location events alone" in registered.stderr
+    assert "only to the location events" in registered.stderr
     made = json.loads(registered.stdout)
     assert made["subscribed_events"] == ["location.sharing.started", "location.sharing.stopped"]
 
@@ -133,7 +133,7 @@ def test_the_sample_is_signed_and_about_nobody(
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (401, "has another LINQ_WEBHOOK_SECRET"),
+        (401, "has a different LINQ_WEBHOOK_SECRET"),
         (404, "the route is /webhooks/linq"),
         (503, "cannot reach Redis"),
         (200, "expected 204"),

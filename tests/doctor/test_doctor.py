@@ -105,7 +105,7 @@ async def test_chats_on_lines_that_the_key_does_not_reach_are_named(settings: Se
     assert not found["lines"].ok
     assert "of 2 tracked chats: " in found["lines"].found
     assert {chat for chat in chats if chat in found["lines"].found} == set(chats[1:3])
-    assert "of 1 chat the line is not known" in found["lines"].found
+    assert "the line of 1 chat is not known" in found["lines"].found
     assert not found["lost lines"].ok
     assert "1 chat waiting" in found["lost lines"].found
     assert "403/2005" in found["lost lines"].found

@@ -126,8 +126,8 @@ def test_an_active_subscription_for_both_events_is_fine() -> None:
 @pytest.mark.parametrize(
     ("subscriptions", "secrets", "said"),
     [
-        ([], 1, "works without"),
-        ([subscription(target_url="https://hooks.example.org/other")], 1, "works without"),
+        ([], 1, "only polling"),
+        ([subscription(target_url="https://hooks.example.org/other")], 1, "only polling"),
         ([subscription(is_active=False)], 1, "inactive"),
         ([subscription(subscribed_events=["location.sharing.started"])], 1, "lacks"),
         ([subscription()], 0, "LINQ_WEBHOOK_SECRET"),

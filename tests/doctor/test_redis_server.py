@@ -1,4 +1,4 @@
-"""What is thought of a Redis server, from facts and on real ones."""
+"""The judgement of a Redis server, from facts and on real ones."""
 
 from typing import Any
 

@@ -28,34 +28,32 @@ if TYPE_CHECKING:
     from redis.exceptions import RedisError
 
 INTERRUPTED = 130
-# A disk that is full, by itself or by a quota, too large a file, a device that fails.
+# A full disk, a quota or a file-size limit that is reached, a failing device.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class WrongSettings(click.ClickException):
-    """Settings that no command can run with: exit status 2, one line per variable."""
+    """Settings are missing or wrong: exit status 2, one line per variable."""
 
     exit_code = 2
 
 
 class Commands(click.Group):
-    """Commands in the order in which a newcomer needs them; failures become one message and an exit
-    status.
-    """
+    """List commands in the order a newcomer needs them; turn failures into one message and an exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of registration."""
+        """Return the names in the order of registration."""
         del ctx
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> NoReturn:
-        """Run the command; what it raises is told without a traceback where it is no fault of the program."""
+        """Run the command; show a traceback only for faults of the program."""
         try:
             status = super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader has seen enough. Python would complain once more when it flushes at exit.
+            # The reader has gone, as `head` does. Python would complain once more when it flushes at exit.
             _throw_output_away()
             ctx.exit(0)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -105,7 +103,7 @@ def _version() -> str:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(_version(), prog_name="location-worker")
 def cli() -> None:
-    """Follow locations shared over iMessage and publish every new position once on a Redis stream.
+    """Track locations shared over iMessage and publish every new position once on a Redis stream.
 
     Settings come from environment variables and from .env; REDIS_URL is the first one to set.
     """
@@ -137,7 +135,7 @@ for _command in (
 def main() -> int:
     """Run the command line of this process and return its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr is by itself: what a terminal of another encoding cannot show is written as an escape.
+        # As stderr does by default: write an escape for what the terminal's encoding cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli.main(prog_name="location-worker")
@@ -148,7 +146,7 @@ def main() -> int:
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        # What could not be written would be tried again when Python flushes at exit.
+        # Python would try to write the rest again when it flushes at exit.
         _throw_output_away()
         with contextlib.suppress(OSError):
             click.echo(f"Error: the output cannot be written: {os.strerror(error.errno)}.", err=True)

@@ -9,7 +9,7 @@ import click
 def asyncapi() -> None:
     """Print the AsyncAPI 3 document of streams, queue, results and webhooks.
 
-    It is JSON, which tools for YAML read as well.
+    The output is JSON, and so also valid YAML.
     """
     from worker.apis.asyncapi import describe  # noqa: PLC0415  # models take a while to build
 
@@ -18,9 +18,9 @@ def asyncapi() -> None:
 
 @click.command()
 def openapi() -> None:
-    """Print the OpenAPI 3.1 document of what `web` answers.
+    """Print the OpenAPI 3.1 document of what `web` serves.
 
-    It is JSON, which tools for YAML read as well.
+    The output is JSON, and so also valid YAML.
     """
     from worker.apis.openapi import describe  # noqa: PLC0415  # models take a while to build
 

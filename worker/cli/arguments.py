@@ -1,4 +1,4 @@
-"""Arguments of the command line: each wrong one is told with its value, what is accepted, and what to do."""
+"""Types of command-line arguments. Each error names the value, what is accepted, and what to do."""
 
 import math
 import re
@@ -17,7 +17,7 @@ _STREAM_ID = re.compile(r"\d{1,18}(-\d{1,18})?", re.ASCII)
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: quoted, on one line, not endless."""
+    """Return a value as messages show it: quoted, on one line, shortened."""
     text = str(value)
     return repr(text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…")
 
@@ -86,7 +86,7 @@ def share(text: str) -> float:
 
 
 def latitude(text: str) -> float:
-    """Degrees north. Raises ValueError with the message for the person."""
+    """Return degrees north. Raises ValueError with the message for the person."""
     number = _number(text)
     if not limits.LATITUDE.accepts(number):
         raise ValueError(f"{shown(text)} is not a latitude: expected {limits.LATITUDE.accepted}, such as 51.5033")
@@ -94,7 +94,7 @@ def latitude(text: str) -> float:
 
 
 def longitude(text: str) -> float:
-    """Degrees east. Raises ValueError with the message for the person."""
+    """Return degrees east. Raises ValueError with the message for the person."""
     number = _number(text)
     if not limits.LONGITUDE.accepts(number):
         raise ValueError(f"{shown(text)} is not a longitude: expected {limits.LONGITUDE.accepted}, such as -0.1196")
@@ -127,7 +127,10 @@ def moment(text: str) -> str:
 
 
 def formed(form: limits.Form) -> Callable[[str], str]:
-    """Return what takes a text of a form as it stands, and raises ValueError with the message for the person."""
+    """Return a function that returns a text of this form unchanged.
+
+    It raises ValueError with the message for the person.
+    """
 
     def read(text: str) -> str:
         if not form.accepts(text):
@@ -138,24 +141,24 @@ def formed(form: limits.Form) -> Callable[[str], str]:
 
 
 def starting_point(text: str) -> str:
-    """Where to begin in the stream, as Redis says it. Raises ValueError with the message for the person."""
+    """Return the stream id to read after, as Redis writes it. Raises ValueError with the message for the person."""
     known = {"beginning": "0", "end": "$"}
     if text not in known and not _STREAM_ID.fullmatch(text):
         raise ValueError(
-            f"{shown(text)} is no place in the stream: expected `beginning`, `end` or the id of an entry such as "
-            "1791797405000-0, behind which reading begins"
+            f"{shown(text)} is not a place in the stream: expected `beginning`, `end` or the id of the entry to "
+            "read after, such as 1791797405000-0"
         )
     return known.get(text, text)
 
 
 def event_type(text: str) -> str:
-    """Return a type of event, `location.` may be left out. Raises ValueError with the message for the person."""
+    """Return an event type; `location.` may be left out. Raises ValueError with the message for the person."""
     from worker.domain.events import EVENT_TYPES  # noqa: PLC0415  # see handle
 
     for name in (text, f"location.{text}"):
         if name in EVENT_TYPES:
             return name
-    raise ValueError(f"{shown(text)} is not a type of event: expected one of {', '.join(EVENT_TYPES)}")
+    raise ValueError(f"{shown(text)} is not an event type: expected one of {', '.join(EVENT_TYPES)}")
 
 
 def _number(text: str) -> float:
@@ -167,15 +170,15 @@ def _number(text: str) -> float:
 
 
 class Argument(click.ParamType, Generic[ValueT]):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """A kind of argument made from one of the functions above."""
+    """An argument type made from one of the functions above."""
 
     def __init__(self, read: Any, name: str) -> None:
-        """`read` takes the text and raises ValueError; `name` stands in the help."""
+        """Keep `read`, which takes the text and raises ValueError, and the `name` that the help shows."""
         self._read = read
         self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ValueT:
-        """Read the value; wrong ones are usage errors (exit status 2)."""
+        """Convert the value; a wrong one is a usage error (exit status 2)."""
         try:
             read: ValueT = self._read(str(value))
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The command `estimate`: what people cost in requests, and how fresh their positions are then."""
+"""The command `estimate`: how many requests people cost, and how fresh their positions are."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from worker.cli.output import as_json, print_json, print_table, progress
 _INTERVALS = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0)  # seconds, beside MIN_POLL_SECONDS
 _BAR_WIDTH = 12
 _MAX_SECONDS_A_READ = 86_400.0
-_SCARCE = 0.8  # of the budget: nine tenths are planned with, so that from here on the budget decides
+_SCARCE = 0.8  # of the budget: polling plans with nine tenths of it, so from here on the budget is the limit
 
 
 @click.command()
@@ -20,26 +20,26 @@ _SCARCE = 0.8  # of the budget: nine tenths are planned with, so that from here 
     type=SHARE,
     default=0.3,
     show_default=True,
-    help="The share of them on the move, 0 to 1.",
+    help="The fraction of them on the move, 0 to 1.",
 )
 @click.option(
     "--interval",
     "intervals",
     type=SECONDS,
     multiple=True,
-    help="Least time between two reads of one person, instead of a choice of them; may be repeated.",
+    help="Least time between two reads of one person, instead of several typical ones; may be repeated.",
 )
-@click.option("--rate", type=RATE, help="Requests per second; LINQ_REQUESTS_PER_SECOND if left out.")
+@click.option("--rate", type=RATE, help="Requests per second; LINQ_REQUESTS_PER_SECOND by default.")
 @as_json
 def estimate(*, people: int, moving: float, intervals: tuple[float, ...], rate: float | None, as_json: bool) -> None:
-    """Tell what people cost in requests a day, and how fresh their positions are then.
+    """Estimate how many requests a day people cost, and how fresh their positions are.
 
     \b
     location-worker estimate --people 200 --moving 0.3
     location-worker estimate --people 5000 --interval 300 --rate 50
 
-    It plays the polling policy on a simulated clock. How phones publish is assumed: every 20 to 90 seconds on the
-    move, half an hour at a time, every 5 to 15 minutes while still.
+    The polling policy runs on a simulated clock. Phones are assumed to publish every 20 to 90 seconds on the move,
+    half an hour at a time, and every 5 to 15 minutes while still.
     """  # noqa: D301  # \b keeps click from rewrapping the examples
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
     from worker.estimation import Crowd, Terms  # noqa: PLC0415
@@ -50,7 +50,7 @@ def estimate(*, people: int, moving: float, intervals: tuple[float, ...], rate: 
     own = settings.min_poll_seconds
     if people / rate > _MAX_SECONDS_A_READ:
         raise click.UsageError(
-            f"{people:,} people at {rate:g} requests a second are read less than once a day: name a larger --rate"
+            f"{people:,} people at {rate:g} requests a second are read less than once a day: give a larger --rate"
         )
     rows = []
     with progress(len(intervals) or len(_INTERVALS), "simulating", least=2) as tell:
@@ -87,10 +87,10 @@ def _explain(rows: list[tuple[float, Any]], own: float) -> str:
     marked = " (*: MIN_POLL_SECONDS)" if any(least == own for least, _ in rows) else ""
     lines = [
         f"every: the least time between two reads of a person{marked}; per hour: reads of a person",
-        "delay, 95 %: from when a position can be read to the read that shows it or a newer one",
-        "seen: the share of positions that a read shows; budget: the share of the rate that is used",
+        "delay, 95 %: from when a position can be read until a read shows it or a newer one",
+        "seen: the fraction of positions that some read shows; budget: the fraction of the rate that is used",
     ]
     if any(found.budget > _SCARCE for _, found in rows):
-        lines.append("Where the budget is nearly used up it decides: --rate shows what more requests bring.")
-    lines.append("A request that nobody answers costs about 64 reads more in its first day.")
+        lines.append("Where the budget is nearly used up, it is the limit: try a larger --rate.")
+    lines.append("A request that nobody answers costs about 64 more reads in its first day.")
     return "\n".join(lines)

@@ -24,21 +24,21 @@ _COLOURS = {
     "location.pin.queued": "cyan",
     "location.tracking.ended": "bright_black",
 }
-# What is named nowhere above is a refusal or a failure.
+# Types not listed above are refusals and failures.
 _OTHER_COLOUR = "red"
 
 
 @click.command()
-@click.option("--type", "types", multiple=True, type=EVENT_TYPE, help="Only these; may be repeated.")
+@click.option("--type", "types", multiple=True, type=EVENT_TYPE, help="Show only this type; may be repeated.")
 @click.option(
     "--from", "start", type=STARTING_POINT, default="end", show_default=True,
-    help="`beginning`, `end`, or the id of an entry, behind which reading begins.",
+    help="`beginning`, `end`, or the id of the entry to read after.",
 )  # fmt: skip
 @click.option(
-    "--group", metavar="NAME", help="Read as a member of this consumer group and acknowledge what was printed."
+    "--group", metavar="NAME", help="Read as a member of this consumer group, and acknowledge what is printed."
 )
-@click.option("--consumer", metavar="NAME", help="The member's name; this machine's if left out.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--consumer", metavar="NAME", help="The member's name; this machine's by default.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after this many events.")
 @as_json
 def tail(
     *,
@@ -51,10 +51,10 @@ def tail(
 ) -> None:
     """Show events as they come.
 
-    Until Ctrl-C. With --json: one CloudEvent a line.
+    Ctrl-C ends it. With --json: one CloudEvent a line.
     """
     if consumer is not None and group is None:
-        raise click.UsageError("--consumer is the name of a member: name the consumer group with --group")
+        raise click.UsageError("--consumer names a member: name its consumer group with --group")
     if group is not None and start not in {"0", "$"}:
         raise click.UsageError("a consumer group begins at `beginning` or `end`: its members go on from there")
     show = _show_json if as_json else _shower()
@@ -98,7 +98,7 @@ def _shower() -> "Callable[[Event], None]":
 @click.argument("event_type", required=False, type=EVENT_TYPE, metavar="[TYPE]")
 @as_json
 def schema(*, event_type: str | None, as_json: bool) -> None:
-    """Print the JSON Schema of a type of event.
+    """Print the JSON Schema of an event type.
 
     Without TYPE: list the types.
     """

@@ -1,4 +1,4 @@
-"""Commands for whoever runs the worker: webhooks, doctor."""
+"""Commands for operators: webhooks, doctor."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @click.group()
 def webhooks() -> None:
-    """Manage the subscription at Linq.
+    """Manage the webhook subscription at Linq.
 
-    It tells the `web` process that a share begins or ends.
+    Its deliveries tell the `web` process that a share begins or ends.
     """
 
 
@@ -52,9 +52,9 @@ def list_subscriptions(*, as_json: bool) -> None:
 @click.argument("url")
 @as_json
 def register(*, url: str, as_json: bool) -> None:
-    """Subscribe URL, which is the public address of your `/webhooks/linq`, to the location events.
+    """Subscribe URL, the public address of your `/webhooks/linq`.
 
-    And to those about the account, which warn of lines that are moved and tokens that expire.
+    To the location events, and to those about the account, which warn of lines that are moved and tokens that expire.
     """
     from worker.cli.subscription import EVENTS, pinned  # noqa: PLC0415
     from worker.linq.webhook import ACCOUNT_EVENTS  # noqa: PLC0415
@@ -70,9 +70,9 @@ def register(*, url: str, as_json: bool) -> None:
         try:
             return await linq.create_subscription(target_url=target, events=[*EVENTS, *ACCOUNT_EVENTS])
         except LinqError as error:
-            if error.status != 400:  # a name that this account does not know
+            if error.status != 400:  # an event type that this account does not have
                 raise
-            note("Linq refuses the events about the account: subscribing to the location events alone")
+            note("Linq refuses the events about the account: subscribing only to the location events")
             return await linq.create_subscription(target_url=target, events=list(EVENTS))
 
     made = _with_linq(work)
@@ -82,7 +82,7 @@ def register(*, url: str, as_json: bool) -> None:
     click.echo(f"subscription {clean(made.id)} for {clean(made.target_url)}")
     click.echo(f"\nLINQ_WEBHOOK_SECRET={clean(made.signing_secret)}\n")
     click.echo(
-        "Linq shows this secret only now. Set it for the `web` process (with an older one, separated by a comma, "
+        "Linq shows this secret only once. Set it for the `web` process (with the old one, separated by a comma, "
         "while you rotate) and restart it; then try `location-worker webhooks test`."
     )
 
@@ -100,9 +100,9 @@ def delete(*, subscription_id: str) -> None:
 
 
 @webhooks.command()
-@click.option("--url", help="Your endpoint; `/webhooks/linq` on HOST and PORT if left out.")
+@click.option("--url", help="Your endpoint; `/webhooks/linq` on HOST and PORT by default.")
 def test(*, url: str | None) -> int:
-    """Send a signed sample to your own endpoint; it names nobody and changes nothing."""
+    """Send a signed sample to your own endpoint; it concerns no real share and changes nothing."""
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
     from worker.cli.subscription import send_sample  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def _with_linq(work: Any) -> Any:
     if settings.linq_api_key is None:
         raise click.ClickException("LINQ_API_V3_API_KEY is not set: it is the token from Linq's dashboard")
     key = settings.linq_api_key.get_secret_value()
-    # Standard output is for the result: only warnings, and those on standard error.
+    # Standard output is for the result, so only warnings are logged, to standard error.
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -163,7 +163,7 @@ def _about(subscription: Any) -> dict[str, Any]:
 @click.command()
 @as_json
 def doctor(*, as_json: bool) -> int:
-    """Check the installation; say what to mend.
+    """Check the installation, and say what to fix.
 
     Settings, Redis, keys, clocks, webhooks, queue.
     """

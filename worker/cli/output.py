@@ -1,6 +1,4 @@
-"""What commands print: results on standard output, for people or as JSON; everything else on standard
-error.
-"""
+"""How commands print: results on standard output, for people or as JSON; everything else on standard error."""
 
 import contextlib
 import json
@@ -13,9 +11,9 @@ import click
 
 from worker.text import clean
 
-_LONG = 2000  # steps: a bar is worth its flicker only where the work lasts
-_SENTENCE = 40  # characters from which on a cell is a sentence; a UUID has 36
-_PIPED_WIDTH = 100  # columns where there is no terminal, unless what must not be broken is wider
+_LONG = 2000  # steps; less work is done before a bar could be read
+_SENTENCE = 40  # characters; a longer cell is a sentence and may be wrapped. A UUID has 36
+_PIPED_WIDTH = 100  # columns where there is no terminal; more if a cell that must not be wrapped is wider
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -26,9 +24,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table in which only sentences are wrapped: nothing that people copy is broken over two lines.
+    """Print a table that wraps only sentences, never what people copy.
 
-    Where a terminal is too narrow for that each row becomes a paragraph; elsewhere lines are as long as need be.
+    On a terminal too narrow for that, each row becomes a paragraph; without a terminal, lines are as long as needed.
     """
     from rich import box  # noqa: PLC0415  # rich takes longer to import than most commands to run
     from rich.console import Console  # noqa: PLC0415
@@ -37,7 +35,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
     cells = [["" if cell is None else clean(cell) for cell in row] for row in rows]
     console = Console(file=sys.stdout)
-    # Two characters behind each cell, and one before the first.
+    # Two characters after each cell, and one before the first.
     widths = _widths([columns, *cells], (console.width if console.is_terminal else _PIPED_WIDTH) - 2 * len(columns) - 1)
     width = sum(widths) + 2 * len(columns) + 1
     if width > console.width and console.is_terminal:
@@ -56,7 +54,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def _widths(rows: Sequence[Sequence[str]], most: int) -> list[int]:
-    """Return the width of each column: together `most`, or what it takes to break no word and no cell but sentences."""
+    """Return the width of each column: together `most`, or more where words and cells would be broken otherwise."""
     from rich.cells import cell_len  # noqa: PLC0415  # see print_table
 
     columns = list(zip(*rows, strict=True))
@@ -79,7 +77,7 @@ def _is_sentence(cell: str) -> bool:
 
 
 def _paragraph(columns: Sequence[str], row: Sequence[str], width: int) -> str:
-    """Return a row as lines: its first cell (two where the first has no name), the others with their names below."""
+    """Return a row as lines: the first cell (two if the first column has no name), below it the others with names."""
     heads = 1 if columns[0] else 2
     lines = ["  ".join(row[:heads])]
     short: list[str] = []
@@ -102,13 +100,13 @@ def _paragraph(columns: Sequence[str], row: Sequence[str], width: int) -> str:
 
 
 def note(text: str) -> None:
-    """Say something beside the result."""
+    """Print a message to standard error."""
     click.echo(text, err=True)
 
 
 @contextlib.contextmanager
 def progress(total: int, label: str, *, least: int = _LONG) -> Iterator[Callable[[int], object]]:
-    """Show a bar on a terminal for at least `least` steps; yield the function that is told of each step."""
+    """Show a progress bar, on a terminal and from `least` steps; yield the function to call after each step."""
     if total < least or not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -27,20 +27,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--phone", type=PHONE, help="The recipient.")
-@click.option("--chat-id", type=PIN_IDENTIFIER, help="The recipient's delivery chat at Chert, instead of --phone.")
+@click.option("--chat-id", type=PIN_IDENTIFIER, help="The recipient's chat at Chert, instead of --phone.")
 @click.option("--latitude", type=LATITUDE)
 @click.option("--longitude", type=LONGITUDE)
-@click.option("--from-share", type=CHAT_ID, help="Take the coordinates from the latest position of this Linq chat.")
-@click.option("--handle", type=HANDLE, help="Whose position, where several people share in that chat.")
+@click.option("--from-share", type=CHAT_ID, help="Use the latest position in this Linq chat.")
+@click.option("--handle", type=HANDLE, help="Whose position, if several people share in that chat.")
 @click.option("--label", type=PIN_TEXT, help="Name of the place.")
 @click.option("--address", type=PIN_TEXT, help="Second line.")
-@click.option("--url", type=PIN_URL, help="Overrides the link to the map.")
-@click.option("--fallback-mode", type=click.Choice(limits.FALLBACK_MODES), help="Card, link, or what works.")
-@click.option("--expires-at", type=MOMENT, help="For your own books: nothing expires on the phone.")
-@click.option("--phone-line-id", type=PIN_IDENTIFIER, help="A certain line of yours.")
-@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="One key per intended pin; the job id if left out.")
-@click.option("--external-id", type=PIN_IDENTIFIER, help="Your own id, kept by Chert.")
-@click.option("--reference", type=REFERENCE, help="Your own id, carried by the event.")
+@click.option("--url", type=PIN_URL, help="A link in place of the one to the map.")
+@click.option("--fallback-mode", type=click.Choice(limits.FALLBACK_MODES), help="A card, a link, or whichever works.")
+@click.option("--expires-at", type=MOMENT, help="For your own records: nothing expires on the phone.")
+@click.option("--phone-line-id", type=PIN_IDENTIFIER, help="Which of your lines sends it.")
+@click.option(
+    "--idempotency-key", type=IDEMPOTENCY_KEY, help="The same key never sends a second pin; the job id by default."
+)
+@click.option("--external-id", type=PIN_IDENTIFIER, help="Your own id, stored by Chert.")
+@click.option("--reference", type=REFERENCE, help="Your own id, carried by the pin's event.")
 @waiting
 def pin(
     *,
@@ -55,9 +57,11 @@ def pin(
 ) -> int:
     """Send a one-time pin on the map through Chert."""
     if (rest["phone"] is None) == (rest["chat_id"] is None):
-        raise click.UsageError("a pin has one recipient: give --phone, or --chat-id as Chert gave it")
+        raise click.UsageError("a pin has one recipient: give either --phone or --chat-id (Chert's)")
     if handle is not None and from_share is None:
-        raise click.UsageError("--handle chooses a person of --from-share: name the chat, or leave --handle out")
+        raise click.UsageError(
+            "--handle chooses a person in the chat of --from-share: name that chat, or leave --handle out"
+        )
     if from_share is not None:
         if latitude is not None or longitude is not None:
             raise click.UsageError("--from-share brings the coordinates: leave --latitude and --longitude out")
@@ -74,7 +78,7 @@ async def _latest_position(client: "LocationClient", chat_id: str, handle: str |
         positions = {known: feature for known, feature in positions.items() if known == handle}
     if not positions:
         raise click.ClickException(
-            f"nobody shares a position in chat {chat_id} now"
+            f"nobody shares a position in chat {chat_id} at the moment"
             + (" under this handle" if handle else "")
             + "; `location-worker status` shows who does"
         )

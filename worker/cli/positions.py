@@ -1,4 +1,4 @@
-"""The fresh positions that jobs with `max_age` ask for: read from the stream until each share has ended."""
+"""Wait for the fresh positions that jobs with `max_age` ask for: read the stream until each share has ended."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,11 @@ async def await_positions(
     timeout: float,
     tell: Callable[[int], object],
 ) -> None:
-    """Bring the results of jobs, by job id, up to date with a position (a GeoJSON Feature) that is fresh enough.
+    """Add to the results of jobs, by job id, a position (a GeoJSON Feature) that is fresh enough.
 
-    Reads from the stream id `after` on. A share that ends without one has the status `ended` and its reason; one that
-    goes on after `timeout` seconds without any end keeps its result. A chat that was tracked before is asked for
-    what is known of it, too.
+    Reads the stream after the id `after`. A share that ends without one gets the status `ended` and its reason; after
+    `timeout` seconds in which none has ended, the others keep their results. For a chat that was tracked before, the
+    latest position counts too.
     """
     waiting = {
         outcome["share_id"]: job_id

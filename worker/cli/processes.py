@@ -11,13 +11,15 @@ from worker.cli.arguments import SECONDS
 
 
 @click.command()
-@click.option("--seconds", type=SECONDS, help="End after so long, with a summary; else with Ctrl-C.")
-@click.option("--people", type=click.IntRange(1, 200), default=12, show_default=True, help="How many are asked.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG of the last view.")
+@click.option("--seconds", type=SECONDS, help="Stop after this long, with a summary; by default, Ctrl-C ends it.")
+@click.option(
+    "--people", type=click.IntRange(1, 200), default=12, show_default=True, help="How many simulated people there are."
+)
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write the last view as an SVG file.")
 def demo(*, seconds: float | None, people: int, picture: Path | None) -> int:
-    """Show it all at work on a stand-in for the APIs.
+    """Show everything at work on a simulation of both APIs.
 
-    People with recorded journeys are asked, accept and move; a real worker tracks them.
+    Simulated people with recorded journeys are asked, accept and move; a real worker tracks them.
     """
     from worker.demo.demo import run_demo  # noqa: PLC0415  # see worker.cli
 
@@ -29,7 +31,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 def _may_end_while_starting() -> None:
-    """Let SIGTERM and SIGINT end a process that has nothing to finish yet with status 0, as they do later."""
+    """Let SIGTERM and SIGINT end a process with status 0 already while it starts, as they do later."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
 
@@ -48,7 +50,7 @@ def worker() -> int:
 
 @click.command()
 def web() -> int:
-    """Run the receiver of webhooks, with health and metrics."""
+    """Run the web server: webhooks, health, metrics and views."""
     _may_end_while_starting()
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
 

@@ -1,4 +1,4 @@
-"""What became of prompts that could not leave with their job: asked of the shares until each is sent or refused."""
+"""Wait for prompts that could not be sent within their job: look at the shares until each is sent or refused."""
 
 import asyncio
 import contextlib
@@ -19,16 +19,16 @@ _PAUSE_SECONDS = 0.5
 async def settle_prompts(
     store: "Store", outcomes: dict[str, dict[str, Any]], *, timeout: float, tell: Callable[[int], object]
 ) -> None:
-    """Bring the results of jobs, by job id, up to date until no prompt waits any more; `tell` counts them.
+    """Update the results of jobs, by job id, until no prompt waits any more; `tell` is called for each one settled.
 
-    Ends early when none was settled for `timeout` seconds, or none can be within them.
+    Ends early when none was settled for `timeout` seconds, or none can be within that time.
     """
     waiting = {job_id: outcome for job_id, outcome in outcomes.items() if outcome.get("prompt") == "waiting"}
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout
     while waiting:
         found: list[tuple[str, Loaded]] = []
-        with contextlib.suppress(RedisError):  # one that is away is asked again, until the time is up
+        with contextlib.suppress(RedisError):  # while Redis is away, try again until the time is up
             loaded = await asyncio.gather(*(store.shares.load(outcome["chat_id"]) for outcome in waiting.values()))
             found = list(zip(waiting, loaded, strict=True))
         hopeful = not found
@@ -47,9 +47,9 @@ async def settle_prompts(
 
 
 def _settled(outcome: dict[str, Any], share: Share | None) -> dict[str, Any] | None:
-    """Return the result as it is known now; None: the prompt still waits."""
+    """Return the result as it is known now; None while the prompt waits."""
     if share is None or share.share_id != outcome["share_id"]:
-        return outcome  # over and forgotten: nothing more is to be learnt
+        return outcome  # ended and no longer stored: there is nothing more to learn
     ids = {name: outcome[name] for name in ("chat_id", "share_id")}
     if share.refusal is not None:
         reason, code = share.refusal
@@ -57,5 +57,6 @@ def _settled(outcome: dict[str, Any], share: Share | None) -> dict[str, Any] | N
     if share.prompt not in (Prompt.WAITING, Prompt.CALLING):
         return {**outcome, "prompt": PROMPT_IN_RESULTS[share.prompt]}
     if share.pace is not None:
-        return {**outcome, "status": "already_sharing", "prompt": "sent"}  # who shares is not asked
+        # People who share already are not asked.
+        return {**outcome, "status": "already_sharing", "prompt": "sent"}
     return None if share.ended is None else {"status": "ended", "reason": share.ended, **ids}

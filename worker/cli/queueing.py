@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-# More lines than this nobody reads; --json gives them all.
+# Nobody reads more lines than this; --json prints them all.
 _MAX_TABLE_ROWS = 50
 _UNSUCCESSFUL = {"rejected", "ended", "failed", "error"}
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[CommandT], CommandT]:
-    """Several options as one decorator, in this order in the help."""
+    """Return several options as one decorator, in the order of the help."""
 
     def decorate(command: CommandT) -> CommandT:
         for option in reversed(options):
@@ -37,7 +37,7 @@ waiting = together(
     click.option(
         "--wait",
         is_flag=True,
-        help="Wait for the results, and until each prompt was sent or refused; exit status 1 if one failed.",
+        help="Wait for the results, and until each prompt is sent or refused; exit status 1 if one fails.",
     ),
     click.option(
         "--timeout", type=SECONDS, default=60, show_default=True, help="How long --wait waits for the next result."
@@ -49,7 +49,7 @@ _chats = together(
     click.option(
         "--file",
         metavar="PATH",
-        help="Chats from a file, `-` for standard input: `chat_id` or `chat_id,reference` a line.",
+        help="Read chats from a file, `-` for standard input: `chat_id` or `chat_id,reference` a line.",
     ),
 )
 _places = (
@@ -58,7 +58,7 @@ _places = (
         "places",
         type=PLACE,
         multiple=True,
-        help="A place whose arrivals and departures are events, such as depot:51.5033,-0.1196,200; radius in metres.",
+        help="Publish arrivals at and departures from a place, such as depot:51.5033,-0.1196,200; radius in metres.",
     ),
     click.option("--until", type=PLACE_NAME, help="Stop tracking once the contact enters this place."),
 )
@@ -226,7 +226,7 @@ def _queue_tracking(
 def queue_and_report(
     function: str, arguments: Sequence[Mapping[str, Any]], wait: bool, timeout: float, *, as_json: bool
 ) -> int:
-    """Queue one job for each set of arguments, tell about them, and return the exit status."""
+    """Queue one job for each set of arguments, report on them, and return the exit status."""
     # Both take a while to import, and wrong usage does not need them.
     from config.settings import load_settings  # noqa: PLC0415
     from location_client import Job  # noqa: PLC0415
@@ -263,7 +263,7 @@ def queue_and_report(
     try:
         return with_client(work, settings)
     except KeyboardInterrupt:
-        note(f"interrupted: {queued_count:,} of {counted(len(jobs), 'job')} queued, which stay so and are carried out")
+        note(f"interrupted: {queued_count:,} of {counted(len(jobs), 'job')} queued; they stay queued and will run")
         raise
 
 
@@ -281,7 +281,7 @@ def _report_queued(jobs: "Sequence[Job[dict[str, Any]]]", *, as_json: bool) -> N
 async def _await_results(
     client: "LocationClient", settings: "Settings", queued: "Sequence[QueuedJob[dict[str, Any]]]", timeout: float
 ) -> dict[str, dict[str, Any]]:
-    """Return the results by job id, after prompts that wait were sent; what has none after `timeout` s is left out."""
+    """Return the results by job id, once no prompt waits; jobs without a result after `timeout` seconds are missing."""
     from worker.cli.prompts import settle_prompts  # noqa: PLC0415  # see queue_and_report
     from worker.store.store import Store  # noqa: PLC0415
 
@@ -323,7 +323,7 @@ def _report_results(
         for job, result in results:
             print_json(result.get("position") or {"job_id": job.id, **_about(job), "result": result})
     else:
-        # Of very many results the bad ones are what one wants to read.
+        # Among many results the failures are what one wants to read.
         rows = [row for row in results if row[1].get("status") in {*_UNSUCCESSFUL, "waiting"}]
         if len(results) <= _MAX_TABLE_ROWS:
             rows = results
@@ -343,9 +343,7 @@ def _report_results(
     if bad:
         note(f"{len(bad):,} of {len(jobs):,} did not succeed")
     if unasked:
-        note(
-            f"{counted(len(unasked), 'prompt')} still waiting: sent as soon as may be, a refusal will be on the stream"
-        )
+        note(f"{counted(len(unasked), 'prompt')} still waiting to be sent; a refusal will be published on the stream")
     if unanswered:
         note(f"{counted(unanswered, 'job')} still waiting for a result")
     if unlocated:

@@ -29,15 +29,14 @@ _LINE = "{:<36}  {:<12}  {:>6}  {:<16}  {:>8}  {:>6}  {}"
     type=click.IntRange(1, MAX_SHOWN),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="Show so many chats, most overdue first.",
+    help="Show at most this many chats, most overdue first.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show every tracked chat; JSON is then one line for each.")
 @as_json
 def status(*, chat_id: str | None, limit: int, everything: bool, as_json: bool) -> int:
     """Show what is tracked, or one chat.
 
-    How many chats are in which phase, and of those that are read next: phase, next read and why, age of the last
-    position.
+    How many chats are in each phase, and for those to be read next: phase, next read and why, age of the last position.
     """
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
 
@@ -61,7 +60,7 @@ async def _show_one(store: "Store", chat_id: str, *, as_json: bool) -> int:
     if loaded.share is None:
         raise click.ClickException(
             f"chat {chat_id} is not tracked, and was not within the last day; "
-            "`location-worker request` or `track` begins"
+            "`location-worker request` or `track` starts it"
         )
     described = describe_share(chat_id, loaded.share, loaded.due, loaded.now)
     if as_json:
@@ -98,7 +97,7 @@ async def _show_all(store: "Store", *, as_json: bool) -> int:
         click.echo(_title(overview))
         click.echo(_LINE.format(*_COLUMNS))
     with progress(overview.tracked, "chats") as advance:
-        # Workers go on meanwhile, so that a chat may turn up a second time, with a later due time.
+        # Workers go on meanwhile, so a chat may appear twice, the second time with a later due time.
         shown: set[str] = set()
         async for page in store.shares.tracked():
             for chat_id, share, due in page:

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 EVENTS = ("location.sharing.started", "location.sharing.stopped")
 PAYLOAD_VERSION = "2026-02-03"
-"""The newest payload version ; pinned, so that Linq changes nothing under us."""
+"""The newest payload version; pinned, so that Linq's changes do not surprise us."""
 
 _MEANINGS = {
-    401: "the endpoint has another LINQ_WEBHOOK_SECRET than this command, or its clock is off by over 5 minutes",
+    401: "the endpoint has a different LINQ_WEBHOOK_SECRET from this command, or its clock is off by over 5 minutes",
     404: "nothing answers at this path: the route is /webhooks/linq",
     503: "the endpoint has no LINQ_WEBHOOK_SECRET, or cannot reach Redis",
 }
@@ -29,9 +29,7 @@ def pinned(url: str) -> str:
 
 
 def sample(now: float) -> bytes:
-    """Make a delivery about a share of nobody: its end, which has nothing to end. `now` in seconds since
-    1970.
-    """
+    """Make a delivery about the end of a share that does not exist. `now` in seconds since 1970 (UTC)."""
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = {
         "api_version": "v3",
@@ -53,7 +51,7 @@ def sample(now: float) -> bytes:
 
 
 def send_sample(url: str, secret: str, now: float) -> tuple[bool, str]:
-    """Deliver a signed sample as Linq would; say whether it was taken on, and what that means."""
+    """Deliver a signed sample as Linq would; return whether it was accepted, and what the answer means."""
     import httpx  # noqa: PLC0415  # takes a while to import
     from standardwebhooks import Webhook  # noqa: PLC0415
 
@@ -71,5 +69,5 @@ def send_sample(url: str, secret: str, now: float) -> tuple[bool, str]:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return False, f"{url} does not answer ({type(error).__name__}): is `location-worker web` running there?"
     if status == 204:
-        return True, f"{url} took a signed sample on (204)"
+        return True, f"{url} accepted a signed sample (204)"
     return False, f"{url} answered {status}: {_MEANINGS.get(status, 'expected 204')}"

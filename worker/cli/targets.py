@@ -14,16 +14,14 @@ _MAX_SHOWN = 10
 
 
 class Target(NamedTuple):
-    """One chat with the caller's reference, where there is one of its own."""
+    """One chat, with its own reference or None."""
 
     chat_id: str
     reference: str | None = None
 
 
 def read_targets(words: Sequence[str], file: str | None) -> list[Target]:
-    """All chats named by arguments and file; `-` is standard input. Raises click.UsageError for what is
-    wrong.
-    """
+    """Return all chats named by arguments and file; `-` is standard input. Raises click.UsageError."""
     if file is not None:
         words = [*words, *(["-"] if file == "-" else [])]
     targets: list[Target] = []
@@ -56,9 +54,7 @@ def _read_file(path: str) -> list[Target]:
 
 
 def _read_lines(lines: TextIO, name: str) -> list[Target]:
-    """Lines `chat_id` or `chat_id,reference` (CSV, UTF-8); empty lines, `# …` and a heading are passed
-    over.
-    """
+    """Read lines `chat_id` or `chat_id,reference` (CSV, UTF-8); skip empty lines, `# …` and a heading."""
     targets: list[Target] = []
     wrong: list[str] = []
     rows = csv.reader(lines)

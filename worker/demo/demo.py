@@ -1,7 +1,7 @@
-"""`location-worker demo`: the whole service at work on one machine, without an account anywhere.
+"""`location-worker demo`: the whole service at work on one machine, without any account.
 
-Real: Redis, the worker and web processes, the jobs, the events. Simulated: Linq, and the people, who move as
-recorded.
+Redis, the worker and web processes, the jobs and the events are real. Linq is simulated, and so are the people, who
+move along recorded journeys.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from worker.views.map import find_leaflet
 SPEED = 20.0
 """Seconds of the story per real second: phones publish every 1 to 5 s instead of every 20 to 90."""
 
-# Bounds of the interval between two reads that fit the speed: movement is to be seen within ten seconds.
+# Bounds of the interval between two reads at this speed: movement should show within ten seconds.
 _PACE = {
     "MIN_POLL_SECONDS": "1",
     "MAX_POLL_SECONDS": "4",
@@ -45,10 +45,10 @@ _PACE = {
     "ACCEPT_WITHIN_SECONDS": "45",
 }
 _NAMES = ("Ada", "Ben", "Chloe", "Dan", "Elif", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kim", "Lea")
-# Where those who move are expected, and after how many seconds of their journey.
+# Where people on the move are expected, and after how many seconds of their journey.
 _PLACES = {0: ("bakery", 120.0), 1: ("library", 180.0), 2: ("market", 240.0), 4: ("harbour", 240.0), 6: ("park", 300.0)}
 _MIN_RADIUS = 60.0  # metres
-_LOOK_SECONDS = 90.0  # a phone looks at least so often, and must be seen inside
+_LOOK_SECONDS = 90.0  # a phone publishes at least this often, and has to be seen inside
 _REFRESH_SECONDS = 0.5
 PICTURE_COLUMNS, PICTURE_LINES = 112, 32
 _LINE_EVERY_SECONDS = 10.0
@@ -58,7 +58,7 @@ _STOP_WITHIN_SECONDS = 10.0
 
 _ABOUT = (
     f"Contacts are asked, answer and move; a second here is {SPEED:g} of theirs. Their ways were recorded, then moved "
-    "to another city and turned: nobody walked where the map shows them. Ctrl-C ends it."
+    "to another city and rotated: nobody walked where the map shows them. Ctrl-C ends it."
 )
 
 
@@ -67,7 +67,7 @@ class DemoError(Exception):
 
 
 def run_demo(seconds: float | None, people: int, picture: Path | None = None) -> int:
-    """Run until Ctrl-C or for `seconds`, then tell what happened; return the exit status.
+    """Run until Ctrl-C or for `seconds`, then summarize what happened; return the exit status.
 
     `picture`: a file for an SVG of the last view. Raises SettingsError.
     """
@@ -115,7 +115,7 @@ async def _run(settings: Settings, seconds: float | None, people: int, picture: 
             say(console, "The map itself is missing: pip install 'location-worker[map]'")
         simulator.subscribe(f"{web}/webhooks/linq", secret=own.linq_webhook_secrets[0])
         if settings.redis_url is None:
-            say(console, f"Look closer from another terminal: REDIS_URL={url} KEY_PREFIX={prefix} location-worker tail")
+            say(console, f"For details, in another terminal: REDIS_URL={url} KEY_PREFIX={prefix} location-worker tail")
         say(console, _ABOUT)
         await client.queue_many(
             Job.request_location(chat_id=contact.chat_id, reference=contact.name, places=contact.places)
@@ -131,23 +131,23 @@ async def _run(settings: Settings, seconds: float | None, people: int, picture: 
 
 
 def _draw(scene: Scene, picture: Path) -> None:
-    """Write the view as an SVG, as a terminal of the usual width shows it."""
+    """Write the view as an SVG of a terminal of the usual width."""
     console = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(scene.view(time.time(), width=PICTURE_COLUMNS, height=PICTURE_LINES))
     drawn = console.export_svg(title="make demo")
-    # rich would have the reader's browser fetch a font from somebody else.
+    # rich would make the reader's browser fetch a font from another site.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line as it is."""
+    """Print a line unchanged."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
-    # Through a pipe the lines are wanted as they come, too.
+    # Whoever reads a pipe wants each line at once, too.
     console.file.flush()
 
 
 class Children:
-    """The processes of the demo; what they log goes to files, the end of which is told when one dies."""
+    """The processes of the demo. Their logs go to files; the end of one is shown if its process dies."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self._environment = environment
@@ -158,7 +158,7 @@ class Children:
     def start(self, command: str) -> None:
         """Start a command of this project."""
         with (self._folder / f"{command}.log").open("wb") as log:
-            # A session of its own: Ctrl-C is for the demo, which ends its children in order.
+            # A session of its own: Ctrl-C reaches only the demo, which ends its children in order.
             self._processes[command] = subprocess.Popen(  # noqa: S603  # this interpreter, this project
                 [sys.executable, "-m", "worker", command],
                 env=self._environment,
@@ -177,7 +177,7 @@ class Children:
                 raise DemoError("\n".join([f"`location-worker {command}` ended ({process.returncode}):", *last]))
 
     def stop(self) -> None:
-        """End them all, in their own time."""
+        """Ask all of them to end, and wait."""
         for process in self._processes.values():
             process.terminate()
         deadline = time.monotonic() + _STOP_WITHIN_SECONDS
@@ -193,7 +193,7 @@ class Children:
 
 
 class Stage:
-    """Keeps the scene up to date and shows it."""
+    """Keep the scene up to date and show it."""
 
     def __init__(
         self, scene: Scene, client: LocationClient, store: Store, simulator: SimulatorServer, children: Children
@@ -207,7 +207,7 @@ class Stage:
         self._event_id = "0"
 
     async def live(self, console: Console, stop: asyncio.Event, until: float | None) -> None:
-        """Draw a table again and again."""
+        """Keep redrawing the table."""
         with Live(console=console, auto_refresh=False) as live:
             while not _over(stop, until):
                 await self._refresh()
@@ -216,7 +216,7 @@ class Stage:
                 await _pause(stop)
 
     async def plain(self, console: Console, stop: asyncio.Event, until: float | None) -> None:
-        """Print the events as lines, and now and then how everybody is."""
+        """Print the events as lines, and from time to time the state of everybody."""
         next_line = time.monotonic() + _LINE_EVERY_SECONDS
         while not _over(stop, until):
             for line in await self._refresh():
@@ -296,9 +296,7 @@ def _environment(settings: Settings, simulator: SimulatorServer) -> dict[str, st
 
 
 def _cast(simulator: SimulatorServer, people: int) -> dict[str, Contact]:
-    """People of all habits: most accept within a few seconds, others share already, for a while only, or
-    never.
-    """
+    """Add people of all habits: most accept within seconds; others share already, only for a while, or never."""
     names = recording_names()
     contacts = {}
     for number in range(people):
@@ -325,7 +323,7 @@ def _cast(simulator: SimulatorServer, people: int) -> dict[str, Contact]:
 
 
 def _place(simulator: SimulatorServer, chat_id: str, name: str, seconds: float) -> Place:
-    """Return a place that a contact passes, so large that nobody is too quick to be seen in it."""
+    """Return a place on a contact's way, large enough that the contact is seen inside."""
     before, centre, after = (
         simulator.place_ahead(chat_id, moment)
         for moment in (seconds - _LOOK_SECONDS / 2, seconds, seconds + _LOOK_SECONDS / 2)
@@ -335,7 +333,7 @@ def _place(simulator: SimulatorServer, chat_id: str, name: str, seconds: float) 
 
 
 async def _clear(settings: Settings) -> None:
-    """Leave nothing behind in a Redis that was there before."""
+    """Remove the demo's keys from a Redis that was there before."""
     async with connect(settings) as redis:
         async for key in redis.scan_iter(match=f"{settings.key_prefix}:*", count=1000):
             await redis.unlink(key)

@@ -1,4 +1,4 @@
-"""What the demo shows: who was asked, who moves, how old each position is, what happened last."""
+"""The demo's view: who was asked, who moves, how old each position is, what happened last."""
 
 import math
 import statistics
@@ -14,12 +14,12 @@ from rich.text import Text
 from location_client import Event, Feature, Place
 from worker.text import clean, counted, describe_event, in_words, seconds_between
 
-# More than any terminal shows; fewer than three would not tell a story.
+# At most: more than any terminal shows. At least: fewer would not show what is going on.
 _MAX_EVENTS = 100
 _MIN_EVENTS = 3
-# Lines of the picture that are neither contacts nor events: table head, space between, the line of the cursor.
+# Lines that are neither contacts nor events: table head, blank line, cursor line.
 _OTHER_LINES = 5
-# Columns that a terminal needs for the table's last one, too.
+# Width from which a terminal also has room for the table's last column.
 _WIDE = 100
 _METRES_PER_DEGREE = 111_195
 
@@ -31,21 +31,21 @@ _STATES = {
     "location.sharing.stopped": "stopped",
     "location.request.expired": "did not answer",
 }
-# Why a chat is read when it is, in words; docs/architecture.md has them all.
+# Rules in words; docs/architecture.md explains each.
 _RULES = {
     "approach": "near a place, so it is read more often",
-    "backoff": "a fault: it is tried again, later and later",
-    "confirm": "somebody is missing; the next read decides",
-    "fleet-cap": "no rarer than others by far",
+    "backoff": "a fault: tried again at growing intervals",
+    "confirm": "somebody is missing; the next read confirms it",
+    "fleet-cap": "never much more rarely than others",
     "maximum": "as rarely as the settings allow",
     "minimum": "as often as the settings allow",
     "pending": "waits for an answer",
-    "pending-stretched": "waits for an answer; many others do, too",
+    "pending-stretched": "waits for an answer, as many others do",
     "planned-end": "the share is about to end",
     "prompt": "is about to be asked",
-    "quiet-time": "this phone has never shown anything new so soon",
-    "square-root": "as often as it pays for how often something new appears",
-    "webhook": "a webhook said that there is something new",
+    "quiet-time": "this phone never publishes again so soon",
+    "square-root": "as often as its positions change makes worthwhile",
+    "webhook": "a webhook announced something new",
 }
 _MAX_RULES = 4
 _COLOURS = {"asked": "cyan", "shares": "green", "stands still": "yellow", "stopped": "yellow"}
@@ -81,7 +81,7 @@ class Scene:
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
 
     def take(self, event: Event) -> str:
-        """Learn from an event; return the line that tells it."""
+        """Learn from an event; return the line that describes it."""
         line = describe_event(event)
         self.counts[event.type] += 1
         contact = self.contacts.get(event.chat_id or "")
@@ -106,14 +106,12 @@ class Scene:
         known = position["properties"]
         contact.position_at = datetime.fromisoformat(known["updated_at"] or known["received_at"]).timestamp()
         age = seconds_between(known["updated_at"], known["received_at"])
-        # The first position of somebody who shared already is as old as it likes.
+        # The first position of somebody who shared before may have any age.
         if not math.isnan(age) and contact.positions > 1:
             self.ages.append(age)
 
     def view(self, now: float, *, width: int, height: int) -> Group:
-        """Draw the contacts above as many of the last events as a terminal of this size shows; `now` in seconds
-        since 1970 (UTC).
-        """
+        """Draw the contacts, and below them as many of the latest events as fit; `now` in seconds since 1970 (UTC)."""
         wide = width >= _WIDE
         table = Table(box=box.SIMPLE_HEAD, expand=wide, show_edge=False, pad_edge=False, collapse_padding=True)
         for column in ("contact", "state", "position", "moved", "positions", "polls", "rule", "last event")[: 7 + wide]:
@@ -139,12 +137,12 @@ class Scene:
         return Group("", table, "", *lines)
 
     def _rules(self) -> list[str]:
-        """Say what the rules mean that chose the next reads, the commonest first."""
+        """Return what the rules mean that chose the next reads, the commonest first."""
         common = Counter(contact.rule for contact in self.contacts.values() if contact.rule in _RULES).most_common()
         return [f"{rule}: {_RULES[rule]}" for rule, _ in common]
 
     def line(self, now: float) -> str:
-        """Tell the state of everybody in one line."""
+        """Return the state of everybody in one line."""
         states = Counter(contact.state for contact in self.contacts.values())
         told = ", ".join(f"{number} {state}" for state, number in states.items())
         newest = [now - contact.position_at for contact in self.contacts.values() if contact.position_at]
@@ -153,16 +151,16 @@ class Scene:
 
     @property
     def positions(self) -> int:
-        """How many positions were published."""
+        """Return how many positions were published."""
         return self.counts["location.updated"]
 
     @property
     def polls(self) -> int:
-        """How many reads were spent."""
+        """Return how many reads were made."""
         return sum(contact.polls for contact in self.contacts.values())
 
     def summary(self) -> list[str]:
-        """Tell in a few lines what has happened."""
+        """Return a few lines on what has happened."""
         states = Counter(contact.state for contact in self.contacts.values())
         moved = sum(contact.moved > 0 for contact in self.contacts.values())
         told = ", ".join(f"{number} {state}" for state, number in states.items())

@@ -1,1 +1,1 @@
-"""The doctor: looks at settings, Redis, both APIs and webhooks, and says what is wrong and what to do."""
+"""The doctor: checks settings, Redis, both APIs and webhooks, and says what is wrong and how to fix it."""

@@ -1,6 +1,6 @@
-"""`location-worker doctor`: looks at everything that an installation needs, each part for itself and bounded in time.
+"""`location-worker doctor`: checks all that an installation needs, part by part, each within a bounded time.
 
-It changes nothing but the request budget, of which each call to Linq takes a token. worker/doctor/findings.py judges.
+It changes nothing except the request budget: each call to Linq takes a token. worker/doctor/findings.py judges.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from worker.store.store import Store
 
 CHECK_SECONDS = 15.0  # one check; calls to Linq and Chert end by themselves after 10 s
 REDIS_SECONDS = 3.0
-TOKEN_SECONDS = 3.0  # what is waited for a token of the budget
+TOKEN_SECONDS = 3.0  # the wait for a token of the budget
 DEAD_LETTERS_COUNTED = 100  # each may have 64 KiB
 HOUR_SECONDS = 3600
 
@@ -61,7 +61,7 @@ def diagnose() -> list[Finding]:
     except SettingsError as error:
         complaints = error.lines
         try:
-            settings = load_settings("demo")  # only something is missing: the rest can be looked at
+            settings = load_settings("demo")  # something is only missing: the rest can be checked
         except SettingsError:
             remedy = "correct it in the environment or in .env"
             others = ("redis", *_LINQ_CHECKS, "chert secret")
@@ -69,13 +69,13 @@ def diagnose() -> list[Finding]:
                 *(wrong("settings", line, remedy) for line in complaints),
                 *(skipped(check, "the settings are wrong") for check in others),
             ]
-    # The parts looked at write debug lines, which do not belong to the result.
+    # The parts under test write debug lines, which are not part of the result.
     configure_logging(settings.model_copy(update={"log_level": "ERROR"}))
     return asyncio.run(examine(settings, complaints))
 
 
 async def examine(settings: Settings, complaints: Sequence[str] = ()) -> list[Finding]:
-    """Check what these settings describe; `complaints` are lines about missing ones."""
+    """Check what these settings describe; `complaints` are lines about missing settings."""
     doctor = _Doctor(settings)
     parts = await asyncio.gather(doctor.redis(), doctor.linq(), doctor.chert())
     return [*findings.judge_settings(settings, complaints), *(finding for part in parts for finding in part)]
@@ -139,7 +139,7 @@ class _Doctor:
         return [findings.judge_lines(self._lines)]
 
     async def _reach(self) -> list[Finding]:
-        """Look whose lines the key reaches, of the tracked chats that are read first."""
+        """Check that the key reaches the lines of the tracked chats that are due first."""
         if self._lines is None:
             return [skipped("lines", "Linq has not listed the lines")]
         if self._settings.redis_url is None:
@@ -191,7 +191,7 @@ class _Doctor:
             return list(await self._make("chert secret", probe))
 
     async def _may_ask(self) -> bool:
-        """Take a token. While everything is paused, or Redis is away, one look by a person is made all the same."""
+        """Take a token. While everything is paused or Redis is away, one is not needed: a person asks."""
         if self._settings.redis_url is None:
             return True
         deadline = time.monotonic() + TOKEN_SECONDS
@@ -209,16 +209,20 @@ class _Doctor:
         return True
 
     async def _make(self, name: str, check: Check) -> Sequence[Finding]:
-        """Make one check; whatever goes wrong in it is its own finding."""
+        """Make one check; if it fails, that is its finding."""
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 return await check()
         except NoPermissionError as error:
             return [wrong(name, self._tell(error), "docs/operations.md lists the rights that the Redis user needs")]
         except TimeoutError:
-            return [wrong(name, f"no answer within {CHECK_SECONDS:g} s", "try again; if it stays, look at the network")]
+            return [
+                wrong(
+                    name, f"no answer within {CHECK_SECONDS:g} s", "try again; if it happens again, check the network"
+                )
+            ]
         except (RedisError, OSError) as error:
-            return [wrong(name, f"Redis: {self._tell(error)}", "look at the server and its log")]
+            return [wrong(name, f"Redis: {self._tell(error)}", "check the server and its log")]
         except Exception as error:  # noqa: BLE001 (one check that fails must not hide the others)
             return [wrong(name, f"the check itself failed: {self._tell(error)}", "please report it")]
 

@@ -19,7 +19,7 @@ WEBHOOK_PATH = "/webhooks/linq"
 READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
 HASTY_POLL_SECONDS = 30.0  # half the default, which is already at the lower end of Linq's advice
 CLOCK_NOTICED_SECONDS = 5.0
-CLOCK_HARMFUL_SECONDS = 60.0  # arq's cron ticks run twice from here on, signatures fail at 300 s
+CLOCK_HARMFUL_SECONDS = 60.0  # from here on arq runs cron jobs twice; signatures fail at 300 s
 QUEUE_NOTICED_SECONDS = 10.0
 QUEUE_HARMFUL_SECONDS = 60.0  # a crashed worker's jobs wait 40 s
 LATE_NOTICED_SECONDS = 30.0
@@ -40,7 +40,7 @@ _CHERT_REMEDIES = {
 
 
 class Finding(NamedTuple):
-    """One check: `found` says what is, `remedy` what to do. Only `wrong` makes `ok` false; `skipped` says why."""
+    """One check: `found` is the state, `remedy` what to do. Only `wrong` makes `ok` false; `skipped` is the reason."""
 
     check: str
     ok: bool
@@ -50,7 +50,7 @@ class Finding(NamedTuple):
 
 
 def fine(check: str, found: str) -> Finding:
-    """All is as it should be."""
+    """Report what is as it should be."""
     return Finding(check, True, "ok", found, "")
 
 
@@ -60,7 +60,7 @@ def warn(check: str, found: str, remedy: str) -> Finding:
 
 
 def wrong(check: str, found: str, remedy: str) -> Finding:
-    """Something does not work, or is about to fail."""
+    """Report what does not work, or is about to fail."""
     return Finding(check, False, "wrong", found, remedy)
 
 
@@ -94,34 +94,34 @@ def judge_settings(settings: Settings, complaints: Sequence[str]) -> list[Findin
         findings.append(
             warn(
                 "settings",
-                f"MIN_POLL_SECONDS {settings.min_poll_seconds:g} is far below what Linq asks for: to read a chat "
+                f"MIN_POLL_SECONDS {settings.min_poll_seconds:g} is far below Linq's advice: read a chat "
                 '"once every few minutes"',
                 "set it to 60 or more; a job that needs a chat sooner sets min_interval for itself",
             )
         )
-    return findings or [fine("settings", "every variable is valid, what a worker needs is there")]
+    return findings or [fine("settings", "every variable is valid, and all that a worker needs is set")]
 
 
 def judge_clock(check: str, ahead: float) -> Finding:
-    """Judge by how many seconds another clock is ahead of this machine's."""
+    """Judge another clock by how many seconds it is ahead of this machine's."""
     if abs(ahead) < CLOCK_NOTICED_SECONDS:
         return fine(check, "less than 5 s apart")
     found = f"this machine's clock is {abs(ahead):.0f} s {'behind' if ahead > 0 else 'ahead'}"
     remedy = "run chrony, systemd-timesyncd or another NTP client on both machines"
     if abs(ahead) < CLOCK_HARMFUL_SECONDS:
         return warn(check, found, remedy)
-    return wrong(check, f"{found}: webhooks are refused from 5 minutes on", remedy)
+    return wrong(check, f"{found}: from 5 minutes on, webhooks are refused", remedy)
 
 
 def judge_queue(due: int, oldest: float, *, reported: bool) -> Finding:
-    """Judge the jobs whose time has come (running ones included), the oldest since `oldest` seconds.
+    """Judge the jobs that are due (running ones included), the oldest for `oldest` seconds.
 
-    `reported`: a worker has said within half a minute that it lives.
+    `reported`: within half a minute a worker has reported that it runs.
     """
     found = f"{counted(due, 'job')} due" + (f", the oldest for {oldest:.0f} s" if due else "")
     if due and oldest > QUEUE_HARMFUL_SECONDS:
         remedy = "start more workers" if reported else "start `location-worker worker` on this Redis and QUEUE_NAME"
-        return wrong("queue", found, f"{remedy}; their logs say what they wait for")
+        return wrong("queue", found, f"{remedy}; its logs say what they wait for")
     if not reported:
         return warn(
             "queue",
@@ -156,14 +156,14 @@ def judge_pause(pause: PauseState | None, now: float) -> Finding:
         return fine("pause", "not paused")
     return wrong(
         "pause",
-        f"{pause.reason}: nothing has gone to Linq for {max(0.0, now - pause.since):.0f} s but one probe a minute",
+        f"{pause.reason}: for {max(0.0, now - pause.since):.0f} s nothing but one probe a minute has gone to Linq",
         "401: renew LINQ_API_V3_API_KEY and restart the workers; 403/2011: ask Linq to enable locations. "
-        "It goes on by itself",
+        "Polling then resumes by itself",
     )
 
 
 def judge_lost_lines(lines: Sequence[LostLine], now: float) -> Finding:
-    """Judge whether chats wait for lines that the key has lost; `now` in seconds since 1970 (UTC)."""
+    """Judge whether chats wait because the key has lost their lines; `now` in seconds since 1970 (UTC)."""
     if not lines:
         return fine("lost lines", "no chat waits for its line")
     first = min(lines, key=lambda line: line.pause.since)
@@ -171,8 +171,8 @@ def judge_lost_lines(lines: Sequence[LostLine], now: float) -> Finding:
     return wrong(
         "lost lines",
         f"{counted(chats, 'chat')} waiting for {max(0.0, now - first.pause.since):.0f} s: {first.pause.reason} to most "
-        "reads, of a line or of all. One is tried each minute",
-        "give the key its lines back in Linq's dashboard, or untrack the chats. They go on by themselves",
+        "reads of a line, or of all lines. One chat is tried each minute",
+        "give the key its lines back in Linq's dashboard, or untrack the chats. Polling then resumes by itself",
     )
 
 
@@ -180,20 +180,20 @@ def judge_account_events(events: Sequence[Announced], now: float) -> Finding:
     """Judge what Linq announced about the account; `now` in seconds since 1970 (UTC)."""
     news = [event for event in events if now - event.at < NEWS_SECONDS and event.note != "ACTIVE"]
     if not news:
-        return fine("account events", "none that warns, within a week")
+        return fine("account events", "no warning within a week")
     told = ", ".join(
         f"{event.event_type}{event.note and f' ({event.note})'} {max(0.0, now - event.at) / 3600:.0f} h ago"
         for event in news
     )
-    return warn("account events", told, "see Linq's dashboard, and below whether the key reaches its lines")
+    return warn("account events", told, "see Linq's dashboard, and the finding on lines below")
 
 
 def judge_reach(unreached: Sequence[str], *, known: int, unknown: int) -> Finding:
     """Judge whether the key reaches the lines of the tracked chats; `unreached` are chats whose line it does not list.
 
-    `known` and `unknown`: of how many chats the line is known, and is not.
+    `known` and `unknown`: for how many chats the line is known, and for how many not.
     """
-    more = f"; of {counted(unknown, 'chat')} the line is not known" if unknown else ""
+    more = f"; the line of {counted(unknown, 'chat')} is not known" if unknown else ""
     if not unreached:
         return fine("lines", f"the key reaches the lines of {counted(known, 'tracked chat')}{more}")
     shown = ", ".join(unreached[:SHOWN_CHATS]) + (", …" if len(unreached) > SHOWN_CHATS else "")
@@ -210,24 +210,24 @@ def judge_pins_pause(pause: PauseState | None, now: float) -> Finding:
         return fine("pins", "not paused")
     return wrong(
         "pins",
-        f"{pause.reason}: no pin has been sent for {max(0.0, now - pause.since):.0f} s but one probe a minute",
-        "check CHERT_SIGNING_SECRET, CHERT_TENANT and the account at Chert. It goes on by itself",
+        f"{pause.reason}: for {max(0.0, now - pause.since):.0f} s nothing but one probe a minute has gone to Chert",
+        "check CHERT_SIGNING_SECRET, CHERT_TENANT and the account at Chert. Pins then resume by themselves",
     )
 
 
 def judge_rate(rate: float, ceiling: float) -> Finding:
-    """Judge the requests per second allowed at the last cut."""
+    """Judge the rate, in requests per second, that the last 429 left."""
     if rate < ceiling:
         return warn(
             "request budget",
             f"Linq answered 429: cut to {rate:.3g} of {ceiling:g} requests per second, recovering within the hour",
-            "if it comes back, lower LINQ_REQUESTS_PER_SECOND or agree on more with Linq",
+            "if it recurs, lower LINQ_REQUESTS_PER_SECOND or agree on more with Linq",
         )
     return fine("request budget", f"{ceiling:g} requests per second")
 
 
 def judge_dead_letters(kinds: Mapping[str, int], most: int) -> Finding:
-    """Judge the dead letters of the last hour, of which at most `most` were counted."""
+    """Judge the dead letters of the last hour; at most `most` were counted."""
     count = sum(kinds.values())
     if not count:
         return fine("dead letters", "none within the last hour")
@@ -240,11 +240,11 @@ def judge_dead_letters(kinds: Mapping[str, int], most: int) -> Finding:
 
 
 def judge_unknown_fields(names: Sequence[str]) -> Finding:
-    """Judge the names of fields that Linq sends with positions and this version does not read."""
+    """Judge the fields that Linq sends with positions and that this version does not know."""
     if not names:
-        return fine("linq fields", "none that this version does not know")
-    found = f"Linq sends with positions what this version does not read: {', '.join(names)}"
-    return Finding("linq fields", True, "ok", found, "a newer version may read it; if none does, ask for it")
+        return fine("linq fields", "all known to this version")
+    found = f"Linq sends fields with positions that this version does not know: {', '.join(names)}"
+    return Finding("linq fields", True, "ok", found, "see whether a newer version reads them")
 
 
 def judge_lines(lines: Sequence[PhoneLine]) -> Finding:
@@ -264,25 +264,25 @@ def judge_refusal(check: str, status: int, code: int | None) -> Finding:
     """Judge a call to Linq that did not succeed; `status` 0: no answer."""
     shown = f"Linq answered {status}" + (f"/{code}" if code is not None else "")
     if status == 0:
-        return wrong(check, "Linq does not answer", "look at the network, proxies and LINQ_API_V3_BASE_URL")
+        return wrong(check, "Linq does not answer", "check the network, proxies and LINQ_API_V3_BASE_URL")
     if status == 401:
         return wrong(check, shown, "set LINQ_API_V3_API_KEY to a valid token of Linq's dashboard")
     if status == 403 and code == 2011:
         return wrong(check, shown, "ask Linq to enable locations for the account")
     if status == 429:
-        return warn(check, shown, "try again later; if it comes often, lower LINQ_REQUESTS_PER_SECOND")
+        return warn(check, shown, "try again later; if it happens often, lower LINQ_REQUESTS_PER_SECOND")
     if status == 404:
         return wrong(check, shown, "correct LINQ_API_V3_BASE_URL: paths below it start with /v3/")
     if status >= 500:
         return warn(check, shown, "a fault at Linq; the worker backs off and goes on by itself")
-    return wrong(check, shown, "look at LINQ_API_V3_BASE_URL and at the account in Linq's dashboard")
+    return wrong(check, shown, "check LINQ_API_V3_BASE_URL, and the account in Linq's dashboard")
 
 
 def judge_subscriptions(subscriptions: Sequence[Subscription], *, secrets: int) -> Finding:
-    """Judge whether webhooks come here; `secrets`: how many LINQ_WEBHOOK_SECRET holds."""
+    """Judge whether webhooks can arrive; `secrets`: how many LINQ_WEBHOOK_SECRET holds."""
     here = [one for one in subscriptions if urlsplit(one.target_url).path.endswith(WEBHOOK_PATH)]
     useful = [one for one in here if one.is_active is not False and set(one.subscribed_events) >= LOCATION_EVENTS]
-    slower = "it works without, but beginnings and ends are found only by polling"
+    slower = "without webhooks, only polling finds beginnings and ends, which is slower"
     if not here:
         return warn(
             "webhooks",
@@ -299,23 +299,23 @@ def judge_subscriptions(subscriptions: Sequence[Subscription], *, secrets: int) 
         return warn(
             "webhooks",
             "there is a subscription, but LINQ_WEBHOOK_SECRET is not set here: `web` would answer 503",
-            "set it for `web`; if it is lost, register another URL and delete the old subscription",
+            "set it for `web`; if the secret is lost, delete the subscription and register the URL again",
         )
     only = "" if any(not one.phone_numbers for one in useful) else ", for some lines only"
     return fine("webhooks", f"{counted(len(useful), 'active subscription')}{only}")
 
 
 def judge_chert(status: int, code: int | None) -> Finding:
-    """Judge the answer to the cheapest authenticated call; `status` 0: none came."""
+    """Judge the answer to the cheapest authenticated call; `status` 0: no answer."""
     if 200 <= status < 300:
         return fine("chert secret", "accepted")
     shown = f"Chert answered {status}" + (f"/{code}" if code is not None else "")
     if status == 0:
-        return wrong("chert secret", "Chert does not answer", "look at the network, proxies and CHERT_BASE_URL")
+        return wrong("chert secret", "Chert does not answer", "check the network, proxies and CHERT_BASE_URL")
     if code == 2013:
         return wrong("chert secret", shown, "set this machine's clock")
     if code in _CHERT_REMEDIES:
         return wrong("chert secret", shown, _CHERT_REMEDIES[code])
     if status == 429 or status >= 500:
-        return warn("chert secret", shown, "a passing fault at Chert: try again later")
-    return wrong("chert secret", shown, "look at CHERT_SIGNING_SECRET, CHERT_TENANT and CHERT_BASE_URL")
+        return warn("chert secret", shown, "a temporary fault at Chert: try again later")
+    return wrong("chert secret", shown, "check CHERT_SIGNING_SECRET, CHERT_TENANT and CHERT_BASE_URL")

@@ -1,4 +1,4 @@
-"""What is thought of a Redis server, by the doctor and when a worker starts."""
+"""The judgement of a Redis server, for the doctor and for a worker that starts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ VERSION = "redis server"  # the check without which nothing works
 
 
 async def look_at_server(redis: Redis, *, sentinel: bool) -> list[Finding]:
-    """Look at a server that answers. What an ACL hides is unknown, which is a warning at most. Raises RedisError."""
+    """Judge a server that answers. What an ACL hides is unknown, and a warning at most. Raises RedisError."""
     info: Mapping[str, Any] = {}
     settings: dict[str, str] = {}
     try:
@@ -25,7 +25,7 @@ async def look_at_server(redis: Redis, *, sentinel: bool) -> list[Finding]:
         for name in ("save", "min-replicas-to-write"):  # one by one: before Redis 7 it takes one name
             settings |= await redis.config_get(name)
     except ResponseError as error:
-        # Else an ACL forbids the command, or a hosting service has renamed it.
+        # Otherwise an ACL forbids the command, or a hosting service has renamed it.
         if passes_by_itself(error):
             raise
     return judge_server(info, settings, sentinel=sentinel)
@@ -34,7 +34,7 @@ async def look_at_server(redis: Redis, *, sentinel: bool) -> list[Finding]:
 def judge_server(info: Mapping[str, Any], settings: Mapping[str, str], *, sentinel: bool = False) -> list[Finding]:
     """Judge Redis by its INFO (empty: forbidden) and what CONFIG says (empty: forbidden)."""
     if not info:
-        return [warn(VERSION, "INFO is forbidden to this user", "allow +info, or look at the server yourself")]
+        return [warn(VERSION, "INFO is forbidden to this user", "allow +info, or check the server yourself")]
     found = [_version(info), _eviction(info), _persistence(info, settings.get("save")), _memory(info)]
     return found + _role(info) + _replicas(info, settings, sentinel=sentinel)
 
@@ -64,7 +64,7 @@ def _eviction(info: Mapping[str, Any]) -> Finding:
     if policy != "noeviction":
         return wrong(
             "redis eviction",
-            f"maxmemory-policy is {policy}: a full Redis drops shares, jobs and events without a word",
+            f"maxmemory-policy is {policy}: a full Redis silently drops shares, jobs and events",
             "CONFIG SET maxmemory-policy noeviction, and in the server's configuration",
         )
     return fine("redis eviction", "noeviction")
@@ -75,7 +75,7 @@ def _persistence(info: Mapping[str, Any], save: str | None) -> Finding:
         return wrong(
             "redis persistence",
             "the last write to disk failed; Redis may refuse commands",
-            "look at the disk and at Redis' log",
+            "check the disk and Redis' log",
         )
     if info.get("aof_enabled"):
         return fine("redis persistence", "append-only file")
@@ -83,13 +83,13 @@ def _persistence(info: Mapping[str, Any], save: str | None) -> Finding:
         return warn(
             "redis persistence",
             "snapshots only: a crash loses the shares, jobs and events since the last one",
-            "CONFIG SET appendonly yes loses a second at most",
+            "CONFIG SET appendonly yes, which loses a second at most",
         )
     if save is None:
         return warn(
             "redis persistence",
             "no append-only file, and CONFIG is forbidden to this user: snapshots are unknown",
-            "make sure that the server keeps its data over a restart",
+            "make sure that the server keeps its data across restarts",
         )
     return warn(
         "redis persistence",
@@ -121,7 +121,7 @@ def _replicas(info: Mapping[str, Any], settings: Mapping[str, str], *, sentinel:
             wrong(
                 check,
                 f"{good} good ones, and min-replicas-to-write is {needed}: writes are refused (NOREPLICAS)",
-                "bring the replicas back, or look at why they lag",
+                "bring the replicas back, or find out why they lag",
             )
         ]
     if not sentinel:
@@ -130,7 +130,7 @@ def _replicas(info: Mapping[str, Any], settings: Mapping[str, str], *, sentinel:
         return [
             wrong(
                 check,
-                "none follows the master: no prompt is sent before one does, and there is none to fail over to",
+                "the master has none: no prompt is sent until it has one, and there is nothing to fail over to",
                 "start a replica",
             )
         ]
@@ -138,7 +138,7 @@ def _replicas(info: Mapping[str, Any], settings: Mapping[str, str], *, sentinel:
         return [
             warn(
                 check,
-                "min-replicas-to-write is 0: a master that is cut off goes on taking writes, which are lost",
+                "min-replicas-to-write is 0: a master that is cut off keeps accepting writes, which are lost",
                 "CONFIG SET min-replicas-to-write 1 on every server, and in their files",
             )
         ]

@@ -1,1 +1,1 @@
-"""The long-running processes: how parts are put together, signals, exit statuses."""
+"""The long-running processes: how the parts are put together, signals, exit statuses."""

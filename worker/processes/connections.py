@@ -1,7 +1,8 @@
-"""Bounds for the connections of `web`: whoever sends nothing, or reads nothing, must not shut others out.
+"""Bounds for the connections of `web`: clients that send or read nothing must not shut others out.
 
-A head has HEAD_SECONDS. Beyond the limit of connections the one goes that has waited longest to send a head; where all
-are being answered, a new request gets 503. Whoever does not read is let go by the kernel after UNREAD_SECONDS.
+A request head must arrive within HEAD_SECONDS. Beyond the limit of connections, the one that has waited longest for a
+head is closed; if all are being answered, a new request gets 503. The kernel drops clients that have not read for
+UNREAD_SECONDS.
 """
 
 import asyncio
@@ -37,13 +38,13 @@ class BoundedProtocol(H11Protocol):
 
     limit: ClassVar[int]
     refused: ClassVar[SummedLine]
-    # Those who have no request under way, longest first.
+    # Connections without a request under way, longest first.
     waiting: ClassVar[dict["BoundedProtocol", None]]
 
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        """Wait for a head, and make room."""
+        """Wait for a head, and make room if there are too many connections."""
         super().connection_made(transport)
         self.waiting[self] = None
         self._start_timer()
@@ -59,13 +60,13 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; half a head, or what follows an answer, has its time."""
+        """Read on; a new head, or the rest of one, must arrive in time."""
         super().data_received(data)
         if self in self.waiting and not self.transport.is_closing():
             self._start_timer()
 
     def handle_events(self) -> None:
-        """Begin to answer, or say that there is no room."""
+        """Begin to answer, or refuse with 503 if there is no room."""
         self.app = self.config.loaded_app if len(self.connections) <= self.limit else self._refuse
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -77,7 +78,7 @@ class BoundedProtocol(H11Protocol):
         super().on_response_complete()
 
     def leave(self) -> None:
-        """Make room, at once, so that the next one to come finds another to go."""
+        """Close this connection at once, so that the next one to make room picks another."""
         self._stop_waiting()
         self.connections.discard(self)
         self.transport.abort()
@@ -101,7 +102,7 @@ class BoundedProtocol(H11Protocol):
 
 
 def bounded_protocol() -> type[BoundedProtocol]:
-    """Return a protocol for one server, whose limit is what this process may open."""
+    """Return a protocol for one server; the limit is what this process may open."""
     return type(
         "BoundedProtocol",
         (BoundedProtocol,),
@@ -114,7 +115,7 @@ def bounded_protocol() -> type[BoundedProtocol]:
 
 
 def bound_sending(listeners: Iterable[socket.socket]) -> None:
-    """Bound what is buffered for each connection that these listeners accept, and how long it may lie there."""
+    """Bound how much the kernel buffers for each connection of these listeners, and for how long."""
     for listener in listeners:
         if listener.family in (socket.AF_INET, socket.AF_INET6):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -123,7 +124,7 @@ def bound_sending(listeners: Iterable[socket.socket]) -> None:
 
 
 def _connection_limit() -> int:
-    """Return how many connections fit; half of the descriptors are for Redis, which every delivery needs one of."""
+    """Return how many connections fit; half of the descriptors are for Redis: every delivery needs one."""
     if sys.platform == "win32":
         return MAX_CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

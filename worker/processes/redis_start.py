@@ -1,4 +1,4 @@
-"""The first contact with Redis: waited for where it is away, given up where it says no."""
+"""The first contact with Redis: wait while it is away, give up if it refuses us."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ MAX_PAUSE_SECONDS = 5.0
 
 
 class RedisUnusableError(Exception):
-    """Redis answers, and waiting would be of no use; `cause` and `remedy` are for people."""
+    """Redis answers with a refusal that waiting will not change; `cause` and `remedy` are for people."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(f"{cause}; {remedy}")
@@ -23,7 +23,7 @@ class RedisUnusableError(Exception):
 
 
 async def reach_redis(store: Store, address: RedisAddress) -> None:
-    """Wait until Redis answers, and say so where that takes a while.
+    """Wait until Redis answers, and log it if that takes a while.
 
     Raises RedisUnusableError where it refuses us: password, user, rights, certificate, TLS or none.
     """

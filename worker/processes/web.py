@@ -1,7 +1,7 @@
-"""The web process: receives Linq's webhooks, and tells whether all is well (docs/reference/http.md).
+"""The web process: receives Linq's webhooks, reports health, serves the views (docs/reference/http.md).
 
-A delivery is verified, understood and stored as a job; the work is a worker's. It is answered with 204 only once it is
-stored, and with 503 where it cannot be, so that Linq sends it again.
+A delivery is verified, parsed and stored as a job for a worker. The answer is 204 only once it is stored; if it cannot
+be, the answer is 503, and Linq sends it again.
 """
 
 import asyncio
@@ -49,11 +49,11 @@ from worker.store.store import Store
 from worker.views.routes import Views
 
 MAX_BODY_BYTES = 256 * 1024
-REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is found out well before
+REDIS_SECONDS = 1.0  # Linq waits 10 s; a Redis that hangs is noticed well before
 ANSWER_SECONDS = 1.5
 LINGER_SECONDS = 2.0
-READ_SECONDS = 10.0  # after so long Linq itself gives a delivery up and sends it again
-PROBE_SECONDS = 3.0  # what is known of writes is that old at most
+READ_SECONDS = 10.0  # after this long Linq itself gives a delivery up and sends it again
+PROBE_SECONDS = 3.0  # how old the result of the last trial write may be
 
 ACCOUNT_REMEDY = "see Linq's dashboard and `location-worker doctor`"
 
@@ -61,10 +61,10 @@ log = structlog.get_logger("web")
 
 
 class _UnreadResponse(JSONResponse):
-    """Answers a request whose body was not read to its end, and ends the connection.
+    """An answer to a request whose body was not read to its end; it ends the connection.
 
-    What still comes is thrown away for a moment: closing at once would reset the connection, and the sender, who may
-    be sending still, would never see the answer.
+    For a moment the rest is read and discarded: closing at once would reset the connection, and a client that is still
+    sending would never see the answer.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,7 @@ class Receiver:
         self._not_stored = SummedLine(log.error, "webhook_not_stored", consequence="Linq sends them again")
         self._probing = asyncio.Lock()
         self._probed_at = -math.inf  # monotonic
-        self._trouble = ""  # what Redis said of the last write that was tried
+        self._trouble = ""  # why Redis refused the last trial write
 
     async def receive(self, request: Request) -> Response:
         """POST /webhooks/linq."""
@@ -136,7 +136,7 @@ class Receiver:
         return 204, "accepted" if new else "duplicate"
 
     async def _note(self, event: AccountEvent) -> tuple[int, metrics.WebhookOutcome]:
-        """Say what changed in the account: it may be why reads are refused soon."""
+        """Log what changed in the account: it may explain refusals that follow."""
         announced = Announced(event.event_type, event.at / 1e9, event.status)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -182,7 +182,7 @@ class Receiver:
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def _write_trouble(self) -> str:
-        """Return why Redis takes no writes, empty where it does; looks at most once in a few seconds.
+        """Return why Redis accepts no writes, empty if it does; tried at most once every PROBE_SECONDS.
 
         Raises RedisError where it is away.
         """
@@ -200,12 +200,12 @@ class Receiver:
         return self._trouble
 
     def close(self) -> None:
-        """Write the lines that are still being summed up."""
+        """Write the log lines that are still being summed up."""
         self._refused.flush()
         self._not_stored.flush()
 
     async def show_metrics(self, _: Request) -> Response:
-        """GET /metrics: this process' counters, and the fleet as Redis has it (NaN while Redis does not answer)."""
+        """GET /metrics: this process' counters, and the fleet's gauges from Redis (NaN while Redis does not answer)."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 overview = await self._store.shares.overview()
@@ -221,7 +221,7 @@ class Receiver:
 
 def _cause(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        # Ours, not the connection's: which of the two is slow, nobody knows here.
+        # Our own timeout, not the connection's: this process may be the slow one.
         return f"no answer of Redis within {ANSWER_SECONDS:g} s: it is slow or away, or this process is overloaded"
     return f"Redis {explain(error).cause}"
 
@@ -237,7 +237,7 @@ def _show_fleet(phases: Mapping[Phase, float], *, lag: float, rate: float, pause
 def make_app(settings: Settings, store: Store, views: Views | None = None) -> Starlette:
     """Build the web application over a store; with METRICS_PORT the metrics are at that port only.
 
-    `views` where the caller wants to close them before the application.
+    Pass `views` to be able to close them before the application.
     """
     receiver = Receiver(settings, store)
     views = views or Views(settings, store)
@@ -251,7 +251,7 @@ def make_app(settings: Settings, store: Store, views: Views | None = None) -> St
 
     return Starlette(
         routes=[
-            # Linq follows no redirect, which a slash at the end would cause.
+            # With and without a slash at the end: Linq follows no redirects.
             *(Route(f"/webhooks/linq{end}", receiver.receive, methods=["POST"]) for end in ("", "/")),
             Route("/healthz", receiver.alive),
             Route("/readyz", receiver.ready),
@@ -268,7 +268,7 @@ def make_metrics_app(settings: Settings, store: Store) -> Starlette:
 
 
 async def _read_body(request: Request) -> bytes | None:
-    """Read the body; None when it is over the limit, of which no more is read."""
+    """Read the body; return None as soon as it exceeds the limit."""
     with contextlib.suppress(ValueError):
         if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
             return None
@@ -293,7 +293,7 @@ class _Server(uvicorn.Server):
 
 
 def run_web(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status: 1 where the address is taken or Redis says no."""
+    """Serve until SIGTERM or SIGINT; return the exit status: 1 if the address is taken or Redis refuses us."""
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))

@@ -1,4 +1,4 @@
-"""The worker process: builds the parts, keeps arq running whatever happens to Redis, and stops cleanly."""
+"""The worker process: build the parts, keep arq running whatever happens to Redis, and stop cleanly."""
 
 import asyncio
 import contextlib
@@ -34,19 +34,19 @@ from worker.store.store import Store
 MAX_READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
 READ_SHARE_OF_LEASE = 0.8
 POLL_SECONDS = 20.0  # one round of polling, at most
-TICK_SECONDS = 1.0  # until the next round, where nothing was due any more; whoever makes something due wakes the engine
+TICK_SECONDS = 1.0  # until the next round when nothing is due; the engine is woken when something becomes due
 FIRST_RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 5.0
 TRIM_SECONDS = 10.0  # EVENTS_RETENTION_SECONDS: within half a minute
-LOOK_SECONDS = 5.0  # for fields that Linq has added, into one reply each time
-LAST_WORD_SECONDS = 1.0  # for what is cut short to go back to the queue
-STEADY_SECONDS = 30.0  # after so long without trouble, the next outage is the first again
+LOOK_SECONDS = 5.0  # between two looks for new fields of Linq, at one reply each
+LAST_WORD_SECONDS = 1.0  # for interrupted jobs to go back to the queue
+STEADY_SECONDS = 30.0  # after this long without trouble, retries start from the shortest pause again
 
 log = structlog.get_logger("main")
 
 
 def run_worker(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; return the exit status. An error that is final is 1, with a message."""
+    """Run a worker until SIGTERM or SIGINT; return the exit status: 1, with a message, on a final error."""
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings))
@@ -75,7 +75,7 @@ async def _run(settings: Settings) -> int:
         except CertificatesError as error:
             log.error("cannot_start", setting="SSL_CERT_FILE", error=str(error))  # noqa: TRY400 (the same)
             return 1
-        # What is there now stays; polls make and drop so many objects that the usual pace of collection costs 5 %.
+        # What exists now stays. Polls create and drop so many objects that collecting at the usual pace costs 5 %.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         stopping = asyncio.create_task(stop.wait())
@@ -87,7 +87,7 @@ async def _run(settings: Settings) -> int:
             log.error("redis_unusable", cause=error.cause, remedy=error.remedy)  # noqa: TRY400 (the text says it all)
             return 1
         log.info("worker_started", queue=settings.queue_name, key_prefix=settings.key_prefix)
-        # Not as a job of the queue: arq has to write to start one, and a full Redis takes nothing but trimming.
+        # Not a job of the queue: to start one arq has to write, and a full Redis accepts nothing but trimming.
         trimming = _repeat(services.store.trim, TRIM_SECONDS, "trimming_failed", services.store, stop)
         stack.push_async_callback(end_tasks, [asyncio.create_task(trimming)])
         if services.engine is not None:
@@ -101,11 +101,11 @@ async def _run(settings: Settings) -> int:
 
 
 async def _reach(settings: Settings, store: Store, stopping: asyncio.Task[bool]) -> bool:
-    """Wait for a Redis that is fit for us; False: told to stop meanwhile. Raises RedisUnusableError."""
+    """Wait for a usable Redis; return False if told to stop meanwhile. Raises RedisUnusableError."""
     reaching = asyncio.create_task(_look_at_redis(settings, store))
     await asyncio.wait({reaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not reaching.done():
-        # A Redis that hangs must not keep us from stopping.
+        # A Redis that hangs must not prevent stopping.
         await end_tasks([reaching])
         return False
     reaching.result()
@@ -157,9 +157,9 @@ async def _build(settings: Settings, redis: Redis, stack: contextlib.AsyncExitSt
 
 
 async def _poll_always(engine: Engine, store: Store, stop: asyncio.Event) -> None:
-    """Poll whatever is due until `stop` is set.
+    """Poll what is due until `stop` is set.
 
-    Not as a job of the queue: a long or broken queue would hold it up.
+    Not a job of the queue: a long or broken queue would hold it up.
     """
     while not stop.is_set():
         began = time.monotonic()
@@ -169,7 +169,7 @@ async def _poll_always(engine: Engine, store: Store, stop: asyncio.Event) -> Non
         except Exception as error:
             if not store.outage.explains(error):
                 log.exception("polling_failed")
-        if time.monotonic() - began < POLL_SECONDS:  # else there is more to poll, and a pause would make it late
+        if time.monotonic() - began < POLL_SECONDS:  # otherwise there is more to poll, and a pause would make it late
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), TICK_SECONDS)
 
@@ -177,7 +177,7 @@ async def _poll_always(engine: Engine, store: Store, stop: asyncio.Event) -> Non
 async def _repeat(
     work: Callable[[], Awaitable[None]], seconds: float, failure: str, store: Store, stop: asyncio.Event
 ) -> None:
-    """Do some work every so many seconds at most, until `stop` is set; what fails is logged and tried again."""
+    """Do some work at most every `seconds` until `stop` is set; a failure is logged, and the work tried again."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds * random.uniform(0.5, 1.0))
@@ -189,13 +189,13 @@ async def _repeat(
 
 
 async def _end_polling(polling: asyncio.Task[None]) -> None:
-    # Not cancelled at once: a claim that is cut short would leave leases behind.
+    # Not cancelled at once: an interrupted claim would leave leases behind.
     await asyncio.wait({polling}, timeout=LAST_WORD_SECONDS)
     await end_tasks([polling])
 
 
 async def _supervise(settings: Settings, services: Services, stop: asyncio.Event, stopping: asyncio.Task[bool]) -> None:
-    """Run arq's worker, build it anew whenever something took it down, until `stop` is set."""
+    """Run arq's worker until `stop` is set; build a new one whenever it fails."""
     retry = FIRST_RETRY_SECONDS
     while not stop.is_set():
         began = time.monotonic()
@@ -229,7 +229,7 @@ async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Ser
     tasks = arq_worker.running(worker)
     if tasks:
         await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
-    # What is cut short goes back to the queue.
+    # Interrupted jobs go back to the queue.
     for task in tasks:
         task.cancel()
     if tasks:

@@ -1,4 +1,4 @@
-"""Events and shares in words, for `tail`, `status` and the demo."""
+"""Events and shares in words, for `tail`, `status`, the demo and the map."""
 
 import math
 from datetime import UTC, datetime
@@ -7,6 +7,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from location_client import AnyEvent, Feature
     from worker.domain.share import Share
+
+# The policy's rules in words; docs/architecture.md explains each.
+RULES = {
+    "already-sharing": "may share already; this read tells",
+    "approach": "near a place, so it is read more often",
+    "backoff": "a fault: tried again at growing intervals",
+    "confirm": "somebody is missing; the next read confirms it",
+    "fleet-cap": "never much more rarely than others",
+    "forgotten": "somebody in the group was forgotten",
+    "last-read": "stopped; one last read",
+    "maximum": "as rarely as the settings allow",
+    "minimum": "as often as the settings allow",
+    "paused": "reads are refused for now",
+    "pending": "waits for an answer",
+    "pending-stretched": "waits for an answer, as many others do",
+    "places": "its places were just changed",
+    "planned-end": "the share is about to end",
+    "prompt": "is about to be asked",
+    "quiet-time": "this phone never publishes again so soon",
+    "square-root": "as often as its positions change makes worthwhile",
+    "stale": "about to be called stale",
+    "throttled": "Linq asked for fewer requests; this one waits",
+    "time-limit": "its time is about to be over",
+    "webhook": "a webhook announced something new",
+}
 
 
 def clean(text: object) -> str:

@@ -14,6 +14,7 @@ from worker import metrics
 from worker.cli import cli
 from worker.domain.events import EVENT_TYPES
 from worker.jobs.handlers import JOBS
+from worker.text import RULES
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -54,6 +55,14 @@ def test_every_job_is_explained_and_in_the_readme() -> None:
 def test_every_event_type_is_explained() -> None:
     explained = (REFERENCE / "events.md").read_text()
     assert {name for name in EVENT_TYPES if name not in explained} == set()
+
+
+def test_every_rule_of_the_policy_is_explained() -> None:
+    table = (
+        (ROOT / "docs" / "architecture.md").read_text().partition("| rule | the next read |")[2].partition("\n\n")[0]
+    )
+    explained = {name for row in table.splitlines() for name in re.findall(r"`([a-z-]+)`", row.rpartition(" |")[0])}
+    assert set(RULES) == explained
 
 
 def test_every_command_is_named() -> None:

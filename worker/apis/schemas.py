@@ -28,6 +28,7 @@ from worker.jobs.pins import SendPin
 from worker.linq.webhook import STARTED, STOPPED
 from worker.metrics import WebhookOutcome
 from worker.store.dead_letters import MAX_PAYLOAD_BYTES, Kind
+from worker.views.latest import TrackedShare
 
 Schema = dict[str, Any]
 
@@ -75,13 +76,14 @@ class Readiness(TypedDict):
 class Latest(TypedDict):
     """A GeoJSON FeatureCollection; `truncated`: there are more than the limit.
 
-    Who reads /events after `last_event_id` misses nothing.
+    Who reads /events after `last_event_id` misses nothing. `shares` by chat, not where `bbox` was given.
     """
 
     type: str
     last_event_id: str
     features: list[Updated]
     truncated: NotRequired[bool]
+    shares: NotRequired[dict[str, TrackedShare]]
 
 
 def schema_name(name: str) -> str:

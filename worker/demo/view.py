@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from location_client import Event, Feature, Place
-from worker.text import clean, counted, describe_event, in_words, seconds_between
+from worker.text import RULES, clean, counted, describe_event, in_words, seconds_between
 
 # At most: more than any terminal shows. At least: fewer would not show what is going on.
 _MAX_EVENTS = 100
@@ -30,22 +30,6 @@ _STATES = {
     "location.sharing.stale": "stands still",
     "location.sharing.stopped": "stopped",
     "location.request.expired": "did not answer",
-}
-# Rules in words; docs/architecture.md explains each.
-_RULES = {
-    "approach": "near a place, so it is read more often",
-    "backoff": "a fault: tried again at growing intervals",
-    "confirm": "somebody is missing; the next read confirms it",
-    "fleet-cap": "never much more rarely than others",
-    "maximum": "as rarely as the settings allow",
-    "minimum": "as often as the settings allow",
-    "pending": "waits for an answer",
-    "pending-stretched": "waits for an answer, as many others do",
-    "planned-end": "the share is about to end",
-    "prompt": "is about to be asked",
-    "quiet-time": "this phone never publishes again so soon",
-    "square-root": "as often as its positions change makes worthwhile",
-    "webhook": "a webhook announced something new",
 }
 _MAX_RULES = 4
 _COLOURS = {"asked": "cyan", "shares": "green", "stands still": "yellow", "stopped": "yellow"}
@@ -138,8 +122,8 @@ class Scene:
 
     def _rules(self) -> list[str]:
         """Return what the rules mean that chose the next reads, the commonest first."""
-        common = Counter(contact.rule for contact in self.contacts.values() if contact.rule in _RULES).most_common()
-        return [f"{rule}: {_RULES[rule]}" for rule, _ in common]
+        common = Counter(contact.rule for contact in self.contacts.values() if contact.rule in RULES).most_common()
+        return [f"{rule}: {RULES[rule]}" for rule, _ in common]
 
     def line(self, now: float) -> str:
         """Return the state of everybody in one line."""

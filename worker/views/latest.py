@@ -1,13 +1,17 @@
-"""GET /latest: the latest positions as GeoJSON."""
+"""GET /latest: the latest positions as GeoJSON, and beside them when the chats are read next."""
 
 import asyncio
+from typing import TypedDict
 
+import msgspec
 from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from worker.store.event_stream import EventStream, format_stream_id
-from worker.store.latest import Latest
+from worker.domain.share import PROMPT_IN_RESULTS, Phase, Share
+from worker.domain.timestamp import NANOSECONDS, format_time
+from worker.store.event_stream import format_stream_id
+from worker.store.store import Store
 from worker.views.parameters import read_box, read_chat_id, read_limit, read_query
 
 PARAMETERS = ("chat_id", "bbox", "limit")
@@ -18,12 +22,27 @@ MAX_AT_ONCE = 2
 _ANSWER_SECONDS = 20.0
 
 
+class TrackedShare(TypedDict):
+    """A share: how far it is, and when its chat is read next and by which rule of the policy.
+
+    `prompt`: how far the request is, null where nobody is asked.
+    """
+
+    reference: str | None
+    phase: Phase
+    prompt: str | None
+    next_read_at: str
+    rule: str
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 class LatestPositions:
     """The route."""
 
-    def __init__(self, latest: Latest, stream: EventStream) -> None:
-        self._latest = latest
-        self._stream = stream
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def show(self, request: Request) -> Response:
@@ -34,13 +53,39 @@ class LatestPositions:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS), self._turns:
                 # Before the positions: who goes on with the events after it misses none.
-                last = (await self._stream.bounds()).last
-                found = await self._latest.find(chat_id=chat_id, box=box, limit=limit)
+                last = (await self._store.events.bounds()).last
+                found = await self._store.latest.find(chat_id=chat_id, box=box, limit=limit)
+                shares = b"" if box else b',"shares":%b' % _encode(await self._shares(chat_id, limit))
         except (RedisError, OSError):
             return JSONResponse({"error": "Redis does not answer"}, 503)
         truncated = b',"truncated":true' if found.truncated else b""
         return Response(
-            b'{"type":"FeatureCollection","last_event_id":"%b"%b,"features":[%b]}'
-            % (format_stream_id(last).encode(), truncated, b",".join(found.features)),
+            b'{"type":"FeatureCollection","last_event_id":"%b"%b,"features":[%b]%b}'
+            % (format_stream_id(last).encode(), truncated, b",".join(found.features), shares),
             media_type="application/geo+json",
         )
+
+    async def _shares(self, chat_id: str | None, limit: int) -> dict[str, TrackedShare]:
+        """Describe the share of one chat, or up to `limit` shares by chat, those that are read next first."""
+        described: dict[str, TrackedShare] = {}
+        if chat_id is not None:
+            loaded = await self._store.shares.load(chat_id)
+            if loaded.live is not None and loaded.due is not None:
+                described[chat_id] = _describe(loaded.live, loaded.due)
+            return described
+        async for page in self._store.shares.tracked():
+            for chat, share, due in page[: limit - len(described)]:
+                described[chat] = _describe(share, due)
+            if len(described) >= limit:
+                break
+        return described
+
+
+def _describe(share: Share, due: float) -> TrackedShare:
+    return {
+        "reference": share.reference or None,
+        "phase": share.phase,
+        "prompt": PROMPT_IN_RESULTS[share.prompt],
+        "next_read_at": format_time(int(due * NANOSECONDS)),
+        "rule": share.rule,
+    }

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from config.settings import Settings
 from worker.domain.events import EVENT_TYPES
+from worker.text import RULES
 from worker.views.access import Access, protect, refuse
 
 _STATIC = Path(__file__).parent / "static"
@@ -80,6 +82,7 @@ def _fill(settings: Settings) -> str:
         "tiles": settings.map_tiles or "",
         "attribution": settings.map_attribution or "",
         "types": ",".join(EVENT_TYPES),
+        "rules": msgspec.json.encode(RULES).decode(),
     }
     for name, value in values.items():
         page = page.replace(f"{{{{ {name} }}}}", html.escape(value))

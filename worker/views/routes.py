@@ -26,7 +26,7 @@ class Views:
         access = Access(settings.view_tokens, settings.view_origins)
         self.routes = [
             access.route("/events", Events(store.events, self._feed).show, shared=True),
-            access.route("/latest", LatestPositions(store.latest, store.events).show, shared=True),
+            access.route("/latest", LatestPositions(store).show, shared=True),
             *Map(settings, access).routes,
         ]
 

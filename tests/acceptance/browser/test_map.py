@@ -19,12 +19,14 @@ from tests.acceptance.browser.conftest import TOKEN, Walker, address_of
 from tests.acceptance.views.conftest import Stream
 from tests.support.browser import Window, open_window
 from tests.support.node import MODULES
-from tests.support.stored import end, new_chat, open_store
+from tests.support.stored import begin, end, new_chat, open_store
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess, WebProcesses
 from worker.domain.handle import handle_digest
+from worker.domain.share import Share
 from worker.domain.timestamp import NANOSECONDS, format_time
 from worker.store.store import Store
+from worker.text import RULES
 
 PATIENCE = 20_000  # milliseconds that a loaded machine may take
 
@@ -70,7 +72,7 @@ async def test_somebody_is_asked_appears_moves_fades_and_goes(
     await expect(page.locator("#empty")).to_be_visible()
     people, events = page.locator("#people li"), page.locator("#events")
     await walker.begin()
-    await expect(people).to_have_text(re.compile("order 7.*asked"), timeout=PATIENCE)
+    await expect(people).to_have_text(re.compile("order 7.*askednext read"), timeout=PATIENCE)
     assert await drawn(page) == []
 
     await walker.be_at(13.4, 52.5)
@@ -87,7 +89,7 @@ async def test_somebody_is_asked_appears_moves_fades_and_goes(
     await stream.add("location.sharing.stale", chat_id=walker.chat_id, reference="order 7", handle=walker.handle)
     faded = await one_drawn(page, look="stale")
     assert faded["alpha"] < 1
-    await expect(people).to_have_text(re.compile("stale$"))
+    await expect(people).to_have_text(re.compile("stale"))
 
     assert await end(store, walker.chat_id)
     await wait_until(lambda: _nobody_drawn(page), "nobody is on the map any more")
@@ -145,6 +147,50 @@ async def test_who_comes_later_sees_the_way_that_somebody_came(web: WebProcess, 
     page = await opened(window, address_of(web))
     await one_drawn(page, handle=walker.handle, look="fresh", trail=4)
     await expect(page.locator("#people li")).to_have_text(re.compile("order 7"))
+
+
+async def test_it_tells_when_and_why_somebody_is_read_next_and_knows_names_after_a_reload(
+    web: WebProcess, window: Window, store: Store, walker: Walker
+) -> None:
+    await walker.begin()
+    await walker.be_at(13.4, 52.5)
+    waiting = new_chat()
+    await begin(store, waiting, asked=True)
+    await store.redis.xtrim(store.keys.events, maxlen=0, approximate=False)  # as later, when no event names anybody
+    page = await opened(window, address_of(web))
+    rows = page.locator("#people li")
+    await expect(rows).to_have_count(2)
+    await expect(rows.filter(has_text="asked")).to_have_text("order 7askednext read now")
+    rule = (await share_of(store, walker.chat_id)).rule
+    sharing = rows.filter(has_text="sharing")
+    await expect(sharing).to_have_text(re.compile(rf"^order 7.*sharingnext read in \d+ (s|min), {rule}$"))
+    await sharing.locator("button").click()
+    await expect(page.locator("#card-facts")).to_contain_text(f"{RULES[rule]} ({rule})")
+
+    seconds, _ = await store.redis.time()
+    await store.redis.zadd(store.keys.due, {walker.chat_id: seconds + 5000})
+    await expect(sharing).to_contain_text(f"next read in 1 h, {rule}", timeout=PATIENCE)
+    assert await end(store, walker.chat_id)
+    await expect(rows.filter(has_text="ended")).to_have_text("order 7ended: untracked")
+
+
+async def test_who_is_forgotten_leaves_the_map_at_once(
+    web: WebProcess, window: Window, walker: Walker, stream: Stream
+) -> None:
+    page = await opened(window, address_of(web))
+    await walker.begin()
+    await walker.be_at(13.4, 52.5)
+    await expect(page.locator("#events")).to_contain_text("order 7", timeout=PATIENCE)
+    await stream.add("location.tracking.ended", chat_id=walker.chat_id, reference="order 7", reason="forgotten")
+    await expect(page.locator("#people li")).to_have_count(0, timeout=PATIENCE)
+    await expect(page.locator("#events")).not_to_contain_text("order 7")
+    assert await drawn(page) == []
+
+
+async def share_of(store: Store, chat_id: str) -> Share:
+    share = (await store.shares.load(chat_id)).share
+    assert share is not None
+    return share
 
 
 async def test_it_goes_on_after_web_and_redis_were_away(browser: Browser, webs: WebProcesses, prefix: str) -> None:

@@ -9,7 +9,9 @@ from tests.acceptance.views.conftest import viewer_of
 from tests.support.server_sent import event_source
 from tests.support.stored import begin, new_chat, observe, open_store, somewhere
 from tests.support.web import WebProcesses
+from worker.domain.timestamp import NANOSECONDS, format_time
 from worker.store.store import Store
+from worker.text import RULES
 
 BERLIN, SUVA, AUCKLAND = (13.4, 52.5), (178.4, -18.1), (174.8, -36.8)
 
@@ -36,19 +38,42 @@ async def handles(client: httpx.AsyncClient, query: str = "") -> set[str]:
 
 async def test_it_is_a_feature_collection_of_what_was_published_last(viewer: httpx.AsyncClient, store: Store) -> None:
     empty = (await viewer.get("/latest")).json()
-    assert empty == {"type": "FeatureCollection", "last_event_id": "0-0", "features": []}
+    assert empty == {"type": "FeatureCollection", "last_event_id": "0-0", "features": [], "shares": {}}
     chat_id = await share(store, "+12025550100", BERLIN)
     reply = await viewer.get("/latest")
     assert reply.headers["content-type"] == "application/geo+json"
     found = reply.json()
     async with event_source(viewer, "/events?after=0") as source:
         events = await source.take(2)
+    assert found.pop("shares").keys() == {chat_id}
     assert found == {
         "type": "FeatureCollection",
         "last_event_id": events[1].last_event_id,
         "features": [events[1].data["data"]],
     }
     assert found["features"][0]["properties"]["chat_id"] == chat_id
+
+
+async def test_it_tells_when_and_why_a_chat_is_read_next(viewer: httpx.AsyncClient, store: Store) -> None:
+    waiting, silent = new_chat(), new_chat()
+    await begin(store, waiting, asked=True)
+    await begin(store, silent)
+    chat_id = await share(store, "+12025550100", BERLIN)
+    shares = (await viewer.get("/latest")).json()["shares"]
+    assert shares.keys() == {waiting, silent, chat_id}
+    assert (shares[waiting]["phase"], shares[waiting]["prompt"]) == ("requested", "waiting")
+    assert (shares[silent]["phase"], shares[silent]["prompt"]) == ("pending", None)
+    tracked = shares[chat_id]
+    loaded = await store.shares.load(chat_id)
+    assert loaded.live is not None
+    assert loaded.due is not None
+    assert tracked.pop("next_read_at") == format_time(int(loaded.due * NANOSECONDS))
+    assert tracked == {"reference": "order 7", "phase": "tracking", "prompt": None, "rule": loaded.live.rule}
+    assert tracked["rule"] in RULES
+    assert (await viewer.get(f"/latest?chat_id={waiting}")).json()["shares"] == {waiting: shares[waiting]}
+    assert (await viewer.get(f"/latest?chat_id={new_chat()}")).json()["shares"] == {}
+    assert len((await viewer.get("/latest?limit=2")).json()["shares"]) == 2
+    assert "shares" not in (await viewer.get("/latest?bbox=13,52,14,53")).json()
 
 
 async def test_it_is_asked_by_chat_and_by_box(viewer: httpx.AsyncClient, store: Store) -> None:

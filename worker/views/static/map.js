@@ -9,6 +9,8 @@ const RETRY_MS = 2_000;
 const REPLAY_MS = 4_000; // history that takes longer is shown as it comes
 const MANY = 1_000; // people whose list is put in order once a second, not more often
 const MAX_LIMIT = 10_000;
+const SHARES_MS = 2_000; // how often it is asked who is read next
+const SHARES_MS_EACH = 100; // more seldom where they are many
 const CLOSE_ZOOM = 16;
 const FOLLOW_ZOOM = 14; // at least, where somebody is followed
 const MARGIN = 60; // pixels around everybody
@@ -62,8 +64,26 @@ async function connect() {
     tryAgain();
     return;
   }
-  people.reset(latest.features);
+  people.reset(latest, Object.keys(latest.shares).length < MAX_LIMIT);
   listen(latest.last_event_id, latest.features.length);
+}
+
+let everybodyAt = 0; // when it is asked of everybody again, not only of whoever is chosen
+
+/** Ask when and why chats are read next, which no event tells. */
+async function learnNextReads() {
+  if (document.hidden || source?.readyState !== EventSource.OPEN) return;
+  const everybody = Date.now() >= everybodyAt;
+  if (everybody) everybodyAt = Date.now() + people.all.size * SHARES_MS_EACH;
+  else if (!choice.person) return;
+  try {
+    const query = everybody ? `limit=${MAX_LIMIT}` : `chat_id=${choice.person.chatId}`;
+    const reply = await fetch(`latest?${query}`, { cache: "no-store" });
+    if (reply.ok) people.know((await reply.json()).shares);
+    changed();
+  } catch {
+    // Whoever is away is waited for by the events.
+  }
 }
 
 function tryAgain() {
@@ -238,5 +258,6 @@ setInterval(() => {
   changed();
   refresh();
 }, 1000);
+setInterval(learnNextReads, SHARES_MS);
 setInterval(() => people.all.size < MANY && refresh(), 250);
 connect();

@@ -1,7 +1,7 @@
 // The panel beside the map: how many share, the list of people, who is chosen, and what happens.
 
-import { lengthOf, lookOf, nameOf } from "./people.js";
-import { age, distance, phrase, stateOf } from "./text.js";
+import { lengthOf, lookOf, nameOf, nextReadOf } from "./people.js";
+import { age, distance, nextRead, phrase, stateOf, whyRead } from "./text.js";
 
 export const $ = (id) => document.getElementById(id);
 const MAX_ROWS = 200;
@@ -92,8 +92,10 @@ export class Panel {
     button.addEventListener("click", () => this.select(this.choice.person === person ? null : person));
     const row = {
       item, button, glyph: glyph(button), name: element("span", "name", button), age: element("span", "age", button),
-      note: element("span", "state", button),
     };
+    const about = element("span", "about", button);
+    row.state = element("span", "", about);
+    row.next = element("span", "", about);
     this.rows.set(person, row);
     return row;
   }
@@ -101,7 +103,9 @@ export class Panel {
   #fillRow(row, { person, look, name }, now) {
     setGlyph(row.glyph, look);
     setText(row.name, name);
-    setText(row.note, stateOf(person));
+    const share = nextReadOf(this.people, person);
+    setText(row.state, stateOf(person));
+    setText(row.next, share ? nextRead(share, now) : "");
     setText(row.age, person.position ? age(now - person.position.at) : "");
     const chosen = String(person === this.choice.person);
     if (row.button.getAttribute("aria-pressed") !== chosen) row.button.setAttribute("aria-pressed", chosen);
@@ -113,11 +117,13 @@ export class Panel {
     $("card").hidden = !selected;
     if (!selected) return;
     setText($("card-name"), nameOf(selected));
+    const share = nextReadOf(this.people, selected);
     const facts = [
       ["State", stateOf(selected)],
       ["Handle", selected.reference && selected.handle],
       ["Position", selected.position && `${age(this.clock() - selected.position.at)} old`],
       ["Place", selected.place],
+      ["Next read", share && whyRead(share, this.clock())],
       ["Moved", selected.trail.length > 1 && `${distance(lengthOf(selected.trail))} in the last minutes`],
     ].filter(([, value]) => value);
     const shown = JSON.stringify(facts);

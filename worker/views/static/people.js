@@ -24,15 +24,32 @@ export class People {
     this.chats = new Map(); // the people of each chat
     this.events = []; // the last ones of everybody, newest last; positions are not among them
     this.seen = new Set(); // ids of events
+    this.shares = new Map(); // by chat: what /latest tells of the share, such as when and why it is read next
     this.replaying = false; // what comes is history: no movement is shown
   }
 
-  /** Begin anew with the features of /latest. Whoever is not among them is no longer there. */
-  reset(features) {
+  /** Begin anew with what /latest tells. Whoever it does not show is no longer there; `complete`: it has all shares. */
+  reset({ features, shares }, complete) {
     const shown = new Set();
     for (const feature of features) shown.add(this.#place(feature, "").key);
     for (const person of this.all.values()) {
-      if (person.position && !shown.has(person.key)) this.#leave(person, "stopped", Date.now());
+      const waits = !person.position && (person.chatId in shares || !complete);
+      if (shown.has(person.key) || waits || OVER.has(person.state)) continue;
+      person.changedAt = Date.now();
+      this.#leave(person, "stopped", Date.now());
+    }
+    this.shares.clear();
+    this.know(shares);
+  }
+
+  /** Learn of shares. Whoever is only waited for is known by them, too. */
+  know(shares) {
+    for (const [chatId, share] of Object.entries(shares)) {
+      this.shares.set(chatId, share);
+      if (share.phase !== "tracking" && !this.chats.has(chatId)) {
+        this.#row(chatId, null).state = share.prompt ? "asked" : "tracked";
+      }
+      for (const person of this.of(chatId)) person.reference ||= share.reference ?? "";
     }
   }
 
@@ -90,6 +107,13 @@ export class People {
       this.#change(person, state, event, reason);
       this.#leave(person, state, now);
     }
+  }
+
+  /** Forget whoever was asked not to be known any more, at once and with what was told of them. */
+  forget(chatId) {
+    const gone = new Set(this.of(chatId));
+    for (const person of gone) this.#forget(person);
+    this.events = this.events.filter(({ who }) => !gone.has(who));
   }
 
   #row(chatId, handle) {
@@ -170,7 +194,11 @@ const HANDLERS = {
   "location.sharing.stale": (people, chatId, event) => people.change(chatId, event, "stale"),
   "location.sharing.unreadable": (people, chatId, event) => people.change(chatId, event, "unreadable"),
   "location.sharing.stopped": (people, chatId, event, now) => people.finish(chatId, event, "stopped", now, event.data.reason),
-  "location.tracking.ended": (people, chatId, event, now) => people.finish(chatId, event, "ended", now, event.data.reason),
+  "location.tracking.ended": (people, chatId, event, now) => {
+    people.shares.delete(chatId);
+    if (event.data.reason === "forgotten") people.forget(chatId);
+    else people.finish(chatId, event, "ended", now, event.data.reason);
+  },
 };
 
 /** A name to show: the caller's reference, else the handle, else the beginning of the chat's id. */
@@ -184,6 +212,11 @@ export function lookOf(person, now) {
   if (person.state === "stale") return "stale";
   const age = now - person.position.at;
   return AGES.find(([, limit]) => age < limit)[0];
+}
+
+/** When and why a person is read next, as /latest has it; undefined where that is not known, or nobody reads. */
+export function nextReadOf(people, person) {
+  return OVER.has(person.state) ? undefined : people.shares.get(person.chatId);
 }
 
 /** Metres along a trail. */

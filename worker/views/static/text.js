@@ -24,6 +24,23 @@ export function phrase({ type, data, moved }) {
   }
 }
 
+const RULES = JSON.parse(document.body.dataset.rules); // why a chat is read when it is
+
+/** When a share is read next, and by which rule. */
+export function nextRead(share, now) {
+  return ["next read " + moment(share, now), share.rule].filter(Boolean).join(", ");
+}
+
+/** The same, explained. */
+export function whyRead(share, now) {
+  return moment(share, now) + (share.rule && `: ${RULES[share.rule] ?? ""} (${share.rule})`);
+}
+
+function moment({ next_read_at: at }, now) {
+  const left = Date.parse(at) - now;
+  return left < 500 ? "now" : `in ${age(left)}`;
+}
+
 /** A person's state, and why. */
 export function stateOf(person) {
   if (person.state === "sharing") return person.position ? "sharing" : "sharing, no position yet";

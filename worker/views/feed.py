@@ -15,6 +15,8 @@ from worker.store.event_stream import EventStream, StreamId, format_stream_id
 from worker.views.messages import Message, Wanted, make_message
 
 MAX_KEPT_BYTES = 8 * 1024 * 1024
+MAX_KEPT_SECONDS = 60.0
+"""Who reads nothing for so long is cut off anyway. What is erased in Redis is soon gone here, too."""
 READ_COUNT = 200
 BEAT_SECONDS = 4.0
 """How often every connection is woken, whether there is anything new or not."""
@@ -41,6 +43,8 @@ class Feed:
         self._stream = stream
         self._kept: deque[Message] = deque()
         self._kept_bytes = 0
+        # The end at each of the last beats, oldest first.
+        self._ends: deque[StreamId] = deque(maxlen=round(MAX_KEPT_SECONDS / BEAT_SECONDS))
         # What is kept begins after this position.
         self._start: StreamId = (0, 0)
         self._end: StreamId = (0, 0)
@@ -106,6 +110,9 @@ class Feed:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            if len(self._ends) == self._ends.maxlen:
+                self._drop_through(self._ends[0])
+            self._ends.append(self._end)
             await self._wake_all()
 
     async def _read(self) -> None:
@@ -132,6 +139,7 @@ class Feed:
             return
         self._kept.clear()
         self._kept_bytes = 0
+        self._ends.clear()
         self._start = self._end = bounds.last
         self.generation += 1
         await self._wake_all()
@@ -144,11 +152,18 @@ class Feed:
             self._kept_bytes += len(message.data)
             self._end = position
         while self._kept_bytes > MAX_KEPT_BYTES:
-            dropped = self._kept.popleft()
-            self._kept_bytes -= len(dropped.data)
-            self._start = dropped.position
+            self._drop()
         if entries:
             await self._wake_all()
+
+    def _drop_through(self, position: StreamId) -> None:
+        while self._kept and self._kept[0].position <= position:
+            self._drop()
+
+    def _drop(self) -> None:
+        dropped = self._kept.popleft()
+        self._kept_bytes -= len(dropped.data)
+        self._start = dropped.position
 
     async def _wake_all(self) -> None:
         waiting, self._waiting = self._waiting, []

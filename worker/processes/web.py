@@ -338,19 +338,24 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    if not settings.linq_webhook_secrets:
-        log.warning("no_webhook_secret", consequence="deliveries are answered with 503; set LINQ_WEBHOOK_SECRET")
     async with asyncio.TaskGroup() as group:
-        if settings.metrics_port:
-            try:
-                listener = socket.create_server(("127.0.0.1", settings.metrics_port))
-            except OSError as error:
-                named = f"METRICS_PORT {settings.metrics_port}"
-                log.error("cannot_start", setting=named, error=error.strerror, remedy=metrics.PORT_REMEDY)  # noqa: TRY400 (the text says it all)
-                return 1
-            group.create_task(metrics_server.serve([listener]))
         reaching = group.create_task(reach())
         try:
+            # A Redis that says no is all there is to tell; one that is away is not waited for.
+            await asyncio.wait([reaching], timeout=REDIS_SECONDS)
+            if refused:
+                return 1
+            if not settings.linq_webhook_secrets:
+                consequence = "deliveries are answered with 503; set LINQ_WEBHOOK_SECRET"
+                log.warning("no_webhook_secret", consequence=consequence)
+            if settings.metrics_port:
+                try:
+                    listener = socket.create_server(("127.0.0.1", settings.metrics_port))
+                except OSError as error:
+                    named = f"METRICS_PORT {settings.metrics_port}"
+                    log.error("cannot_start", setting=named, error=error.strerror, remedy=metrics.PORT_REMEDY)  # noqa: TRY400 (the text says it all)
+                    return 1
+                group.create_task(metrics_server.serve([listener]))
             await server.serve()
         except SystemExit:
             return 1

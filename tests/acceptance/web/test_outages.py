@@ -155,12 +155,14 @@ async def test_an_address_that_cannot_be_listened_on_is_1_with_a_message(webs: W
     assert "Traceback" not in web.log()
 
 
-async def test_a_redis_that_says_no_when_it_starts_is_1_with_cause_and_remedy(
+async def test_a_redis_that_says_no_when_it_starts_is_1_with_one_line_of_cause_and_remedy(
     own_redis: EmbeddedRedis, own_webs: WebProcesses
 ) -> None:
-    web = own_webs.launch(REDIS_URL=own_redis.url.replace("unix://", "unix://nobody:a-secret@"))
+    url = own_redis.url.replace("unix://", "unix://nobody:a-secret@")
+    web = own_webs.launch(REDIS_URL=url, METRICS_PORT="9")  # which it does not come to
     assert await web.status() == 1
-    [line] = [json.loads(line) for line in web.log().splitlines() if "redis_unusable" in line]
+    [line] = [json.loads(line) for line in web.log().splitlines()]
+    assert line["event"] == "redis_unusable"
     assert "WRONGPASS" in line["cause"]
     assert line["remedy"]
     assert "a-secret" not in web.log()

@@ -120,9 +120,12 @@ BROKEN: dict[str, Raw] = {
 }
 
 
+def data_of(raw: Raw) -> bytes:
+    return raw if isinstance(raw, bytes) else json.dumps(raw).encode()
+
+
 async def put(stage: Stage, raw: Raw, job_id: str, *, score: float | None = None) -> None:
-    data = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
-    await stage.redis.set(f"arq:job:{job_id}", data, px=86_400_000)
+    await stage.redis.set(f"arq:job:{job_id}", data_of(raw), px=86_400_000)
     await stage.redis.zadd(f"{stage.prefix}:jobs", {job_id: time.time() * 1000 if score is None else score})
 
 
@@ -157,10 +160,16 @@ async def test_every_broken_job_is_a_dead_letter_and_a_failed_result(stage: Stag
     assert all(result["r"]["detail"] for result in results.values())
     assert max(len(json.dumps(result["r"])) for result in results.values()) < 10_000
     letters = await dead_letters(stage)
-    kept = {json.loads(fields[b"detail"])["job_id"] for fields in letters}
-    assert kept == set(ids.values())
+    kept = {json.loads(fields[b"detail"])["job_id"]: fields[b"payload"] for fields in letters}
+    assert kept == {
+        ids[name]: data_of(raw).decode("utf-8", "replace").encode()[:65_536] for name, raw in BROKEN.items()
+    }
     assert len(letters) == len(BROKEN)
-    assert all(fields[b"kind"] == b"job" and len(fields[b"payload"]) <= 65_536 for fields in letters)
+    assert all(fields[b"kind"] == b"job" for fields in letters)
+    assert results["unknown function"]["r"]["detail"] == (
+        "no function 'untrack'; there are forget_handle, request_location, send_pin, set_places, stop_sharing, "
+        "track_location, untrack_location"
+    )
     assert not [key async for key in stage.redis.scan_iter(match=f"arq:job:{stage.prefix}*")]
     await see_it_works(stage)
     assert not (stage.workers.started[0].log_path.parent / "exploded").exists()
@@ -179,19 +188,25 @@ async def test_a_job_whose_time_is_before_all_times_runs_at_once(stage: Stage, s
 async def test_entries_of_the_queue_that_are_no_jobs_are_taken_out(stage: Stage) -> None:
     await stage.workers.start()
     queue = f"{stage.prefix}:jobs"
+    untracking = job()
     wrong_type, timeless, gone = (f"{stage.prefix}-{name}" for name in ("list", "timeless", "gone"))
     await stage.redis.rpush(f"arq:job:{wrong_type}", "x")  # type: ignore[misc]
     now = time.time() * 1000
     odd = [b"\xff\xfe" + stage.prefix.encode(), f"{stage.prefix} é".encode(), f"{stage.prefix} b".encode()]
     await stage.redis.zadd(queue, {wrong_type: now, gone: now, **dict.fromkeys(odd, now)})
-    await put(stage, job(), timeless, score=float("inf"))
+    await put(stage, untracking, timeless, score=float("inf"))
     for job_id in (wrong_type, timeless, gone):
         result = await result_of(stage, job_id)
         assert not result["s"]
         assert result["r"]["detail"]
     assert await wait_until(lambda: is_empty(stage), "an empty queue", deadline=30)
-    payloads = {fields[b"payload"].decode() for fields in await dead_letters(stage)}
-    assert payloads == {wrong_type, timeless, *(entry.decode("utf-8", "replace") for entry in odd)}
+    letters = await dead_letters(stage)
+    # Where an entry has no data to keep, it is kept itself.
+    assert {json.loads(fields[b"detail"])["job_id"]: fields[b"payload"] for fields in letters} == {
+        wrong_type: wrong_type.encode(),
+        timeless: data_of(untracking),
+        **{name: name.encode() for name in (entry.decode("utf-8", "replace") for entry in odd)},
+    }
     await see_it_works(stage)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from simulator.faults import Kind
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
+from tests.support.waiting import wait_until
 from worker import metrics
 from worker.jobs.services import Services
 from worker.linq.client import LinqError
@@ -32,8 +34,12 @@ async def letters(services: Services) -> list[dict[bytes, bytes]]:
     return [fields for _, fields in await services.store.redis.xrange(services.store.keys.dead_letters)]
 
 
-async def poll_once(services: Services) -> None:
-    await services.need_engine().poll_due(0.3)
+async def poll_until(services: Services, is_true: Callable[[], Awaitable[bool]]) -> None:
+    async def polled() -> bool:
+        await services.need_engine().poll_due(0.3)
+        return await is_true()
+
+    await wait_until(polled, "what a poll brings", deadline=20)
 
 
 async def test_linq_is_asked_to_end_it(simulator: SimulatorServer, run_job: RunJob, order: dict[str, Any]) -> None:
@@ -65,7 +71,11 @@ async def test_a_contact_whom_another_tracked_chat_shows_goes_on_sharing(
 ) -> None:
     group = simulator.add_chat([CONTACT, "+12025550199"])
     await run_job("track_location", chat_id=group)
-    await poll_once(services)
+
+    async def is_shown() -> bool:
+        return group in await services.store.shares.shown_in(CONTACT)
+
+    await poll_until(services, is_shown)
     assert (await run_job("end_sharing", **order)).result == {"status": "still_needed"}
 
 
@@ -88,7 +98,11 @@ async def test_a_refusal_is_a_dead_letter_that_carries_the_reference(
     tracked = await run_job(
         "track_location", chat_id=chat_id, follow=False, reference="order 7", job_id=str(uuid.uuid4())
     )
-    await poll_once(services)
+
+    async def has_ended() -> bool:
+        return (await services.store.shares.load(chat_id)).live is None
+
+    await poll_until(services, has_ended)
     share_id = tracked.result["share_id"]
     with pytest.raises(LinqError, match="403"):
         await run_job("end_sharing", chat_id=chat_id, handle=CONTACT, share_id=share_id)

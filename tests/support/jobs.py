@@ -1,5 +1,6 @@
 """Jobs run as arq runs them, but without the waiting between their runs; and all that Redis holds, to be searched."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -32,18 +33,24 @@ def run_in(services: Services, default_id: str) -> RunJob:
 
     async def run(function: str, /, *, job_id: str | None = None, runs: int = MAX_RUNS, **arguments: Any) -> Done:
         waits: list[float] = []
-        for number in range(runs):
-            context = {
-                "services": services,
-                "job_id": job_id or default_id,
-                "job_try": number + 1,
-                "enqueue_time": datetime.now(UTC),
-            }
-            try:
-                return Done(await JOBS[function](context, **arguments), waits)
-            except arq.Retry as again:
-                waits.append((again.defer_score or 0) / 1000)
-        return Done(None, waits)
+        redis, key = services.store.redis, f"arq:job:{job_id or default_id}"
+        is_queued = await redis.set(key, json.dumps({"f": function, "k": arguments}), nx=True)
+        try:
+            for number in range(runs):
+                context = {
+                    "services": services,
+                    "job_id": job_id or default_id,
+                    "job_try": number + 1,
+                    "enqueue_time": datetime.now(UTC),
+                }
+                try:
+                    return Done(await JOBS[function](context, **arguments), waits)
+                except arq.Retry as again:
+                    waits.append((again.defer_score or 0) / 1000)
+            return Done(None, waits)
+        finally:
+            if is_queued:
+                await redis.delete(key)
 
     return run
 

@@ -195,11 +195,9 @@ class _Worker(Worker):
 
     async def _keep_given_up(self, job_id: str) -> None:
         services: Services = self.ctx["services"]
-        payload: bytes | None = await self.pool.get(job_key_prefix + job_id)
         # The next tick does the work of one that failed.
-        if payload is not None and not job_id.startswith(_tick(services.settings, "")):
-            detail = {"job_id": job_id, "fault": "it was tried too often"}
-            await services.store.dead_letters.add("job", "given_up", payload=payload, detail=detail)
+        if not job_id.startswith(_tick(services.settings, "")) and await self.pool.exists(job_key_prefix + job_id):
+            await services.store.dead_letters.add_job(job_id.encode(), "given_up", {"fault": "it was tried too often"})
             metrics.DEAD_LETTERS.labels("job").inc()
 
 
@@ -227,7 +225,7 @@ async def bury_timeless(context: dict[str, Any]) -> None:
 
 async def _drop(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
     """Take out of the queue what arq cannot run: a dead letter, and a failed result where the id allows one."""
-    await services.store.dead_letters.add("job", "unusable_entry", payload=job_id, detail={"fault": reason})
+    await services.store.dead_letters.add_job(job_id, "unusable_entry", {"fault": reason})
     metrics.DEAD_LETTERS.labels("job").inc()
     if _is_usable(job_id):
         now = int(time.time() * 1000)

@@ -59,9 +59,9 @@ class RefusedJobError(ValueError):
         self.detail = reason
 
 
-async def refuse(context: JobContext, /, *, payload: bytes, reason: str) -> None:
+async def refuse(context: JobContext, /, *, reason: str) -> None:
     """Stand in for whatever was queued and is no job: keep it as a dead letter and fail."""
-    await _keep(context, payload, "not_a_job", reason, "")
+    await _keep(context, "not_a_job", reason)
     raise RefusedJobError(reason)
 
 
@@ -156,8 +156,7 @@ async def end_sharing(context: JobContext, arguments: EndSharing) -> Result:
             log.warning("sharing_not_ended", chat_id=chat_id, share_id=share_id, status=error.status, code=error.code)
             is_own = loaded.share is not None and loaded.share.share_id == share_id
             reference = loaded.share.reference if loaded.share is not None and is_own else ""
-            payload = msgspec.json.encode({"f": "end_sharing", "k": arguments.model_dump()})
-            await _keep(context, payload, "sharing_not_ended", str(error), reference)
+            await _keep(context, "sharing_not_ended", str(error), reference)
             raise
         outcome = "stopping" if stopping else "not_sharing"
     log.info("sharing_ended", chat_id=chat_id, share_id=share_id, outcome=outcome)
@@ -235,13 +234,7 @@ def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: typ
                 return await job(context, read_arguments(name, model, given))
             except InvalidJobError as error:
                 reference = given.get("reference")
-                await _keep(
-                    context,
-                    msgspec.json.encode({"f": name, "k": given}),
-                    "invalid_arguments",
-                    error.detail,
-                    reference if isinstance(reference, str) else "",
-                )
+                await _keep(context, "invalid_arguments", error.detail, reference if isinstance(reference, str) else "")
                 raise
             except EngineStoppedError:
                 raise Retry from None  # another worker goes on
@@ -270,15 +263,11 @@ def _after_outage(error: RedisError, context: JobContext) -> Exception:
     return Retry(defer=seconds)
 
 
-async def _keep(context: JobContext, payload: bytes, reason: str, detail: Any, reference: str) -> None:
+async def _keep(context: JobContext, reason: str, fault: Any, reference: str = "") -> None:
     services: Services = context["services"]
     try:
-        await services.store.dead_letters.add(
-            "job",
-            reason,
-            payload=payload,
-            detail={"job_id": context["job_id"], "fault": detail},
-            reference=reference[:128],
+        await services.store.dead_letters.add_job(
+            context["job_id"].encode(), reason, {"fault": fault}, reference=reference[:128]
         )
     except RedisError as error:
         raise _after_outage(error, context) from error

@@ -144,11 +144,10 @@ class _Sending:
         result = {"status": "failed", "code": code, "detail": detail}
         metrics.PINS.labels("failed").inc()
         # Before the result: a crash between the two leaves two letters behind, and not none.
-        await self._store.dead_letters.add(
-            "job",
+        await self._store.dead_letters.add_job(
+            self._job_id.encode(),
             "pin_failed",
-            payload=msgspec.json.encode({"f": "send_pin", "k": self._arguments.model_dump(exclude_unset=True)}),
-            detail={"job_id": self._job_id, "code": code, "fault": detail},
+            {"code": code, "fault": detail},
             reference=self._arguments.reference or "",
         )
         metrics.DEAD_LETTERS.labels("job").inc()

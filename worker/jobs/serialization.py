@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from location_client.arguments import FORMS
+
 REFUSE = "refuse"
 MAX_BYTES = 1_048_576  # no job of ours comes near; more is kept out of memory and logs
 LATEST_ENQUEUE_TIME = 4_102_444_800_000  # the year 2100 in milliseconds: arq makes a datetime of it
@@ -42,15 +44,14 @@ def make_reader(functions: Collection[str]) -> Callable[[bytes], dict[str, Any]]
                     return {"t": job.t, "f": job.f, "a": (), "k": job.k, "et": job.et}
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             reason = f"not the JSON of a job: {error}"
-        return {"t": None, "f": REFUSE, "a": (), "k": {"payload": data, "reason": reason}, "et": 0}
+        return {"t": None, "f": REFUSE, "a": (), "k": {"reason": reason}, "et": 0}
 
     return read_job
 
 
 def _fault(job: _Job, functions: Collection[str]) -> str | None:
     if job.f not in functions:
-        known = ", ".join(sorted(name for name in functions if ":" not in name))
-        return f"no function {job.f[:100]!r}; there are {known}"
+        return f"no function {job.f[:100]!r}; there are {', '.join(sorted(FORMS))}"
     if job.a:
         return "jobs take keyword arguments only; `a` must be empty"
     if _is_deeper(job.k, MAX_LEVELS):
@@ -73,7 +74,7 @@ def _is_deeper(value: object, levels: int) -> bool:
 def write_job(data: dict[str, Any]) -> bytes:
     """Write a job or a result as JSON; a failure's result is `{"error": class name, "detail": …}`.
 
-    A refused job's result names neither the stand-in function nor the payload, which is a dead letter.
+    A refused job's result does not name the stand-in function.
     """
     if data["f"] == REFUSE:
         data = data | {"f": None, "k": {}}

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+from arq.constants import job_key_prefix
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from worker.store.keys import MUTE_TTL_SECONDS, Keys
 
@@ -55,6 +57,20 @@ class DeadLetters:
         }
         await self._redis.xadd(self._keys.dead_letters, fields, maxlen=MAX_ENTRIES, approximate=True)
         return True
+
+    async def add_job(self, job_id: bytes, reason: str, detail: dict[str, Any], *, reference: str = "") -> None:
+        """Keep a job as it was queued; where it has no data (any more), its id, which is what the queue holds of it."""
+        try:
+            data: bytes | None = await self._redis.get(job_key_prefix.encode() + job_id)
+        except ResponseError:  # the key is not of the type that arq's has
+            data = None
+        await self.add(
+            "job",
+            reason,
+            payload=data or job_id,
+            detail={"job_id": job_id.decode("utf-8", "replace"), **detail},
+            reference=reference,
+        )
 
     def _clean(self, text: str) -> str:
         """Mask the secrets, and replace what UTF-8 cannot say (a lone half of a surrogate pair, out of JSON)."""

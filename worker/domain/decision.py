@@ -1,10 +1,10 @@
 """One decision about a share: the changed share, its events, the changes of the latest view, and when it is due next.
 
-Every decision is a `Decision`: the share as it was stored, the moment and what is known of the fleet go in; what is to
-be stored comes out. The other modules work on it: prompts.py (asking the contact), reads.py (what a read
-shows), webhooks.py (what a webhook says), schedule.py (when to look next). What they share stands here: how sharing
-starts, how a position is published, how sharing stops, how the share ends. The engine, the jobs and the receiver of
-webhooks decide nowhere else, so that the guarantees of docs/reference/events.md are kept in one place.
+Into a `Decision` go the stored share, the time and the state of the fleet; out comes what is to be stored. The other
+modules work on it: prompts.py (asking the contact), reads.py (what a read shows), webhooks.py (what a webhook says),
+schedule.py (when to read next). What they have in common is here: how sharing starts, how a position is published, how
+sharing stops, how the share ends. The engine, the jobs and the receiver of webhooks decide nothing themselves, so that
+the guarantees of docs/reference/events.md are kept in one place.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from worker.domain.observation import Position
 from worker.domain.share import Person, Share
 from worker.domain.timestamp import NANOSECONDS, format_milliseconds, format_time
 
-CONFIRM_SECONDS = 30.0  # between two reads that say the same, at least, before it is believed
+CONFIRM_SECONDS = 30.0  # at least this long between two reads that must agree before they are believed
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -34,12 +34,12 @@ class Limits(msgspec.Struct, frozen=True):
 
     @property
     def confirm(self) -> float:
-        """Least time between two reads that say the same before it is believed."""
+        """The least time between two reads that must agree before they are believed."""
         return min(CONFIRM_SECONDS, self.max_poll)
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a decision depends on besides the share: the fleet's sums, the settings, and how well webhooks announce."""
+    """What a decision depends on besides the share: the fleet's sums, the settings, how reliable webhooks are."""
 
     fleet: policy.Fleet
     limits: Limits
@@ -56,16 +56,16 @@ class View(NamedTuple):
 
 
 DONE: frozenset[EndReason] = frozenset({"first_position", "arrived", "time_limit"})
-"""Ends by which a share has done what it is for; after others there is nothing left to end, or somebody chose so."""
+"""Reasons to end a share that has served its purpose; with the others, nothing is left to end or a caller chose it."""
 
 
 class Decision:
     """A decision about a share, which is changed in place.
 
     In: `share`; `now`, in seconds since 1970 (UTC, Redis' clock); `random_unit`, uniform in 0 to 1. Out: `events`,
-    `views` and `due` (None: the share has ended) are to be stored; `positions` are those published; `corrected` says
-    that one was shown again with another change; `stops` are the handles whose share Linq is to be asked to end;
-    `accepted` is set where a request was accepted.
+    `views` and `due` (None: the share has ended) are to be stored; `positions` are the published ones; `corrected`: a
+    known position was shown again with other changes; `stops` are the handles whose share Linq is to be asked to end;
+    `accepted` is set when a request was accepted.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class Decision:
         self.accepted: tuple[int, int] | None = None  # 1, and whether a webhook announced it
 
     def person(self, handle: str) -> Person:
-        """Return what is known of a handle, a new person where nothing is."""
+        """Return what is known of a handle: a new person if nothing is."""
         for person in self.share.people:
             if person.handle == handle:
                 return person
@@ -137,7 +137,7 @@ class Decision:
         )
 
     def publish(self, person: Person, position: Position, *, again: bool = False) -> str:
-        """Publish a new position, or the last one `again` because its address has come; return its moment."""
+        """Publish a new position, or the last one `again` because its address has arrived; return its moment."""
         share = self.share
         received_at = format_milliseconds(self.now)
         longitude, latitude, altitude = position.longitude, position.latitude, position.altitude
@@ -180,9 +180,9 @@ class Decision:
 
     def stop_sharing(self, person: Person, reason: StopReason, ended_at: int) -> None:
         """Publish that a person no longer shares; `ended_at` in ns since 1970 (UTC)."""
-        # Later than all beginnings and ends so far, whatever upstream says: otherwise two could have one id.
+        # Later than all beginnings and ends so far, whatever Linq says: otherwise two events could get the same id.
         end = max(ended_at, (person.stopped_at or 0) + 1)
-        # When a contact disappeared is not known, only after which position.
+        # Unknown is when a contact disappeared; known is only after which position.
         moment = f"{end}" if reason != "disappeared" else last_moment(person)
         person.sharing = False
         person.stopped_at = max(end, person.began_at or 0)
@@ -208,7 +208,7 @@ class Decision:
         self.end("request_expired")
 
     def end(self, reason: EndReason) -> None:
-        """End the share; nothing changes upstream."""
+        """End the share here; nothing changes at Linq."""
         share = self.share
         self.due = None
         if share.ended is not None:
@@ -245,17 +245,17 @@ class Decision:
         return known
 
     def read_now(self, rule: str) -> None:
-        """Be due at once. A read under way predates the change from outside, so another one has to be made."""
+        """Be due at once: a read under way predates the change from outside, so another one is needed."""
         self.due = self.now
         self.share.rule = rule
 
     def emit(
         self, data: msgspec.Struct, *, subject: str = "", moment: str = "", at: float | None = None
     ) -> events.Event:
-        """Add an event to those that are to be published.
+        """Add an event to those to be published.
 
-        `moment` tells it from others of its type and handle in this share (events.make_event); `at` is in seconds since
-        1970 (UTC), default now.
+        `moment` distinguishes it from others of its type and handle in this share (events.make_event); `at` is in
+        seconds since 1970 (UTC), by default now.
         """
         share = self.share
         share.sequence += 1

@@ -1,7 +1,7 @@
 """The events of the stream: CloudEvents 1.0, their data as models, and the JSON Schemas made from these models.
 
-docs/reference/events.md explains every name here. `data` is encoded once, when the event comes about, and travels
-as text from there on.
+docs/reference/events.md explains every name here. `data` is encoded once, when the event is made, and is text from
+then on.
 """
 
 from hashlib import blake2b
@@ -11,7 +11,7 @@ import msgspec
 
 from location_client.data import EndReason, RejectionReason, StopReason
 
-ID_DIGEST_BYTES = 8  # of the events of one share, a million have the same id with a chance of 3 in 100 million
+ID_DIGEST_BYTES = 8  # among a million events of one share, two have the same id with a probability of 3 in 100 million
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Identifier = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
@@ -36,14 +36,14 @@ DetectedBy = Literal["poll", "webhook"]
 
 
 class OfShare(msgspec.Struct, frozen=True):
-    """What the data of every event about a share begins with."""
+    """The fields with which the data of every event about a share begins."""
 
     chat_id: Identifier
     share_id: Identifier
 
 
 class Requested(OfShare, frozen=True):
-    """The contact is about to be asked; `expires_at`: how long the answer is waited for."""
+    """The contact is about to be asked; `expires_at`: until when an answer counts."""
 
     expires_at: Time
 
@@ -64,7 +64,7 @@ class RequestExpired(OfShare, frozen=True):
 
 
 class SharingStarted(OfShare, frozen=True):
-    """A contact began to share; times are null where Linq has not told them."""
+    """A contact began to share; times are null where Linq gave none."""
 
     handle: Text
     began_at: Time | None
@@ -136,7 +136,7 @@ class Circle(msgspec.Struct, frozen=True):
 
 
 class PlaceCrossed(OfShare, frozen=True):
-    """What the position before shows: `distance` in metres from the centre of the place."""
+    """What a position shows about a place: `distance` is in metres from its centre."""
 
     handle: Text
     place: Circle
@@ -155,7 +155,7 @@ class PlaceLeft(PlaceCrossed, frozen=True):
 
 
 class PinLocation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The pin as Chert says it back; everything but the coordinates may be missing."""
+    """The pin as Chert returned it; everything but the coordinates may be missing."""
 
     latitude: Latitude
     longitude: Longitude
@@ -167,7 +167,7 @@ class PinLocation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PinQueued(msgspec.Struct, frozen=True):
-    """Chert took the pin on; nothing later is ever learnt of it."""
+    """Chert accepted the pin; what becomes of it later is never known."""
 
     message_id: Text
     phone_line_id: str | None
@@ -229,7 +229,7 @@ def make_event(
     sequence: int,
     reference: str,
 ) -> Event:
-    """Make the event that says `data`; `scope` is what `sequence` counts in: a share id or an idempotency key.
+    """Make the event with `data`; `scope` is what `sequence` counts within: a share id or an idempotency key.
 
     An idempotency key is also the id. Otherwise the id is made of type, handle (`subject`) and `moment`, which
     distinguishes this fact from others of the same type and handle in the share, and has to be the same whenever the

@@ -1,4 +1,4 @@
-"""Whether a position is news, and whether it may start sharing again: questions about one person and one position."""
+"""Whether a position is new, and whether it may start sharing again: questions about one person and one position."""
 
 import math
 from typing import Literal
@@ -12,7 +12,7 @@ from worker.domain.timestamp import NANOSECONDS
 
 MOVED_DEGREES_SQUARED = (100 / 111_195) ** 2  # 100 m in degrees of latitude
 
-CHECKSUM = (1 << 29) - 1  # the bits of a fingerprint that say what a position says
+CHECKSUM = (1 << 29) - 1  # the bits of a fingerprint that stand for the content of a position
 UNTIMED = 1 << 29
 NO_ADDRESS = 1 << 30
 NO_LOCALITY = 1 << 31
@@ -20,27 +20,27 @@ UNLOCATED = NO_ADDRESS | NO_LOCALITY
 _LOCATED = {(True, True): "", (True, False): " locality", (False, True): " address", (False, False): " both"}
 
 News = Literal["new", "located", "corrected", "known"]
-"""New; the last one again, with an address or locality that it did not have, or with other changes; no news."""
+"""A new position; the last one with an added address or locality; the last one with other changes; nothing new."""
 
 _pack_content = msgspec.msgpack.Encoder().encode
 
 
 def may_start(person: Person, position: Position) -> bool:
-    """Return whether sharing may start again: by a newer position than the end, or once a read did not list it."""
+    """Return whether sharing may start again: with a position newer than the end, or once a read did not list one."""
     if person.stopped_at is None or person.unlisted:
         return True
     return position.updated_at is not None and not _lingers(person, position.updated_at)
 
 
 def _lingers(person: Person, updated_at: int) -> bool:
-    """Return whether a position may be the last one of a share that is over, listed still."""
+    """Return whether a position may be the last one of a share that is over and still listed."""
     if person.stopped_at is None or person.unlisted:
         return False
     return updated_at <= max(person.stopped_at, person.updated_at or 0)
 
 
 def known_end(person: Person) -> int:
-    """Return the newest end that is known (ns), the one that a last read is to confirm included; 0: none."""
+    """Return the newest known end (ns), including one that a last read has yet to confirm; 0: none."""
     return max(person.stopped_at or 0, person.stopping_at or 0)
 
 
@@ -49,7 +49,7 @@ def judge(person: Person, position: Position) -> News:
     updated_at = position.updated_at
     content = person.content
     if content is not None and updated_at is not None and updated_at == person.updated_at:
-        # What nearly every read shows comes first.
+        # First, because nearly every read shows it.
         if _checksum(position) == content & CHECKSUM:
             return "known"
         return _judge_change(person, position, content)
@@ -69,19 +69,19 @@ def judge(person: Person, position: Position) -> News:
 
 
 def _judge_change(person: Person, position: Position, content: int) -> News:
-    """Judge a position that has the last one's time and another content."""
+    """Judge a position with the last one's time but other content."""
     shown = fingerprint(position)
     if content & UNTIMED or shown == person.corrected or _lingers(person, position.updated_at or 0):
         return "known"
     missing, still_missing = content & UNLOCATED, shown & UNLOCATED
-    # Never with less than was published: its id would be one that consumers have seen.
+    # Never with less than was published: consumers have seen that id.
     return "located" if still_missing != missing and still_missing & missing == still_missing else "corrected"
 
 
 def is_fresh(share: Share, position: Position, now: float) -> bool:
-    """Return whether news is fresh enough to end a share that wants one position.
+    """Return whether a new position is fresh enough to end a share that wants one position.
 
-    News without a time is fresh: the read before did not list it.
+    One without a time is fresh: the read before did not list it.
     """
     if share.max_age is None or position.updated_at is None:
         return True
@@ -89,7 +89,7 @@ def is_fresh(share: Share, position: Position, now: float) -> bool:
 
 
 def is_null_island(position: Position) -> bool:
-    """Return whether a position is (0, 0), what devices give that know none: only a newer one replaces a real one."""
+    """Return whether a position is (0, 0), which devices send when they know none."""
     return position.longitude == 0 and position.latitude == 0
 
 
@@ -124,15 +124,15 @@ def position_moment(position: Position, read_at: float, number: int) -> str:
 
 
 def located(position: Position) -> str:
-    """Return which of address and locality a position has: either may come later, which is a fact of its own."""
+    """Return which of address and locality a position has: either may arrive later and is then published once."""
     return _LOCATED[position.address is None, position.locality is None]
 
 
 def last_moment(person: Person) -> str:
     """Return what identifies a moment of a handle's sharing until another position is published, for ids of events.
 
-    It has to be the same when the fact is found again from an older state, so it is made of the position last published
-    and of the stop before it: after a stop, an old position may be listed again.
+    It has to be the same when the fact is found again from an older state, so it is made of the last published position
+    and the stop before it: after a stop, an old position may be listed again.
     """
     content = person.content
     if person.updated_at is not None and not (content is not None and content & UNTIMED):

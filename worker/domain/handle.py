@@ -23,10 +23,10 @@ _MAX_TEXT_LENGTH = 400
 _COUNTRY_CODE = "1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[2-9][0-9]{2}"
 _WITH_COUNTRY_CODE = re.compile(rf"\(?\+({_COUNTRY_CODE})\)?")
 _IN_PARENTHESES = re.compile(r"\(([0-9]+)\)")
-# What is dialled in front of an area code within the country only, where it is not 0.
+# Trunk prefixes other than 0, dialled before an area code only within the country.
 _TRUNK_PREFIXES = {"7": "8", "36": "06", "375": "8", "993": "8"}
-# Where numbers begin with 0 for those who call from abroad, too, by libphonenumber 9.0: Italy, some of Africa,
-# Tajikistan, and networks of no country.
+# Where numbers begin with 0 also when called from abroad (libphonenumber 9.0): Italy, parts of Africa, Tajikistan, and
+# networks of no country.
 _KEEPS_ZERO = frozenset(
     {"39", "225", "226", "227", "229", "241", "242", "250", "378", "992"}
     | {"800", "808", "870", "878", "881", "882", "883", "888", "979"}
@@ -37,8 +37,8 @@ def normalize_handle(text: str, *, lenient: bool = False) -> str:
     """Return the handle in normal form: `+` and 7 to 15 digits, or a lower-case e-mail address of at most 254
     characters.
 
-    `lenient` also takes digits without `+` as a phone number (replies of vendors; a person who leaves the
-    country code out must be told). Raises ValueError, which does not repeat the text.
+    `lenient` also accepts digits without `+` as a phone number: for replies of vendors, not for people, who may have
+    left the country code out. Raises ValueError, which does not repeat the text.
     """
     if _PHONE.fullmatch(text) or _USUAL_EMAIL.fullmatch(text):
         return text
@@ -103,9 +103,7 @@ def _read_phone(text: str, *, lenient: bool) -> str | None:
     return phone if _PHONE.fullmatch(phone) else None
 
 
-@lru_cache(maxsize=65_536)  # asked at each publishing
+@lru_cache(maxsize=65_536)  # needed for every published event
 def handle_digest(handle: str) -> str:
-    """20 hexadecimal digits that stand for a normalized handle in names of keys, where no clear handle may
-    be.
-    """
+    """Return 20 hexadecimal digits that stand for a normalized handle in names of keys, which hold no clear handle."""
     return hashlib.blake2b(handle.encode(), digest_size=10).hexdigest()

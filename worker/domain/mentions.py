@@ -1,4 +1,4 @@
-"""Finding a handle in text: as this project writes it, and as people and other programs may have written it."""
+"""Find a handle in text: as this project writes it, and as people and other programs may have written it."""
 
 import json
 import re
@@ -37,11 +37,11 @@ class Mentions:
             self._loose = re.compile(rf"(?<![\w.%+-]){loose}(?![\w-]|\.\w)", re.IGNORECASE)
 
     def exactly(self, text: str) -> bool:
-        """Whether the text names the handle in normal form, not merely as a part of another one."""
+        """Return whether the text names the handle in normal form, and not only as a part of another one."""
         return self._exact.search(text) is not None
 
     def loosely(self, text: str) -> bool:
-        """Whether the text names the handle in any usual way of writing it: spaces, brackets, dashes, escapes, case.
+        """Return whether the text names the handle in any usual form: spaces, brackets, dashes, escapes, case.
 
         A decimal number with the digits of a phone number is a coordinate, and part of a longer number is another one.
         """

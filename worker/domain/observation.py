@@ -1,7 +1,7 @@
-"""What a call to Linq taught us: every reply, and every absence of one, is one of these.
+"""What a call to Linq can show: every reply, and every absence of one, becomes one of these.
 
 Reads give Features, Fault, Throttled, Refused, LineLost or Suspended; prompts give Sent, AlreadySharing, Later,
-Uncertain, Rejected or Suspended. Which reply becomes which is decided in worker/linq; what follows from it in share.py.
+Uncertain, Rejected or Suspended. worker/linq decides which; reads.py and prompts.py decide what follows from it.
 """
 
 from typing import Literal
@@ -28,21 +28,21 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class InvalidFeature(msgspec.Struct, frozen=True):
-    """A feature that is not a valid position: whose it is (None where it does not say), and why, without data."""
+    """A feature that is not a valid position: whose it is (None if unknown), and why it is not, without its data."""
 
     handle: str | None
     reason: str
 
 
 class Features(msgspec.Struct, frozen=True):
-    """A successful read: who is listed, and what was listed and is not a valid position."""
+    """A successful read: the listed positions, and the listed features that are not valid positions."""
 
     positions: list[Position]
     invalid: list[InvalidFeature]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """No usable answer: it says nothing about the share. `kind` is a metric label, `detail` a log text without data."""
+    """No usable answer: nothing is known of the share. `kind` is a metric label, `detail` a log text without data."""
 
     kind: Literal["server_error", "timeout", "broken", "malformed", "unexpected"]
     detail: str
@@ -67,7 +67,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class LineLost(msgspec.Struct, frozen=True):
-    """A refusal like Refused that strikes so many chats at once that it is the account's: its key lost a line."""
+    """A refusal like Refused, of so many chats at once that its cause is the account: the key has lost a line."""
 
     status: int
     code: int | None
@@ -85,7 +85,7 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class AlreadySharing(msgspec.Struct, frozen=True):
-    """A 409 of no known meaning (or 2015): a read settles whether the contact shares already."""
+    """A 409 without a known meaning (or 2015): a read will show whether the contact shares already."""
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class Uncertain(msgspec.Struct, frozen=True):
-    """5xx, time-out or broken connection on a prompt; `possibly_sent` is False only where no connection came about."""
+    """5xx, timeout or broken connection on a prompt; `possibly_sent` is False only if no connection was made."""
 
     possibly_sent: bool
     detail: str

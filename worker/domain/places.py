@@ -1,8 +1,8 @@
 """Places: who is inside which, and how soon somebody may cross the edge of one.
 
-Linq gives no accuracy, so leaving needs more than entering: outside by the larger of 30 m and a tenth of the radius.
-Distances are on a sphere of the Earth's mean radius, which is exact to 0.6 %. A position at (0, 0), what devices give
-that know none, says nothing about places.
+Linq gives no accuracy, so leaving takes more than entering: being outside by 30 m or a tenth of the radius, whichever
+is larger. Distances are on a sphere of the Earth's mean radius, accurate to 0.6 %. A position at (0, 0), which devices
+send when they know none, says nothing about places.
 """
 
 import math
@@ -116,7 +116,7 @@ def _emit(
 
 
 def _reach(share: Share, person: Person, position: Position, before: Sight, distances: list[float]) -> float | None:
-    """Return the seconds to the nearest edge that matters at the pace of the last step; None: none will be crossed."""
+    """Return the seconds to the nearest edge that matters, at the pace of the last step; None: none will be crossed."""
     if before.longitude is None or before.latitude is None:
         return None
     elapsed = Sight.of(person).at - before.at
@@ -127,7 +127,7 @@ def _reach(share: Share, person: Person, position: Position, before: Sight, dist
     for number, place in enumerate(share.places):
         if number in (person.inside or ()):
             if place.name != share.until:
-                continue  # a departure is seen with the next position, as ever
+                continue  # the next position shows a departure soon enough
             edge = outer_radius(place)
         else:
             edge = place.radius
@@ -140,7 +140,7 @@ def _reach(share: Share, person: Person, position: Position, before: Sight, dist
 
 
 def soonest(decision: Decision) -> float | None:
-    """Return in how many seconds, at the pace last shown, somebody who shares may cross an edge; None: nobody will."""
+    """Return in how many seconds somebody who shares may cross an edge, at the pace last shown; None: nobody will."""
     found = [
         person.reach
         for person in decision.share.people
@@ -152,9 +152,9 @@ def soonest(decision: Decision) -> float | None:
 
 
 def replace(decision: Decision, new: list[Place], until: str | None) -> None:
-    """Watch other places from now on. Who is inside one that stays the same stays inside; others are new to everybody.
+    """Replace the share's places. People inside an unchanged place stay inside; other places are new to everybody.
 
-    Nothing is published: what is entered and left is shown by positions that come.
+    Nothing is published: only positions that come later show arrivals and departures.
     """
     share = decision.share
     known = {place: number for number, place in enumerate(share.places)}

@@ -13,30 +13,30 @@ import math
 
 import msgspec
 
-PRIOR_SECONDS = 300.0  # one update in this time is the first guess, and what a chat's first minutes follow
-MIN_UPDATES = 1 / 7200  # per second: someone who has slept for hours is still looked at
+PRIOR_SECONDS = 300.0  # one update in this time is the first guess, and governs a chat's first minutes
+MIN_UPDATES = 1 / 7200  # per second: a phone that has been silent for hours is still read
 MAX_UPDATES = 1 / 10
 MAX_HAZARD = 0.2  # of an update per second, once the quiet time is over
-MEMORY = 0.8  # what a poll leaves of the past: about five polls are remembered
-MEMORY_MOVING = 0.6  # somebody who has moved is about to publish at another pace than before
+MEMORY = 0.8  # the weight that a poll leaves to the past: about five polls are remembered
+MEMORY_MOVING = 0.6  # a phone that has moved is about to publish at another pace
 QUIET_CREEP = 1.1  # the quiet time is the least gap seen, and forgets a freak one by rising slowly
-QUIET_SHARE = 0.3  # of the intensity that is left inside the quiet time: a still person may start to walk
-QUIET_GATE = 0.6  # updates per interval up to which nearly each can be seen, so that waiting for them pays
+QUIET_SHARE = 0.3  # of the intensity remains inside the quiet time: a person who stood still may start to walk
+QUIET_GATE = 0.6  # updates per interval, up to which nearly every one can be seen, so that waiting for them pays
 PRICE_FLOOR = 5.0  # square root of seconds: 4 costs a quarter more requests, 8 twice the delay
-HEAD_ROOM = 0.9  # share of the rate that polling plans with; the rest is for retries and commands
-ARRIVAL_WORTH = 6.0  # a second of an arrival's delay counts as much as this many of a position's
-APPROACH_WORTH = 2.0  # from here on the rule is named after it
+HEAD_ROOM = 0.9  # of the rate is planned for polling; the rest is for retries and commands
+ARRIVAL_WORTH = 6.0  # a second of delay of an arrival counts as much as this many of a position
+APPROACH_WORTH = 2.0  # from here on the rule is called `approach`
 MAX_WORTH = 16.0  # times an ordinary chat: its weight, the root, is 4 times an ordinary one's at most
-MIN_REACH = 15.0  # seconds: nearer, the next position decides
-FAR_REACH = 80.0  # seconds: beyond, who is on the way has time to turn off, so that waiting costs little
-UNFAIRNESS = 2.5  # times the fleet's mean interval: what is lost at most when a quiet chat wakes up
+MIN_REACH = 15.0  # seconds: if nearer, the next position shows it anyway
+FAR_REACH = 80.0  # seconds: if farther, there is time to turn off, and waiting costs little
+UNFAIRNESS = 2.5  # times the fleet's mean interval: bounds what is lost when a quiet chat wakes up
 
 ACCEPT_SHAPE = 0.75  # between sqrt(age), best if everybody accepts in the end, and age, best if many never do
 ACCEPT_OFFSET = 30.0  # seconds
 PENDING_LOWER = 5.0  # seconds: people who accept mostly do so at once
 PENDING_UPPER = 6.0  # times the largest interval
-PENDING_SHARE = 0.25  # of the rate: those who wait never starve those who share
-MAX_ANNOUNCED = 0.9  # webhooks are never trusted further
+PENDING_SHARE = 0.25  # of the rate at most, so that pending chats never starve those that share
+MAX_ANNOUNCED = 0.9  # webhooks are never trusted beyond this
 
 FIRST_BACKOFF_SECONDS = 2.0  # seconds
 MAX_BACKOFF_SECONDS = 120.0
@@ -50,12 +50,11 @@ RATE_RECOVERY = 3600.0  # seconds from nothing to the ceiling
 
 
 class Pace(msgspec.Struct, array_like=True):
-    """What the polls of one tracked chat have taught; kept with the share's state, so seven floats and no
-    more.
+    """What the polls of one tracked chat have shown; stored with the share, so only seven floats.
 
-    `weight` is the square root of the update intensity (updates per second) and this chat's part of the
-    fleet's sum; 0 until the first answer, while the chat is not counted there. `count` and the times observed
-    are discounted: recent polls count for more.
+    `weight` is the square root of the update intensity (updates per second), and what this chat adds to the fleet's
+    sum; 0 until the first answer, while the chat is not in the sum. `count` and the observed times are discounted:
+    recent polls count for more.
     """
 
     polled_at: float = 0.0  # 0: not yet
@@ -68,7 +67,7 @@ class Pace(msgspec.Struct, array_like=True):
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """What all chats on this Redis share: the demand that sets the price, and the rate that meets it."""
+    """What all chats on this Redis have in common: the demand, which sets the price, and the rate that meets it."""
 
     weights: float  # sum of the weights of all tracked chats, this one's present weight included
     tracked: int  # chats in that sum
@@ -91,19 +90,16 @@ def tracking_interval(
     price_floor: float = PRICE_FLOOR,
     head_room: float = HEAD_ROOM,
 ) -> tuple[float, str]:
-    """Learn from an answer at `now`; return the seconds until the next read and the name of the rule that
-    chose.
+    """Learn from an answer at `now`; return the seconds until the next read, and the rule that chose them.
 
-    `updated_at` is the newest position's time, None where the answer held nothing newer (for a newer position
-    without a time, the middle between `pace.polled_at` and `now` is the unbiased guess); `moved`: it lies
-    over 100 m from the last. `reach`: the seconds in which somebody may cross the edge of a place that is
-    waited for. `lower` and `upper` are the chat's own bounds; `spread`, about uniform in 0.98 to 1.02, keeps
-    chats apart and never leads out of the bounds. `price_floor` (square root of seconds) is the price where
-    requests are plentiful; `head_room` the share of the rate that is planned with.
+    `updated_at` is the newest position's time, None if the answer held nothing newer (for a newer position without a
+    time, the middle between `pace.polled_at` and `now` is the unbiased guess); `moved`: it is over 100 m from the last.
+    `reach`: the seconds in which somebody may cross the edge of a place. `lower` and `upper` are the chat's own bounds;
+    `spread`, about uniform in 0.98 to 1.02, keeps chats apart and never leads out of the bounds. `price_floor` (square
+    root of seconds) is the price when requests are plentiful; `head_room` is the part of the rate to plan with.
 
-    `pace` is changed in place, its weight included: the fleet's sum has to grow by the difference. The
-    interval is finite and within the bounds for every finite input: clocks that go back or run ahead are
-    clamped.
+    `pace` is changed in place, including its weight: the fleet's sum has to change by the difference. The interval is
+    finite and within the bounds for every finite input: clocks that go back or run ahead are clamped.
     """
     since = _learn(pace, now, updated_at, moved)
 
@@ -122,7 +118,7 @@ def tracking_interval(
 
     tracked = fleet.tracked if before else fleet.tracked + 1
     weights = fleet.weights + weight - before
-    if not weights > weight:  # a sum that has drifted never makes this chat cheaper than alone
+    if not weights > weight:  # a wrong sum never makes this chat cheaper than it would be alone
         weights = weight
     ceiling = fleet.ceiling
     reserved = min(PENDING_SHARE, fleet.waiting / ceiling) if ceiling > 0.0 else PENDING_SHARE
@@ -158,7 +154,7 @@ def tracking_interval(
 
 
 def _learn(pace: Pace, now: float, updated_at: float | None, moved: bool) -> float:
-    """Learn from an answer; return the seconds since the newest position that is known (since 1970 without one)."""
+    """Learn from an answer; return the seconds since the newest known position (since 1970 if there is none)."""
     polled_at = pace.polled_at
     known = pace.updated_at
     quiet = pace.quiet
@@ -174,7 +170,7 @@ def _learn(pace: Pace, now: float, updated_at: float | None, moved: bool) -> flo
         memory = MEMORY_MOVING if new and moved else MEMORY
         blind = polled_at if not known or known + quiet < polled_at else known + quiet
         if new:
-            # The newest time shows exactly how long it has been still, however many updates were missed.
+            # The newest time shows exactly how long there was no update, however many were missed before.
             count = memory * count + 1.0
             observed = memory * observed + min(elapsed, since)
             outside *= memory
@@ -202,9 +198,9 @@ def _learn(pace: Pace, now: float, updated_at: float | None, moved: bool) -> flo
 
 
 def _after_quiet_time(pace: Pace, since: float, updates: float, worth: float, price: float) -> float:
-    """Return the interval for which what the read will shorten adds up to price squared / 2.
+    """Return the interval after which the delay that a read is expected to save is worth its price.
 
-    It grows slowly inside the quiet time, quickly after it.
+    That is price squared / 2; the delay accrues slowly inside the quiet time, quickly after it.
     """
     left = pace.quiet - since if pace.quiet > since else 0.0
     prior = PRIOR_SECONDS if updates * PRIOR_SECONDS < 1.0 else 1.0 / updates
@@ -221,10 +217,10 @@ def _after_quiet_time(pace: Pace, since: float, updates: float, worth: float, pr
 
 
 def _worth(reach: float, updates: float) -> float:
-    """Return how much a second of this chat's delay counts, where an edge may be crossed in `reach` seconds.
+    """Return how much a second of delay in this chat counts, if an edge may be crossed in `reach` seconds.
 
-    An arrival is waited for as an acceptance is: its hazard, about 1 / reach, stands beside the intensity of updates,
-    weighted by what it is worth, under the same price for everybody.
+    An arrival is treated like an acceptance: its hazard, about 1 / reach, weighted by what it is worth, is added to the
+    intensity of updates, at the same price for everybody.
     """
     reach = max(MIN_REACH, reach)
     hazard = min(1.0, FAR_REACH / reach) / reach
@@ -237,8 +233,8 @@ def pending_interval(
     """Return the seconds until the next read of a chat asked `age` seconds ago, and the rule that chose them.
 
     `lower` and `upper` are the chat's bounds while it is tracked; while it waits they are min(5 s, lower) and
-    6 * upper. `announced` (0 to 0.9) is the share of accepts that webhooks announce in time. All intervals
-    stretch alike so that pending reads use no more of a lowered rate than of the full one, and never over a
+    6 * upper. `announced` (0 to 0.9) is the fraction of accepted requests that webhooks announce in time. All intervals
+    stretch alike, so that pending reads use no larger part of a lowered rate than of the full one, and never over a
     quarter.
     """
     interval = _wanted_interval(age, announced, lower, upper)
@@ -264,7 +260,7 @@ def _wanted_interval(age: float, announced: float, lower: float, upper: float) -
 
 
 def backoff(failures: int, *, lower: float, upper: float, random_unit: float) -> float:
-    """Seconds until the next read after so many faults in a row: full jitter, `random_unit` uniform in 0 to 1.
+    """Return the seconds until the next read after faults in a row: full jitter, `random_unit` uniform in 0 to 1.
 
     Between `lower` and a bound that doubles with each fault; never above min(upper, 120).
     """
@@ -276,14 +272,12 @@ def backoff(failures: int, *, lower: float, upper: float, random_unit: float) ->
 
 
 def recovered_rate(rate: float, *, ceiling: float, calm: float) -> float:
-    """Return requests per second allowed now, where the last 429 left `rate` and lies `calm` seconds back."""
+    """Return the requests per second allowed now, if the last 429 left `rate` and was `calm` seconds ago."""
     return min(ceiling, rate + max(0.0, calm - RATE_CALM) * ceiling / RATE_RECOVERY)
 
 
 def throttled_rate(rate: float, *, ceiling: float, since_cut: float) -> float:
-    """Return requests per second allowed after a 429: `rate` were until now, the last cut was `since_cut` seconds
-    ago.
-    """
+    """Return the requests per second allowed after a 429, with `rate` before it and the last cut `since_cut` s ago."""
     if since_cut < RATE_CUT_EVERY:
         return rate
     return max(RATE_CUT * rate, RATE_FLOOR * ceiling)

@@ -1,6 +1,6 @@
 """Asking a contact to share: the beginning of a share, its prompts, and what becomes of them.
 
-Never twice within the cool-down, never again without a read after an uncertain prompt.
+Never two prompts within the cool-down, and none after an uncertain one without a read in between.
 """
 
 from typing import Literal
@@ -11,17 +11,17 @@ from worker.domain.observation import AlreadySharing, Later, PromptOutcome, Reje
 from worker.domain.share import Person, Prompt, Share
 from worker.domain.timestamp import format_milliseconds
 
-THROTTLED_SECONDS = 60.0  # 429 without Retry-After: Linq's example waits are of this size
+THROTTLED_SECONDS = 60.0  # 429 without Retry-After: the wait in Linq's examples
 CREATING_SECONDS = 3.0  # 409/2009: Linq says "a few seconds"
-MAX_RETRY_AFTER_SECONDS = 86_400.0  # what a Retry-After is obeyed up to
-UNSENT_SECONDS = 5.0  # least time between two prompts that may not have reached Linq, if there is no cool-down
+MAX_RETRY_AFTER_SECONDS = 86_400.0  # the longest Retry-After that is obeyed
+UNSENT_SECONDS = 5.0  # without a cool-down, the least time between two prompts that may not have reached Linq
 CALL_SECONDS = 12.0  # a prompt's answer comes within 10 s or never; a webhook may have a read made meanwhile
 
 Action = Literal["read", "prompt", "end"]
 
 
 def begin(decision: Decision, *, accept_within: float, previous: Share | None) -> None:
-    """Begin the share: due at once; `previous` is what is still known of the chat's last share."""
+    """Begin the share, due at once; `previous` is what is still known of the chat's last share."""
     share = decision.share
     now = decision.now
     if previous is not None:
@@ -51,18 +51,18 @@ def begin(decision: Decision, *, accept_within: float, previous: Share | None) -
 
 
 def next_action(decision: Decision) -> Action:
-    """Return what the share needs now; a prompt whose worker did not live to see the answer becomes uncertain."""
+    """Return what the share needs now; a prompt whose worker died before the answer becomes uncertain."""
     share = decision.share
     if share.prompt is Prompt.CALLING and decision.now >= (share.prompted_at or 0.0) + CALL_SECONDS:
         _mark_uncertain(decision, left_by=decision.now)
     if share.follow_until is not None and decision.now >= share.follow_until:
         return "end"
-    # A prompt over a line that is lost would only be refused.
+    # A prompt over a lost line would only be refused.
     return "prompt" if _is_due(decision) and not share.parked else "read"
 
 
 def mark_sending(decision: Decision) -> None:
-    """Record that a prompt is about to leave: this has to be stored before the call is made."""
+    """Record that a prompt is about to be sent; this has to be stored before the call is made."""
     share = decision.share
     share.prompt = Prompt.CALLING
     share.prompts += 1
@@ -71,10 +71,10 @@ def mark_sending(decision: Decision) -> None:
 
 
 def apply_outcome(decision: Decision, outcome: PromptOutcome, *, left_at: float | None = None) -> None:
-    """Take in what became of a prompt that `mark_sending` recorded.
+    """Apply the outcome of a prompt that `mark_sending` recorded.
 
-    It may come late: where the share has gone on meanwhile, only what is still of use is taken. `left_at`: when the
-    prompt left, in seconds since 1970 (UTC); storing the intention may have taken long. None: at that moment.
+    It may come late: if the share has changed meanwhile, only what is still of use is applied. `left_at`: when the
+    prompt was sent, in seconds since 1970 (UTC); None: when `mark_sending` recorded it, which may be much earlier.
     """
     share = decision.share
     if share.ended is not None or share.prompt not in (Prompt.CALLING, Prompt.UNCERTAIN):

@@ -1,4 +1,4 @@
-"""What a read tells of a share: who shares, what is new, who has gone; and what a fault leaves as it was."""
+"""What a read shows about a share: who shares, what is new, who has gone; a fault changes none of it."""
 
 from collections.abc import Set as AbstractSet
 
@@ -13,13 +13,13 @@ from worker.domain.share import Person
 from worker.domain.timestamp import NANOSECONDS, format_time
 
 FIRST_POSITION_SECONDS = 600.0  # a share that was announced but never listed is not "gone" before this
-LAST_READ_GRACE_SECONDS = 300.0  # an unanswered request is let go after this when even the last read fails
-PARKED_SECONDS = 6 * 3600.0  # of a chat whose line is lost, in case that nothing finds out that it is back
+LAST_READ_GRACE_SECONDS = 300.0  # an unanswered request expires after this even if the last read fails
+PARKED_SECONDS = 6 * 3600.0  # until a chat whose line is lost is read all the same
 _NOBODY: frozenset[str | None] = frozenset()
 
 
 def observe(decision: Decision, observation: ReadObservation) -> None:
-    """Take in the outcome of a read."""
+    """Apply the outcome of a read."""
     share = decision.share
     if share.ended is not None:
         decision.due = None
@@ -47,11 +47,11 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
             seconds = max(lower, min(usual, MAX_RETRY_AFTER_SECONDS))
             share.rule = "throttled"
         case Suspended():
-            # Everything is paused: the chat is due again as soon as it goes on.
+            # Everything is paused: the chat is due as soon as polling resumes.
             seconds = 0.0
             share.rule = "paused"
         case LineLost():
-            # Not read again before another chat of the line is, or a deadline comes.
+            # Not read again before another chat of the line can be, or a deadline comes.
             seconds = PARKED_SECONDS * (0.75 + 0.5 * decision.random_unit)
             share.rule = "paused"
             share.parked = True
@@ -99,7 +99,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         person.listed = True
         person.missing_since = None
         if person.stopping_at is not None and (position.updated_at or 0) > person.stopping_at:
-            person.stopping_at = None  # alive after the end that was announced: it was an older share's
+            person.stopping_at = None  # still sharing after the announced end, which was that of an older share
         news = judge(person, position)
         if news == "known":
             continue
@@ -115,7 +115,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         if position.updated_at is not None:
             newest = max(newest or 0.0, position.updated_at / NANOSECONDS)
         elif newest is None:
-            # Somewhere between the last read and this one: the middle is the unbiased guess.
+            # It appeared between the last read and this one: the middle is the unbiased guess.
             newest = (share.pace.polled_at + decision.now) / 2 if share.pace is not None else decision.now
     if arrived:
         decision.end("arrived")
@@ -124,7 +124,7 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         if any(is_fresh(share, position, decision.now) for position in decision.positions):
             decision.end("first_position")
             return
-        share.hint_at = decision.now  # an old position is shown first, the live one is often seconds away
+        share.hint_at = decision.now  # an old position is shown first; the live one often comes seconds later
     unusable = {feature.handle for feature in observation.invalid} if observation.invalid else _NOBODY
     _observe_absences(decision, listed, unusable)
     if decision.due is None:
@@ -159,9 +159,9 @@ def _observe_features(decision: Decision, observation: Features) -> None:
 
 
 def _observe_absences(decision: Decision, listed: AbstractSet[str], unusable: AbstractSet[str | None]) -> None:
-    """Find those who are no longer listed, whose planned end has passed, or who have gone stale.
+    """Find people who are no longer listed, whose planned end has passed, or who have gone stale.
 
-    `unusable`: whose features could not be used; None among them may be anybody's.
+    `unusable`: the handles whose features could not be used; None among them may be anybody.
     """
     share = decision.share
     now = decision.now

@@ -1,29 +1,29 @@
-"""Whose a refused read is: the chat's own, or that of a key which has lost the chat's line, or all of them.
+"""Why a read is refused: because of the chat, or because the key has lost the chat's line, or all lines.
 
-A line can be moved to another environment by a click, and then every chat of it is refused like one that has gone. So
-refusals that strike many chats are not for the chats' sake, and end nothing.
+A click can move a line to another environment; then all of its chats are refused as if they were gone. So refusals of
+many chats at once are not the chats' fault, and end nothing.
 """
 
 from typing import Literal, NamedTuple
 
 WINDOW_SECONDS = 120.0
 MIN_CHATS = 5
-PATIENCE = 4  # refusals after the first one that may be unclear: two minutes by default
+PATIENCE = 4  # how many refusals after the first may be unclear: two minutes by default
 
 Owner = Literal["chat", "line", "key", "unclear"]
 
 
 class Reads(NamedTuple):
-    """Chats, each counted once: those whose newest read was refused, and all that were answered."""
+    """Numbers of chats: those whose latest read was refused, and those that were answered."""
 
     refused: int
     answered: int
 
 
 class View(NamedTuple):
-    """Some chats, when one of them is refused: `recent` in the last two minutes, `since` since it was first refused.
+    """A group of chats, one of which is refused: `recent` in the last two minutes, `since` since its first refusal.
 
-    `since` is None where that was just now. `waiting`: whether some of them wait already for not being refused.
+    `since` is None if that is just now. `waiting`: some of the group wait already for the line to come back.
     """
 
     recent: Reads
@@ -32,9 +32,9 @@ class View(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known of other chats when one is refused: of all, and of its line where that is known.
+    """What is known of other chats when one is refused: of all, and of those of its line if that is known.
 
-    `tracked`: how many chats are. `age`: seconds since this chat was first refused, 0 for the first time.
+    `tracked`: the number of tracked chats. `age`: seconds since this chat was first refused, 0 the first time.
     """
 
     everybody: View
@@ -44,10 +44,10 @@ class Evidence(NamedTuple):
 
 
 def owner(evidence: Evidence, *, confirm: float) -> Owner:
-    """Return whose a refusal is; while that is unclear, it ends nothing, and the chat is read again.
+    """Return the cause of a refusal; while that is unclear it ends nothing, and the chat is read again.
 
-    What was answered in two minutes may be from before a line was lost: where most are refused since this chat was, it
-    is too early to tell, for some times `confirm`, the least time between the two refusals that end a share.
+    Answers within the last two minutes may predate the loss of a line: if most chats have been refused since this one
+    was, it is too early to tell, for a few times `confirm`, the least time between the two refusals that end a share.
     """
     everybody, line = evidence.everybody, evidence.line
     if line is not None and _is_struck(line):

@@ -1,18 +1,18 @@
-"""When a share is looked at next: the policy's interval, brought forward by what cannot wait for it."""
+"""When a share is read next: after the policy's interval, or earlier for what cannot wait."""
 
 from worker.domain import policy
 from worker.domain.decision import Decision
 from worker.domain.share import Prompt
 from worker.domain.timestamp import NANOSECONDS
 
-EXPIRY_GRACE_SECONDS = 60.0  # after `ends_at`, a newer position may come this long
+EXPIRY_GRACE_SECONDS = 60.0  # a newer position may still come this long after `ends_at`
 BEFORE_END_SECONDS = 2.0  # one read just before a planned end
 HINT_OFFSETS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)  # seconds; a first position takes a second or two
 MAX_PROMPTS = 2  # an uncertain prompt is repeated once
 
 
 def set_next(decision: Decision) -> None:
-    """Set the next due time where no new answer of a tracked share says it."""
+    """Set the next due time when no new answer of a tracked share determines it."""
     share = decision.share
     if share.ended is not None:
         decision.due = None
@@ -30,7 +30,7 @@ def set_next(decision: Decision) -> None:
 
 
 def set_after_fault(decision: Decision, seconds: float) -> None:
-    """Be due after `seconds`; a time limit needs no answer, so that it is kept all the same."""
+    """Be due after `seconds`, or at the time limit, which needs no answer."""
     decision.due = decision.now + seconds
     until = decision.share.follow_until
     if until is not None and until < decision.due:
@@ -127,7 +127,7 @@ def apply_deadlines(decision: Decision, lower: float) -> None:
 
 
 def expiry(decision: Decision) -> float | None:
-    """Return the moment at which the request expires; None where it does not: what it waits for is there."""
+    """Return when the request expires; None if it does not, because it was accepted."""
     share = decision.share
     if share.max_age is None and (share.pace is not None or decision.anybody_shares()):
         return None

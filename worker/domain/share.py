@@ -1,6 +1,5 @@
-"""A share: one tracked chat, from the job that began it to its `location.tracking.ended`. Data; decision.py decides.
-
-The whole share is one value, so that a commit can replace it in one step, and small, because a million are kept:
+"""A share: one tracked chat, from the job that began it to its `location.tracking.ended`. decision.py decides on it.
+The whole share is one value, so that a commit can replace it in one step. It is small, because there may be a million:
 absent numbers are None (one byte when packed), not 0.0 (nine), and what is usually absent comes last, where it takes no
 room at all. New fields go to the end.
 """
@@ -17,10 +16,10 @@ class Prompt(enum.IntEnum):
     """How far the request to share has come."""
 
     NONE = 0  # a chat that is tracked without asking
-    WAITING = 1  # to be sent as soon as it may be
+    WAITING = 1  # to be sent as soon as possible
     CALLING = 2  # stored before the call: if it is found later, the prompt counts as sent
     SENT = 3
-    UNCERTAIN = 4  # settled by reading
+    UNCERTAIN = 4  # a read will settle it
 
 
 PROMPT_IN_RESULTS: dict[Prompt, str | None] = {
@@ -36,7 +35,7 @@ PHASES: tuple[Phase, ...] = ("requested", "pending", "tracking")
 
 
 class Person(msgspec.Struct, array_like=True, omit_defaults=True):
-    """One handle in a share, and what was published of it. Positions' times are ns, other times s, since 1970 UTC."""
+    """One handle in a share, and what was published of it. Times of positions are ns, others s, since 1970 (UTC)."""
 
     handle: str
     sharing: bool = False
@@ -48,13 +47,15 @@ class Person(msgspec.Struct, array_like=True, omit_defaults=True):
     listed: bool = False  # since sharing began
     missing_since: float | None = None  # first successful read that did not list it
     stale: bool = False  # published since the last position
-    began_at: int | None = None  # ns, as webhooks tell it
+    began_at: int | None = None  # ns, from webhooks
     ends_at: int | None = None  # ns, planned
     announced_at: int | None = None  # ns: creation of the newest `started` that was applied
     stopping_at: int | None = None  # ns: a `stopped` webhook came, one last read follows
     stopped_at: int | None = None  # ns: end of the last sharing
     unlisted: bool = False  # not listed by some read since it stopped
-    inside: list[int] | None = None  # numbers of the share's places; None: no position of this sharing was looked at
+    inside: list[int] | None = (
+        None  # indexes of the share's places that the person is in; None: no position of this sharing was checked
+    )
     reach: float | None = None  # seconds to the nearest edge of a place at the pace last shown
     last_stop: int | None = None  # digest in the id of the last stop in this share
     corrected: int | None = None  # fingerprint of the correction last seen of the position last published
@@ -109,13 +110,13 @@ class Share(msgspec.Struct, array_like=True, omit_defaults=True):
     places: list[Place] = []
     until: str | None = None  # name of the place whose entering ends the share
     max_age: float | None = None  # seconds: with `follow` false, an older position does not end the share
-    stop_when_done: bool = False  # ask Linq to end the contact's share when this one has done what it is for
-    line: str = ""  # digest of our line, empty where it is not known
-    parked: bool = False  # reads are refused for the line's sake: it waits for others that find out when they are not
+    stop_when_done: bool = False  # ask Linq to end the contact's share when this one has served its purpose
+    line: str = ""  # digest of our line, empty if unknown
+    parked: bool = False  # the key has lost the line: the chat waits until another one of the line can be read
 
     @property
     def phase(self) -> Phase:
-        """Where the share is, as metrics and `status` say it."""
+        """The phase of the share, as metrics and `status` show it."""
         if self.ended is not None:
             return "ended"
         if self.pace is not None:

@@ -15,7 +15,7 @@ _RFC_3339 = re.compile(
     re.ASCII,
 )
 
-# Looking up "T09:31:" and "18" costs a third of formatting three numbers; publishing formats two times a
+# Looking up "T09:31:" and "18" takes a third of the time of formatting three numbers; publishing formats two times a
 # position.
 _MINUTES = [f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
 _SECONDS = [f"{second:02}" for second in range(60)]
@@ -66,7 +66,7 @@ def _parse_any(text: str) -> int:
 
 
 def format_time(nanoseconds: int) -> str:
-    """Return nanoseconds since 1970 as RFC 3339 in UTC with `Z`; the fraction has 0, 3, 6 or 9 digits, as few as do.
+    """Return nanoseconds since 1970 as RFC 3339 in UTC with `Z` and the fewest of 0, 3, 6 or 9 digits of a second.
 
     Raises ValueError outside the years 1970 to 9999.
     """

@@ -1,4 +1,4 @@
-"""What a webhook says of a share. It only brings a read forward: polling finds the same without it."""
+"""What a webhook says about a share. It only brings a read forward: polling finds the same without it."""
 
 from worker.domain import events
 from worker.domain.decision import Decision
@@ -6,14 +6,14 @@ from worker.domain.freshness import known_end
 from worker.domain.handle import handle_digest
 from worker.domain.timestamp import NANOSECONDS
 
-FIRST_LOOK_SECONDS = 2.0  # where a webhook may bring one read forward only, a position should be there by then
+FIRST_LOOK_SECONDS = 2.0  # when a webhook may bring forward only one read, wait until a position should be there
 HINT_EVERY_SECONDS = 10.0  # duplicates of a webhook cost nothing
 
 
 def apply_started(
     decision: Decision, handle: str, *, began_at: int | None, ends_at: int | None, created_at: int
 ) -> bool:
-    """Take in that sharing began (times: ns since 1970 UTC); return whether it changed anything.
+    """Apply that sharing began (times: ns since 1970 UTC); return whether it changed anything.
 
     It may come before the prompt's own answer, twice, late, or after the end.
     """
@@ -46,7 +46,7 @@ def apply_started(
 def apply_stopped(
     decision: Decision, handle: str, *, began_at: int | None, ended_at: int | None, created_at: int
 ) -> bool:
-    """Take in that sharing stopped; return whether it changed anything. The end follows after one last read."""
+    """Apply that sharing stopped; return whether it changed anything. The end follows after one last read."""
     share = decision.share
     if share.ended is not None or handle_digest(handle) in share.excluded:
         return False
@@ -61,10 +61,10 @@ def apply_stopped(
             or began_at == person.began_at  # reported as unreadable
             or began_at <= max(known_end(person), share.begun_at * NANOSECONDS)
         ):
-            # Perhaps it overtook its `started`: that one is to be known for a latecomer.
+            # It may have overtaken its `started`, which must then be recognized as late.
             person.stopped_at = end
             return True
-        # It began and ended unseen within this share: the same as if its `started` had come first.
+        # It began and ended unseen within this share: treated as if its `started` had come first.
         person.announced_at = created_at
         person.began_at = began_at
         person.ends_at = None
@@ -80,9 +80,9 @@ def apply_stopped(
 
 
 def report_unreadable(decision: Decision, shared_by: str, remedy: str, *, began_at: int) -> bool:
-    """Publish that the contact shares under a handle that this chat does not have; return whether that is news.
+    """Publish that the contact shares under a handle that this chat does not have; return whether that is new.
 
-    It is once for each beginning (`began_at`: ns since 1970 UTC).
+    It is new once for each beginning (`began_at`: ns since 1970 UTC).
     """
     share = decision.share
     if share.ended is not None:

@@ -9,12 +9,12 @@ from location_client.arguments import find_faults
 from worker.domain.handle import normalize_handle
 from worker.domain.share import Place
 
-MAX_FAULTS = 20  # named in one refusal
+MAX_FAULTS = 20  # wrong arguments named in one refusal
 PERSONAL = limits.PERSONAL | {"event"}
 
 
 class InvalidJobError(ValueError):
-    """A job's arguments are wrong; `detail` lists each: field, what is accepted, the value where it is not personal."""
+    """A job's arguments are wrong; `detail` lists each: field, what is accepted, and the value if not personal."""
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         super().__init__("; ".join(f"{entry['field']}: {entry['message']}" for entry in detail))
@@ -26,7 +26,7 @@ Handle = Annotated[str, AfterValidator(normalize_handle)]
 
 
 class Arguments(BaseModel):
-    """What all arguments have in common: no unknown names, no conversions."""
+    """The base of all arguments: no unknown names, no conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
@@ -94,7 +94,7 @@ class StopSharing(Arguments):
 
 
 class EndSharing(StopSharing):
-    """Arguments of `end_sharing`, which the end of a share queues."""
+    """Arguments of `end_sharing`, queued when a share ends."""
 
     share_id: str
 
@@ -116,9 +116,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_arguments(function: str, model: type[Model], given: dict[str, Any]) -> Model:
-    """Check the keyword arguments of a job as the client does, then what only the worker can; null counts as left out.
+    """Check the keyword arguments of a job as the client does, then what only the worker can; null counts as absent.
 
-    Raises InvalidJobError that names each wrong one.
+    Raises InvalidJobError, which names each wrong one.
     """
     known = {name: value for name, value in given.items() if value is not None}
     faults = find_faults(function, known)[:MAX_FAULTS]

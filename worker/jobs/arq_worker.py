@@ -1,7 +1,7 @@
-"""arq, behind one small module: the worker that runs our jobs, and the mending of a queue that others have broken.
+"""arq, behind one small module: the worker that runs our jobs, and the repair of a queue that others have broken.
 
-What arq 0.28 needs: JSON on the pool and on the worker both, no job over 30 s, hooks unused,
-the pool built by ourselves, and everything that arq would die of kept away from it or answered by building it anew.
+How arq 0.28 is used: JSON both on the pool and on the worker, no job over 30 s, no hooks, a pool of our own. What would
+take arq down is kept away from it, or a new worker is built.
 """
 
 import asyncio
@@ -26,24 +26,24 @@ from worker.store.scripts import Scripts
 
 MAX_JOBS = 100  # run at once
 QUEUE_READ_LIMIT = 1_000  # above 2 x workers x MAX_JOBS: running jobs are read first
-POLL_DELAY = 0.1  # slots are refilled only this often
-JOB_SECONDS = 30.0  # after a crash a job waits for this and 10 s more
+POLL_DELAY = 0.1  # arq refills free slots only this often
+JOB_SECONDS = 30.0  # after a crash a job waits this long and 10 s more
 RESULT_SECONDS = 3600.0  # docs/reference/jobs.md, Results
 MAX_TRIES = 100  # outages of Redis and stopped workers use up a try each
-# These come back by themselves: while Chert refuses the account, and with one slice of work after another.
+# These run again and again: while Chert refuses the account, or slice by slice.
 TRIES_OF_THE_PATIENT = 10_000
 PATIENT = frozenset({"send_pin", "forget_handle"})
 HEALTH_SECONDS = 30.0
 BURY_SECONDS = 10
-CLOCK_SECONDS = 10.0  # between two looks at Redis' clock; a clock loses a millisecond in it
+CLOCK_SECONDS = 10.0  # between two looks at Redis' clock; clocks drift by a millisecond in this time
 
 log = structlog.get_logger("queue")
 
 
 def _tick(settings: Settings, name: str) -> str:
-    """Name a cron job. arq makes its job ids of it, which two installations on one Redis must not share.
+    """Return the name of a cron job, from which arq makes job ids: two installations on one Redis need different ones.
 
-    A job id is ASCII, a key prefix need not be.
+    A job id is ASCII; a key prefix need not be.
     """
     return f"cron:{settings.key_prefix.encode('ascii', 'backslashreplace').decode()}:{name}"
 
@@ -57,13 +57,13 @@ def open_pool(settings: Settings) -> ArqRedis:
 def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worker:
     """Build arq's worker for all our jobs. It handles no signals, and is used up when its `main` ends."""
     functions = [
-        # arq's protocol wants __qualname__
+        # arq's protocol requires __qualname__
         func(run, name=name, max_tries=TRIES_OF_THE_PATIENT if name in PATIENT else None)  # type: ignore[arg-type]
         for name, run in handlers.JOBS.items()
     ]
     functions.append(func(handlers.refuse, name=REFUSE))  # type: ignore[arg-type]  # the same
     ticks = [
-        # arq's protocol of a coroutine wants a __qualname__, which the type of a function does not promise.
+        # arq's protocol requires a __qualname__, which the type of a function does not promise.
         cron(bury_timeless, name=_tick(settings, "bury_timeless"), second=set(range(5, 60, BURY_SECONDS)), max_tries=1),  # type: ignore[arg-type]
         cron(handlers.reconcile, name=_tick(settings, "reconcile"), second=30, max_tries=1),  # type: ignore[arg-type]
     ]
@@ -88,7 +88,7 @@ def make_worker(settings: Settings, services: Services, pool: ArqRedis) -> Worke
 
 
 class _Worker(Worker):
-    """arq's worker, but no entry of the queue takes it down, and jobs are started many at a time."""
+    """arq's worker, except that no entry of the queue takes it down, and that it starts many jobs at a time."""
 
     def __init__(self, *positional: Any, **named: Any) -> None:
         super().__init__(*positional, **named)
@@ -100,7 +100,7 @@ class _Worker(Worker):
         self.starting: asyncio.Task[None] | None = None
 
     async def _poll_iteration(self) -> None:
-        """Start what is due and forget what has ended. An outage is waited out: what runs goes on meanwhile."""
+        """Start what is due and forget what has ended. Wait out an outage; running jobs go on meanwhile."""
         try:
             now = await self._now()
             if self.allow_pick_jobs and self.job_counter < self.max_jobs:
@@ -116,7 +116,7 @@ class _Worker(Worker):
             await self._outage.end()
 
     async def _now(self) -> int:
-        """Return Redis' time in milliseconds since 1970: that of this machine may be wrong."""
+        """Return Redis' time in milliseconds since 1970; this machine's may be wrong."""
         before = time.monotonic()
         if before >= self._next_look:
             seconds, microseconds = await self.pool.time()
@@ -127,7 +127,7 @@ class _Worker(Worker):
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         services: Services = self.ctx["services"]
         if job_ids:
-            # They come in the order of their times: where any is before 1970, the first one is.
+            # They come in the order of their times: if any is before 1970, the first one is.
             score = await self.pool.zscore(self.queue_name, job_ids[0])
             if score is not None and score <= 0:
                 await _mend_times(self.pool, self.queue_name)
@@ -149,11 +149,11 @@ class _Worker(Worker):
             batch, ids = ids[:free], ids[free:]
             self.starting = asyncio.create_task(self._start(batch))
             self.starting.add_done_callback(_look_at)
-            # Not cancelled: jobs that are marked and not started would wait until the marks expire.
+            # Not cancelled: jobs that are marked but not started would wait until the marks expire.
             await asyncio.shield(self.starting)
 
     async def _start(self, job_ids: list[str]) -> None:
-        """Mark jobs as running and run them; those that run elsewhere or are done by now are left out."""
+        """Mark jobs as running and run them; skip those that run elsewhere or are done by now."""
         marks = int(self.in_progress_timeout_s * 1000)
         scores = await self._scripts.start_jobs(keys=[self.queue_name], args=[in_progress_key_prefix, marks, *job_ids])
         started = [(job_id, int(float(score))) for job_id, score in zip(job_ids, scores, strict=True) if score]
@@ -161,7 +161,7 @@ class _Worker(Worker):
             if started:
                 await self.pool.delete(*(in_progress_key_prefix + job_id for job_id, _ in started))
             return
-        # arq puts a job off by this machine's clock; by so much it is behind that of Redis.
+        # arq defers jobs by this machine's clock, which is this much behind that of Redis.
         behind = int((time.monotonic() + self._redis_ahead - time.time()) * 1000)
         for job_id, score in started:
             self.job_counter += 1
@@ -185,29 +185,29 @@ class _Worker(Worker):
             await _drop(services, self.pool, self.queue_name, job_id.encode(), reason)
 
     async def finish_job(self, *positional: Any, **named: Any) -> None:
-        """Write the result, as soon as Redis takes it: what has run must not run again."""
+        """Write the result as soon as Redis accepts it: a job that has run must not run again."""
         await self._outage.wait_out(lambda: super(_Worker, self).finish_job(*positional, **named))
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
-        """Write the failure of a job that arq gives up, in the same way; the job is kept as a dead letter."""
+        """Write the failure of a job that arq gives up, likewise, and keep the job as a dead letter."""
         await self._outage.wait_out(lambda: self._keep_given_up(job_id))
         await self._outage.wait_out(lambda: super(_Worker, self).finish_failed_job(job_id, result_data))
 
     async def _keep_given_up(self, job_id: str) -> None:
         services: Services = self.ctx["services"]
-        # The next tick does the work of one that failed.
+        # Nothing is lost with a failed tick: the next one does its work.
         if not job_id.startswith(_tick(services.settings, "")) and await self.pool.exists(job_key_prefix + job_id):
             await services.store.dead_letters.add_job(job_id.encode(), "given_up", {"fault": "it was tried too often"})
             metrics.DEAD_LETTERS.labels("job").inc()
 
 
 def _is_usable(job_id: bytes) -> bool:
-    """Return whether arq can bear a job id: printable ASCII without spaces. It would die of what is not UTF-8."""
+    """Return whether arq can handle a job id: printable ASCII without spaces. Anything but UTF-8 would take it down."""
     return job_id.isascii() and job_id.decode("ascii").isprintable() and b" " not in job_id
 
 
 async def _mend_times(pool: ArqRedis, queue_name: str) -> None:
-    """Have jobs run now whose time is zero (arq skips it for ever) or below (arq dies of minus infinity)."""
+    """Make jobs due now whose time is zero (arq skips them for ever) or below (minus infinity takes arq down)."""
     seconds, _ = await pool.time()
     early = await pool.zrangebyscore(queue_name, "-inf", 0)
     if early:
@@ -215,7 +215,7 @@ async def _mend_times(pool: ArqRedis, queue_name: str) -> None:
 
 
 async def bury_timeless(context: dict[str, Any]) -> None:
-    """Tick: take jobs out of the queue whose time never comes."""
+    """Tick: remove jobs whose time never comes from the queue."""
     pool: ArqRedis = context["redis"]
     services: Services = context["services"]
     queue_name = services.settings.queue_name
@@ -224,12 +224,12 @@ async def bury_timeless(context: dict[str, Any]) -> None:
 
 
 async def _drop(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
-    """Take out of the queue what arq cannot run: a dead letter, and a failed result where the id allows one."""
+    """Remove from the queue what arq cannot run; keep a dead letter, and write a failed result if the id allows it."""
     await services.store.dead_letters.add_job(job_id, "unusable_entry", {"fault": reason})
     metrics.DEAD_LETTERS.labels("job").inc()
     if _is_usable(job_id):
         now = int(time.time() * 1000)
-        # As arq writes it.
+        # In arq's format.
         result: dict[str, Any] = {
             "t": 1,
             "f": None,
@@ -247,13 +247,13 @@ async def _drop(services: Services, pool: ArqRedis, queue_name: str, job_id: byt
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
-    """Take note of how a task ended, so that asyncio does not complain where nobody waits for it any more."""
+    """Look at how a task ended, so that asyncio does not warn about an exception that nobody retrieved."""
     if not task.cancelled():
         task.exception()
 
 
 def running(worker: Worker) -> list[Any]:
-    """Return the tasks of the jobs that run now, and of those that are just being started."""
+    """Return the tasks of the jobs that are running or being started."""
     tasks = [*worker.tasks.values()]
     if isinstance(worker, _Worker) and worker.starting is not None:
         tasks.append(worker.starting)

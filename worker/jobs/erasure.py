@@ -1,7 +1,7 @@
-"""Forgetting a handle: what is tracked of it ends, and everything kept about it is erased.
+"""Forgetting a handle: its tracking ends, and everything kept about it is erased.
 
-The work is done in stages and pages whose progress is kept in Redis: a job may be cut short anywhere and goes on where
-it was. What cannot be asked of Linq now is decided from what is known here; forgetting never waits for it.
+The work is done in stages and pages whose progress is stored in Redis: a job may be interrupted anywhere and goes on
+where it was. If Linq cannot be asked, what is known here decides; forgetting never waits for Linq.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from worker.linq.client import LinqError
 from worker.store.erasure import ERASED, Erasure, Progress, Stage
 from worker.store.shares import Loaded, Shares
 
-SLICE_SECONDS = 15.0  # of work, then the job is queued again: a job of over 30 s would be cut off for good
-LINQ_SECONDS = 8.0  # what Linq may take of that
+SLICE_SECONDS = 15.0  # of work, then the job is queued again: arq would cut off a job of over 30 s for good
+LINQ_SECONDS = 8.0  # of these for Linq
 AGAIN_SECONDS = 0.1
 
 log = structlog.get_logger("forgetting")
@@ -33,7 +33,7 @@ Result = dict[str, Any]
 
 
 async def forget_handle(context: JobContext, arguments: ForgetHandle) -> Result:
-    """Erase what is kept about a handle; return the counts, or have the job go on in a moment."""
+    """Erase what is kept about a handle; return the counts, or raise arq.Retry for the next slice of the work."""
     forgetting = _Forgetting(context, arguments.handle)
     return await forgetting.run()
 
@@ -80,7 +80,7 @@ class _Forgetting:
         await self._erasure.enter(self._job_id, following)
 
     async def _end_slice(self) -> None:
-        """Stop here if the slice is over; the job goes on where it was."""
+        """Stop here if the time slice is over; the job goes on where it was."""
         if time.monotonic() < self._deadline:
             return
         progress = await self._erasure.open(self._job_id, self._handle)
@@ -96,7 +96,7 @@ class _Forgetting:
     # Chats
 
     async def _leave_chats_at_linq(self) -> None:
-        """Find the tracked chats of the handle that have not shown it yet: only Linq knows whose they are."""
+        """Stop tracking chats of the handle that have not shown it yet: only Linq knows whose they are."""
         if self._services.linq is None:
             return
         try:
@@ -127,8 +127,8 @@ class _Forgetting:
     async def _leave(self, chat_id: str, *, certain: bool, group: bool | None) -> bool:
         """End the tracking of a 1:1 chat, exclude the handle from a group's, or take it out of an ended share.
 
-        `certain`: the handle takes part in the chat, whether its share has shown it or not. Returns whether a tracked
-        share was changed: what was done in an earlier run is passed over quickly, so that every run gets further.
+        `certain`: the handle takes part in the chat, whether or not its share has shown it. Returns whether a tracked
+        share was changed: what an earlier run did is skipped quickly, so that every run gets further.
         """
         loaded = await self._shares.load(chat_id)
         if loaded.share is None and loaded.stored and loaded.due is None:
@@ -138,7 +138,7 @@ class _Forgetting:
         if loaded.live is not None and self._concerns(loaded.live, certain=certain):
             if loaded.live.group is None and group is None:
                 group = await self._ask_kind(chat_id, loaded.live)
-            # Before the change: a run that is cut off right after it has counted the share all the same.
+            # Before the change, so that the share is counted even if the run is interrupted right after it.
             touched = loaded.live.share_id
             await self._erasure.touch(self._job_id, touched)
 
@@ -168,7 +168,7 @@ class _Forgetting:
         return known and self._digest not in share.excluded
 
     def _clean_up_after(self, loaded: Loaded) -> Decision | None:
-        """Take the handle out of an ended share; what it says of prompts stays, so that the cool-down holds."""
+        """Remove the handle from an ended share; what it says about prompts stays, so that the cool-down holds."""
         share = loaded.share
         if share is None or loaded.due is not None:
             return None
@@ -180,7 +180,7 @@ class _Forgetting:
         return decision if known or named else None
 
     async def _ask_kind(self, chat_id: str, share: Share) -> bool | None:
-        """Find out whether a chat is a group: who was seen in it tells, else Linq, else (None) nobody does now."""
+        """Find out whether a chat is a group: from the people seen in it, or from Linq; None if neither tells."""
         if len(share.people) + len(share.excluded) > 1:
             return True
         if self._services.linq is None:

@@ -1,4 +1,4 @@
-"""The jobs of docs/reference/jobs.md, and the ticks of the schedule: thin, they validate, call and answer."""
+"""The jobs of docs/reference/jobs.md and the periodic ticks, kept thin: they validate, call and answer."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -36,13 +36,15 @@ from worker.linq.webhook import SharingStarted, SharingStopped
 from worker.polling.engine import EngineStoppedError
 from worker.store.outage import is_waited_out
 
-WEBHOOK_TRIES = 5  # webhooks only speed things up: after so many tries one is applied without asking Linq
-CHAT_IS_NONE = frozenset({"chat_not_found", "chat_unavailable", "not_imessage"})  # another one may be found next time
-# Waits for Linq grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
+WEBHOOK_TRIES = 5  # webhooks only speed things up: after this many tries one is applied without asking Linq
+CHAT_IS_NONE = frozenset(
+    {"chat_not_found", "chat_unavailable", "not_imessage"}
+)  # the next attempt may find another one
+# Waits grow, so that arq's tries last for most of the day that a job lives: an account may be paused for long.
 WAIT_GROWTH = 1.1
 MAX_WAIT_SECONDS = 900.0
-RECONCILIATION_SECONDS = 2.0  # of each minute: a million shares are counted in some ten minutes
-RETRY_SECONDS = 2.0  # after Redis was away in the middle of a job
+RECONCILIATION_SECONDS = 2.0  # of each minute: a million shares are counted in about ten minutes
+RETRY_SECONDS = 2.0  # after an outage of Redis in the middle of a job
 
 JobContext = dict[str, Any]
 Job = Callable[..., Awaitable[Any]]
@@ -60,7 +62,7 @@ class RefusedJobError(ValueError):
 
 
 async def refuse(context: JobContext, /, *, reason: str) -> None:
-    """Stand in for whatever was queued and is no job: keep it as a dead letter and fail."""
+    """Take the place of a queued entry that is not a job: keep it as a dead letter and fail."""
     await _keep(context, "not_a_job", reason)
     raise RefusedJobError(reason)
 
@@ -89,7 +91,7 @@ async def request_location(context: JobContext, arguments: RequestLocation) -> R
 
 
 async def track_location(context: JobContext, arguments: TrackLocation) -> Result:
-    """Publish the positions of a chat without asking anybody."""
+    """Publish the positions in a chat without asking anybody."""
     services: Services = context["services"]
     engine = services.need_engine()
     chat_id = await _find_chat(context, arguments, None)
@@ -118,17 +120,17 @@ async def untrack_location(context: JobContext, arguments: UntrackLocation) -> R
 
 
 async def reconcile(context: JobContext) -> None:
-    """Tick: go on counting what all shares add to the fleet's sums, and put those right where they are wrong."""
+    """Tick: go on counting what all shares add to the fleet's sums, and correct sums that are wrong."""
     services: Services = context["services"]
     repair = await services.store.reconciliation.run(RECONCILIATION_SECONDS)
     if repair.rescued:
-        log.warning("shares_rescued", chats=repair.rescued, cause="they were not in the schedule any more")
+        log.warning("shares_rescued", chats=repair.rescued, cause="they had dropped out of the schedule")
     if repair.drift:
         log.warning("sums_repaired", **repair.drift)
 
 
 async def stop_sharing(context: JobContext, arguments: StopSharing) -> Result:
-    """Ask Linq to end the contact's share; its end is on the stream when it has really come."""
+    """Ask Linq to end the contact's share; its end is published when it has really happened."""
     services: Services = context["services"]
 
     with bounded_tries(context["job_try"]):
@@ -137,9 +139,9 @@ async def stop_sharing(context: JobContext, arguments: StopSharing) -> Result:
 
 
 async def end_sharing(context: JobContext, arguments: EndSharing) -> Result:
-    """Ask Linq to end the share of a contact whom nobody needs any more; what came of it is in the log.
+    """Ask Linq to end the share of a contact whose position nobody needs any more; log the outcome.
 
-    Nobody waits for this job as a rule, so that a refusal is kept as a dead letter, too.
+    Usually nobody waits for this job, so a refusal is also kept as a dead letter.
     """
     services: Services = context["services"]
     shares = services.store.shares
@@ -164,7 +166,7 @@ async def end_sharing(context: JobContext, arguments: EndSharing) -> Result:
 
 
 async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
-    """Take in a webhook that the web process has stored."""
+    """Apply a webhook that the web process has stored."""
     services: Services = context["services"]
     last_try = context["job_try"] >= WEBHOOK_TRIES
     try:
@@ -184,7 +186,7 @@ async def hear_webhook(context: JobContext, arguments: HearWebhook) -> Result:
 async def _find_chat(
     context: JobContext, arguments: RequestLocation | TrackLocation, message: str | None
 ) -> str | Result:
-    """Return the chat that a job is about; the job's result where there is none."""
+    """Return the chat that a job is about, or the job's result if there is none."""
     services: Services = context["services"]
     if arguments.chat_id is not None:
         return arguments.chat_id
@@ -225,7 +227,7 @@ def _wishes(arguments: RequestLocation | TrackLocation) -> dict[str, Any]:
 
 
 def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: type[Model]) -> Job:
-    """Make the function that arq calls: validate, bind the job to the log, and let Redis' outages pass."""
+    """Make the function that arq calls: validate, bind the job to the log, and wait out outages of Redis."""
 
     async def run(context: JobContext, /, **given: Any) -> Result:
         name = job.__name__
@@ -249,13 +251,13 @@ def _validated(job: Callable[[JobContext, Model], Awaitable[Result]], model: typ
 
 
 def _grown(seconds: float, context: JobContext) -> float:
-    """Return what a job waits that was to wait for so long and has waited before."""
+    """Return how long a job waits that should wait for `seconds` and has waited before."""
     grown = seconds * float(WAIT_GROWTH ** (context["job_try"] - 1))
     return max(seconds, min(grown, MAX_WAIT_SECONDS))
 
 
 def _after_outage(error: RedisError, context: JobContext) -> Exception:
-    """Return what a job raises that Redis has failed: what passes by itself is tried again, the rest is final."""
+    """Return what a job raises after an error of Redis: a temporary one is tried again, others are final."""
     if not is_waited_out(error):
         return error
     seconds = _grown(RETRY_SECONDS, context)

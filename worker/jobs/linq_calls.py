@@ -1,4 +1,4 @@
-"""Calls to Linq beside reads and prompts: under the request budget, and drawing the account's consequences."""
+"""Calls to Linq other than reads and prompts: within the request budget; a refused account pauses everything."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,15 @@ from worker.linq.client import Chat, LinqClient, LinqError
 from worker.polling.account import pause_account, resume_account
 from worker.store.chats import KnownChat
 
-PATIENCE_SECONDS = 5.0  # what a job waits for a token; after that it is queued again
+PATIENCE_SECONDS = 5.0  # how long a job waits for a token before it is queued again
 PAUSED_SECONDS = 60.0  # one probe a minute
 TRANSIENT_SECONDS = 2.0  # after a fault without Retry-After
-PROXY_WAITS_SECONDS = (1.0, 2.0, 4.0)  # as Linq advises (docs/reference/linq.md, Rate limits), then it is given up
-MAX_WAIT_SECONDS = 3600.0  # what a Retry-After is obeyed up to: the job itself lives for a day only
+PROXY_WAITS_SECONDS = (
+    1.0,
+    2.0,
+    4.0,
+)  # as Linq advises (docs/reference/linq.md, Rate limits); then the call is given up
+MAX_WAIT_SECONDS = 3600.0  # the longest Retry-After that is obeyed: the job itself lives for only a day
 
 Answer = TypeVar("Answer")
 
@@ -26,7 +30,7 @@ Answer = TypeVar("Answer")
 class NotNowError(RuntimeError):
     """The call cannot be made now: no token, paused, or Linq does not answer; try again after `seconds`.
 
-    `refusal` is what something between us and Linq answered in its place.
+    `refusal` is what something between us and Linq answered in Linq's place.
     """
 
     def __init__(self, seconds: float, *, refusal: LinqError | None = None) -> None:
@@ -36,9 +40,9 @@ class NotNowError(RuntimeError):
 
 
 async def call_linq(services: Services, command: Callable[[LinqClient], Awaitable[Answer]]) -> Answer:
-    """Make one call within the budget. Raises NotNowError for what may pass, LinqError for a refusal.
+    """Make one call within the budget. Raises NotNowError for what may succeed later, LinqError for a refusal.
 
-    A 401 or 403/2011 pauses everything, and may pass too: a person has to change the key.
+    A 401 or 403/2011 pauses everything, and may succeed later, too: once a person has changed the key.
     """
     linq = services.need_linq()
     budget = services.store.budget
@@ -71,9 +75,9 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
 
 @contextlib.contextmanager
 def bounded_tries(job_try: int) -> Iterator[None]:
-    """Let a job try again what is refused by something in between, and fail with its fourth try.
+    """Let a job retry what something between us and Linq refuses; the fourth try is the last.
 
-    Raises NotNowError, with the wait of this try, and LinqError after the last one.
+    Raises NotNowError, with the wait before the next try, and LinqError after the last one.
     """
     try:
         yield
@@ -86,7 +90,7 @@ def bounded_tries(job_try: int) -> Iterator[None]:
 
 
 async def know_chat(services: Services, chat_id: str) -> KnownChat:
-    """Return line, contacts and kind of a chat, asking Linq where they are not remembered. Raises as call_linq."""
+    """Return line, contacts and kind of a chat; ask Linq unless they are remembered. Raises as call_linq."""
     known = await services.store.chats.get(chat_id)
     if known is not None:
         return known
@@ -94,7 +98,7 @@ async def know_chat(services: Services, chat_id: str) -> KnownChat:
 
 
 async def find_direct_chat(services: Services, contact: str, line: str) -> str | None:
-    """Return the 1:1 chat of a contact and a line, None where there is none. Raises as call_linq."""
+    """Return the 1:1 chat of a contact and a line, None if there is none. Raises as call_linq."""
     remembered = await services.store.chats.between(contact, line)
     if remembered is not None:
         return remembered
@@ -106,7 +110,7 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
     ]
     if not direct:
         return None
-    # Several 1:1 chats of one pair differ in their service; only iMessage carries a location.
+    # A pair has one 1:1 chat for each service; only iMessage carries a location.
     best = min(direct, key=lambda chat: chat.service != "iMessage")
     await remember(services, best, line)
     await services.store.chats.put_between(contact, line, best.id)
@@ -114,13 +118,13 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
 
 
 def _with_line(chat: Chat, line: str) -> Chat:
-    """Return the chat with this line of ours, known by its number, where Linq does not mark who of them we are."""
+    """Return the chat with this line of ours, found by its number if Linq does not mark which participant we are."""
     if chat.line is not None or line not in chat.contacts:
         return chat
     return msgspec.structs.replace(chat, line=line, contacts=[handle for handle in chat.contacts if handle != line])
 
 
 async def remember(services: Services, chat: Chat, line: str | None = None) -> KnownChat:
-    """Remember a chat, of this line of ours where Linq does not say; return what is remembered."""
+    """Remember a chat, with this line of ours if Linq does not name it; return what is remembered."""
     line = chat.line or line
     return await services.store.chats.put(chat.id, is_group=chat.is_group, line=line, contacts=chat.contacts)

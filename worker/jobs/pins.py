@@ -1,7 +1,7 @@
 """Sending a pin: once, whatever happens to workers, connections and the account at Chert.
 
-Every attempt of a job sends the identical bytes under one idempotency key. Waiting is the queue's
-business: a job that has to wait is queued again and holds nothing meanwhile.
+Every attempt of a job sends identical bytes under one idempotency key. The queue does the waiting: a job that has to
+wait is queued again and occupies nothing meanwhile.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from worker.jobs.services import Services
 from worker.store.pause import PROBE_SECONDS
 from worker.store.store import Store
 
-WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts where Chert names no wait, then it is given up
+WAITS_SECONDS = (1.0, 2.0, 4.0)  # between attempts if Chert names no wait; then the pin is given up
 MAX_RETRIES = 9  # ten attempts in all
 SPREAD_SECONDS = 5.0  # so that not all pins go at once when a pause ends
 
@@ -33,13 +33,13 @@ Result = dict[str, Any]
 
 
 class SendPin(Pin):
-    """Arguments of `send_pin`: a pin, and what the caller calls it. Without a key, the job's id is the key."""
+    """Arguments of `send_pin`: a pin and the caller's own ids. Without an idempotency key, the job's id is the key."""
 
     idempotency_key: str = ""
     reference: str | None = None
 
     def pin(self, job_id: str) -> Pin:
-        """Return the pin itself: the same one in every run of the job."""
+        """Return the pin itself, the same in every run of the job."""
         key = self.idempotency_key or job_id
         if len(key) > limits.MAX_IDEMPOTENCY_KEY:
             key = hashlib.sha256(key.encode()).hexdigest()
@@ -93,9 +93,9 @@ class _Sending:
     # Waiting
 
     async def _pause(self, refusal: Failed, *, probe: bool) -> Result:
-        """Chert refuses the account, not this pin: everybody waits until a person has acted."""
+        """Pause all pins: Chert refuses the account, not this pin, until a person has acted."""
         reason = "Chert refuses the account" + ("" if refusal.code is None else f", code {refusal.code}")
-        remedy = "check CHERT_SIGNING_SECRET, CHERT_TENANT and this machine's clock; pins go on by themselves"
+        remedy = "check CHERT_SIGNING_SECRET, CHERT_TENANT and this machine's clock; pins then resume by themselves"
         if await self._store.pins_pause.begin(reason):
             log.error("pins_paused", reason=reason, remedy=remedy)
         elif probe:
@@ -106,7 +106,7 @@ class _Sending:
         metrics.PINS.labels("paused").inc()
         seconds += random.uniform(0.0, SPREAD_SECONDS)
         if seconds > self._patience:
-            detail = "Chert has refused the whole account for as long as this job could wait"
+            detail = "Chert refused the whole account for as long as this job could wait"
             return await self._fail(self._code, detail if self._possibly_sent else f"not sent: {detail}")
         return await self._put_off(seconds)
 
@@ -143,7 +143,7 @@ class _Sending:
             detail += "; it may have been sent"
         result = {"status": "failed", "code": code, "detail": detail}
         metrics.PINS.labels("failed").inc()
-        # Before the result: a crash between the two leaves two letters behind, and not none.
+        # Before the result: a crash between the two then leaves two letters instead of none.
         await self._store.dead_letters.add_job(
             self._job_id.encode(),
             "pin_failed",
@@ -170,7 +170,7 @@ class _Sending:
 
 
 def _location(pin: Pin, said: dict[str, Any]) -> PinLocation:
-    """Return the location as Chert said it back; the coordinates that were sent where it did not."""
+    """Return the location as Chert returned it, or else the coordinates that were sent."""
     try:
         return msgspec.convert({"latitude": pin.latitude, "longitude": pin.longitude, **said}, PinLocation)
     except msgspec.ValidationError:

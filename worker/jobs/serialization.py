@@ -1,7 +1,7 @@
-"""The JSON of jobs and results (docs/reference/jobs.md): what is written, and what is made of whatever is found.
+"""The JSON of jobs and results (docs/reference/jobs.md), written and read.
 
-arq gives every job's data to `read_job`. What is not our JSON, or is JSON of another shape, becomes a call of
-`REFUSE`, the one function that turns it into a dead letter and a failed result; nothing is ever unpickled.
+arq passes every job's data to the deserializer. What is not JSON of the right shape becomes a call of the function
+`REFUSE`, which turns it into a dead letter and a failed result; nothing is ever unpickled.
 """
 
 from collections.abc import Callable, Collection
@@ -12,10 +12,10 @@ import msgspec
 from location_client.arguments import FORMS
 
 REFUSE = "refuse"
-MAX_BYTES = 1_048_576  # no job of ours comes near; more is kept out of memory and logs
+MAX_BYTES = 1_048_576  # far more than any job of ours needs; more is kept out of memory and logs
 LATEST_ENQUEUE_TIME = 4_102_444_800_000  # the year 2100 in milliseconds: arq makes a datetime of it
 MAX_TRIES = 1_000
-MAX_LEVELS = 8  # of lists and objects in each other, the arguments' own object included
+MAX_LEVELS = 8  # of nested lists and objects, including the object of the arguments
 
 
 class _Job(msgspec.Struct):
@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(_Job).decode
 
 
 def make_reader(functions: Collection[str]) -> Callable[[bytes], dict[str, Any]]:
-    """Make arq's job deserializer; `functions` are the names that jobs may call. It never raises."""
+    """Return a job deserializer for arq, which never raises; `functions` are the names that jobs may call."""
 
     def read_job(data: bytes) -> dict[str, Any]:
         reason = None
@@ -64,7 +64,7 @@ def _fault(job: _Job, functions: Collection[str]) -> str | None:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Return whether a value is nested deeper: whoever shows or copies it would need more stack than there is."""
+    """Return whether a value is nested more than `levels` deep: showing or copying it could overflow the stack."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value

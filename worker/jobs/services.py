@@ -1,4 +1,4 @@
-"""What a worker process works with, built once and handed to every job."""
+"""The services of a worker process, built once and passed to every job."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class MissingKeyError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of one worker process; `engine` and `linq` are None where Linq's key is not set, `chert` likewise."""
+    """The parts of one worker process; without Linq's key, `engine` and `linq` are None; `chert` likewise."""
 
     settings: Settings
     store: Store
@@ -27,19 +27,19 @@ class Services:
     chert: ChertClient | None = None
 
     def need_engine(self) -> Engine:
-        """Return the engine; raises MissingKeyError where Linq's key is not set."""
+        """Return the engine. Raises MissingKeyError if Linq's key is not set."""
         if self.engine is None:
             raise MissingKeyError("LINQ_API_V3_API_KEY")
         return self.engine
 
     def need_linq(self) -> LinqClient:
-        """Return Linq's client; raises MissingKeyError where its key is not set."""
+        """Return Linq's client. Raises MissingKeyError if its key is not set."""
         if self.linq is None:
             raise MissingKeyError("LINQ_API_V3_API_KEY")
         return self.linq
 
     def need_chert(self) -> ChertClient:
-        """Return Chert's client; raises MissingKeyError where its secret is not set."""
+        """Return Chert's client. Raises MissingKeyError if its secret is not set."""
         if self.chert is None:
             raise MissingKeyError("CHERT_SIGNING_SECRET")
         return self.chert

@@ -1,4 +1,4 @@
-"""Beginning and ending the tracking of a chat, and the results that the jobs give of it."""
+"""Beginning and ending the tracking of a chat, and the results of the jobs that do it."""
 
 import asyncio
 import time
@@ -13,9 +13,9 @@ from worker.domain.share import PROMPT_IN_RESULTS, Place, Prompt, Share
 from worker.jobs.services import Services
 from worker.store.shares import Loaded
 
-# The same job always begins the same share, so that a job that runs again after a crash finds its own.
+# The same job always begins the same share, so that a job finds its own share when it runs again after a crash.
 _NAMESPACE = uuid.UUID("6f0c9a6e-5b0e-5c39-8a43-0a3a0c6b1f10")
-_SETTLE_SECONDS = 14.0  # a prompt takes 10 s at most, the read that may follow it is given the rest
+_SETTLE_SECONDS = 14.0  # a prompt takes 10 s at most; the rest is for the read that may follow
 _LOOK_AGAIN_SECONDS = 0.1
 
 Result = dict[str, Any]
@@ -77,7 +77,7 @@ async def track(
 
 
 async def settle_request(services: Services, chat_id: str, share_id: str) -> Result:
-    """See a request through until its prompt has left, has to wait, or was refused; return the job's result."""
+    """Wait until a request's prompt is sent, has to wait, or is refused; return the job's result."""
     engine = services.need_engine()
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
@@ -85,7 +85,7 @@ async def settle_request(services: Services, chat_id: str, share_id: str) -> Res
         loaded = await services.store.shares.load(chat_id)
         share = loaded.share
         if share is None or share.share_id != share_id:
-            # Ended, and another one has begun meanwhile: this request was taken on, and its events are on the stream.
+            # It has ended, and another one has begun: this request was accepted, and its events are on the stream.
             return _request_result("requested", chat_id, share_id, None)
         if share.refusal is not None:
             reason, code = share.refusal
@@ -127,7 +127,7 @@ async def set_places(services: Services, chat_id: str, places: list[Place], unti
 
 
 async def untrack(services: Services, chat_id: str) -> bool:
-    """Stop tracking a chat; return whether it was tracked. Nothing changes upstream."""
+    """Stop tracking a chat; return whether it was tracked. Nothing changes at Linq."""
 
     def end(loaded: Loaded) -> tuple[Decision | None, bool]:
         if loaded.live is None:

@@ -1,4 +1,4 @@
-"""What a webhook does to the tracked chats. It only brings reads forward: polling finds the same."""
+"""What a webhook does to tracked chats. It only brings reads forward: polling finds the same."""
 
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -27,9 +27,9 @@ log = structlog.get_logger("webhooks")
 
 
 async def apply_started(services: Services, event: SharingStarted, *, job_id: str, last_try: bool) -> str:
-    """Begin or update sharing wherever the event belongs; return what came of it, in a word.
+    """Begin or update sharing in every chat that the event belongs to; return the outcome, in a word.
 
-    Raises NotNowError while Linq has to be asked and cannot be; on the last try it makes do without.
+    Raises NotNowError while Linq has to be asked and cannot be; the last try does without Linq.
     """
     shares = services.store.shares
     chat_id = event.chat_id
@@ -43,7 +43,7 @@ async def apply_started(services: Services, event: SharingStarted, *, job_id: st
     if not services.settings.follow_unrequested:
         return "not_tracked"
     if chat_id is None or not await _can_show(services, chat_id, event.shared_by, last_try=last_try):
-        # Nobody polls this chat, so that nothing else would find the share: asked until there is an answer.
+        # Nothing else would find this share, as its chat is not polled: ask Linq until there is an answer.
         chat_id = await _find_direct(services, event, last_try=False)
     if chat_id is None:
         return "not_tracked"
@@ -58,10 +58,10 @@ async def apply_started(services: Services, event: SharingStarted, *, job_id: st
 
 
 async def apply_stopped(services: Services, event: SharingStopped, *, last_try: bool) -> str:
-    """End the handle's sharing in every chat tracked with it; return what came of it, in a word."""
+    """End the handle's sharing in every chat tracked with it; return the outcome, in a word."""
     found = await _tracked_by_pair(services, event, last_try=last_try)
     if services.settings.follow_unrequested:
-        # Its `started` may come after it, and must not begin a share.
+        # Its `started` may still come, and must not begin a share then.
         end = event.created_at if event.ended_at is None else event.ended_at
         await services.store.chats.put_end(event.shared_by, event.shared_with, end)
     return await _apply_to_all(services, found, event)
@@ -93,7 +93,7 @@ async def _apply(services: Services, chat_id: str, event: SharingStarted | Shari
 
 
 async def _tracked_by_pair(services: Services, event: SharingStarted | SharingStopped, *, last_try: bool) -> list[str]:
-    """Find the tracked chats of a contact and a line: `chat_id` does not say them all, and may be missing."""
+    """Find the tracked chats of a contact and a line: often more than the event's `chat_id`, which may be absent."""
     shares = services.store.shares
     found = [
         chat_id
@@ -122,18 +122,18 @@ async def _tracked_by_pair(services: Services, event: SharingStarted | SharingSt
 async def _is_on_line(
     services: Services, chat_id: str, event: SharingStarted | SharingStopped, *, last_try: bool
 ) -> bool:
-    """Return whether a chat is of the event's line; where Linq cannot be asked: for a start, which costs a read."""
+    """Return whether a chat belongs to the event's line; if Linq cannot be asked, assume so for a start."""
     known = await _try_to_know(services, chat_id, last_try=last_try)
     if known is None:
         return isinstance(event, SharingStarted)
     line = handle_digest(event.shared_with)
     if known.line is None and len(known.contacts) > 1:
-        return line in known.contacts  # Linq did not mark who of them we are
+        return line in known.contacts  # Linq did not mark which participant we are
     return known.line in (line, None)
 
 
 async def _can_show(services: Services, chat_id: str, handle: str, *, last_try: bool) -> bool:
-    """Return whether a share under this handle is readable in a chat: under an Apple ID e-mail it may not be."""
+    """Return whether a share under this handle can be read in a chat; under an Apple ID e-mail it may not."""
     if "@" not in handle:
         return True
     known = await _try_to_know(services, chat_id, last_try=last_try)
@@ -149,7 +149,7 @@ async def _try_to_know(services: Services, chat_id: str, *, last_try: bool) -> K
 
 
 async def _try(asked: Awaitable[AnswerT], *, last_try: bool) -> AnswerT | None:
-    """Return Linq's answer, None where there is none. Raises NotNowError where a later try may bring one."""
+    """Return Linq's answer, None if there is none. Raises NotNowError if a later try may bring one."""
     try:
         return await asked
     except LinqError:
@@ -163,7 +163,7 @@ async def _try(asked: Awaitable[AnswerT], *, last_try: bool) -> AnswerT | None:
 async def _track_elsewhere(
     services: Services, event: SharingStarted, chat_id: str, *, job_id: str, last_try: bool
 ) -> str:
-    """Track a chat with the Apple ID e-mail in place of one without it, or report that there is none."""
+    """Track the contact's chat that has the Apple ID e-mail, or report that there is none."""
     other = await _find_direct(services, event, last_try=last_try)
     if other is not None:
         share = (await services.store.shares.load(chat_id)).live

@@ -1,1 +1,1 @@
-"""Polling: claims what is due, reads it, decides, and commits."""
+"""Polling: claim what is due, read it, decide, and commit."""

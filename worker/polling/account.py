@@ -1,4 +1,4 @@
-"""The account at Linq: what one answer means for everybody."""
+"""The account at Linq: what one answer means for all chats."""
 
 import structlog
 
@@ -10,9 +10,9 @@ log = structlog.get_logger("account")
 
 
 async def apply_to_account(store: Store, answer: ReadObservation | PromptOutcome, *, probe: bool = False) -> None:
-    """Pause everything where the account is refused, and slow everybody down after a 429 on a read.
+    """Pause everything if the account is refused, and slow everything down after a 429 on a read.
 
-    Where the answer is that of a `probe` and shows that the account works, the pause ends.
+    The answer to a `probe` ends the pause if it shows that the account works.
     """
     if isinstance(answer, Suspended):
         await pause_account(store.account_pause, answer, probe=probe)
@@ -24,7 +24,7 @@ async def apply_to_account(store: Store, answer: ReadObservation | PromptOutcome
 
 
 async def pause_account(pause: Pause, refusal: Suspended, *, probe: bool = False) -> None:
-    """Pause everything that goes to Linq, and say so once; `probe`: where it was paused, say that it stays so."""
+    """Pause all requests to Linq, and log it once; after a `probe`, log that the pause goes on."""
     reason = f"Linq answered {refusal.status}" + (f"/{refusal.code}" if refusal.code else "")
     if await pause.begin(reason):
         log.error("paused", reason=reason, remedy="check the API key and that locations are enabled")
@@ -33,6 +33,6 @@ async def pause_account(pause: Pause, refusal: Suspended, *, probe: bool = False
 
 
 async def resume_account(pause: Pause) -> None:
-    """End the pause, where there is one, and say so once."""
+    """End the pause if there is one, and log it once."""
     if await pause.end():
         log.warning("resumed")

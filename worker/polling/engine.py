@@ -1,9 +1,9 @@
-"""The engine: claims what is due, fetches it, lets the domain decide, and commits what was decided.
+"""The engine: claim what is due, fetch it, let the domain decide, and commit the decisions.
 
-The only loop that matters for speed. It knows neither arq nor a key's name. A bounded number of reads is under way at a
-time; a reply is decided on in the callback that brings it, without a task, and the next read begun. What was decided is
-committed in small batches, by count and by time, so that a slow reply delays no other chat.
-A worker that dies leaves leases behind; the next to claim them reads again and publishes what was not committed.
+This is the only loop whose speed matters. It knows neither arq nor any key's name. A bounded number of reads is under
+way at a time. The callback that brings a reply decides on it, without a task, and begins the next read. Decisions are
+committed in small batches, by count and by time, so that a slow reply delays no other chat. A worker that dies leaves
+leases behind; whichever worker claims those chats next reads them again and publishes what was not committed.
 """
 
 import asyncio
@@ -37,28 +37,28 @@ from worker.polling.unknown_fields import FieldWatch
 from worker.store.shares import Claim, Claimed, Item
 from worker.store.store import Store
 
-MIN_READS = 64  # under way at once, at least; more cost the client a fifth more CPU a read where replies are quick
+MIN_READS = 64  # under way at once, at least; with quick replies, more would cost a fifth more CPU a read
 MAX_READS = 512  # with replies of 90 ms enough for 5,600 polls a second
-READS_PER_SECOND = 10_000  # more than one process can do: what the number of reads under way is made for
+READS_PER_SECOND = 10_000  # more than one process can do; with the latency it gives the number of reads under way
 QUICK_REPLY = 0.05  # of a lease: replies up to this are quick enough to claim ahead of them
 LATENCY_WEIGHT = 0.05  # of the newest reply in the running mean
 BUDGET_AHEAD_SECONDS = 0.25
-MAX_AHEAD = 192  # chats claimed beyond those being read: read next, or decided and not yet committed
+MAX_AHEAD = 192  # chats claimed beyond those being read: to be read next, or decided and not yet committed
 MAX_CLAIMED = 256  # per script call: larger ones hold Redis for over 10 ms
 MIN_CLAIMED = 64  # below, it is cheaper to wait for the next commit
 COMMIT_COUNT = 128
 COMMIT_SECONDS = 0.02
-IDLE_SECONDS = 1.0  # with nothing due for so long, the next tick takes over
-WOKEN_SECONDS = 5.0  # what was made due is often due again within a second or two: a first position is near
+IDLE_SECONDS = 1.0  # if nothing is due for this long, the next tick takes over
+WOKEN_SECONDS = 5.0  # a chat that was woken is often due again within a second or two: a first position is near
 CLAIM_PAUSE_SECONDS = 0.02  # between two claims that found less than they asked for
 CANCEL_AGAIN_SECONDS = 0.1
-GIVE_BACK_SECONDS = 2.0  # of the time for stopping, at most: committing what was decided, giving claims back
+GIVE_BACK_SECONDS = 2.0  # at most, of the time for stopping: for committing decisions and giving claims back
 
 log = structlog.get_logger("engine")
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until each has ended: one cancellation can get lost where what is awaited ends just then."""
+    """Cancel tasks until each has ended: a cancellation can get lost if what is awaited ends at that moment."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -66,15 +66,15 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
         ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
         for task in ended:
             if not task.cancelled():
-                task.exception()  # looked at, so that asyncio does not complain
+                task.exception()  # retrieved, so that asyncio does not warn
 
 
 class EngineStoppedError(RuntimeError):
-    """Nothing is claimed any more: another worker has to go on."""
+    """The engine claims nothing any more; another worker has to go on."""
 
 
 class Engine:
-    """Polls what is due, on one event loop. Used as an async context manager; `wake` may be called at any time."""
+    """Polls what is due, on one event loop. Use it as an async context manager; `wake` may be called at any time."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Engine:
         self._waiting: deque[tuple[Claimed, Claim]] = deque()  # claimed and not begun
         self._max_reads = MIN_READS
         self._under_way = 0  # chats that are being read, or prompted
-        self._tasks: set[asyncio.Task[None]] = set()  # of those for which a reply alone is not enough
+        self._tasks: set[asyncio.Task[None]] = set()  # of chats that need more than a reply
         self._held: dict[str, Claimed] = {}
         self._decided: list[Item] = []
         self._committer: asyncio.Task[None] | None = None
@@ -110,7 +110,7 @@ class Engine:
         self._stopping = False
         self._ended = False
         self._clock_offset = 0.0
-        self._logs_polls = log.is_enabled_for(logging.DEBUG)  # asked once: a poll has no microsecond for it
+        self._logs_polls = log.is_enabled_for(logging.DEBUG)  # looked up once: every poll needs it
 
     async def __aenter__(self) -> Self:
         self._committer = asyncio.create_task(self._commit_batches())
@@ -122,7 +122,7 @@ class Engine:
     # Stopping
 
     async def stop(self, grace: float) -> None:
-        """Claim nothing more, let what runs finish within `grace` seconds, and hand the rest of the claims back."""
+        """Claim nothing more, let running reads finish within `grace` seconds, and give the other claims back."""
         self._stopping = True
         self._progress.set()
         last = min(GIVE_BACK_SECONDS, grace / 2)
@@ -132,7 +132,7 @@ class Engine:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._progress.wait(), deadline - time.monotonic())
         if self._woken is not None:
-            # Not cancelled at once: a claim that is cut short would leave leases behind.
+            # Not cancelled at once: an interrupted claim would leave leases behind.
             await asyncio.wait({self._woken}, timeout=max(0.0, deadline - time.monotonic()))
         self._ended = True
         await end_tasks(task for task in (*self._tasks, self._committer, self._woken) if task is not None)
@@ -159,7 +159,7 @@ class Engine:
     # Claiming
 
     async def poll_due(self, seconds: float) -> None:
-        """Poll whatever is due until nothing is for a second, at most for `seconds`. May be called while it runs."""
+        """Poll what is due until nothing is for a second, for at most `seconds`. May be called while it runs."""
         if self._polling:
             self.wake()
             return
@@ -181,7 +181,7 @@ class Engine:
 
     async def _poll_until(self, deadline: float) -> None:
         while not self._stopping and time.monotonic() < deadline:
-            # What is decided cannot be written now: what would be read could not either.
+            # While decisions cannot be written, nothing more should be read.
             await self._outage.end()
             ahead = self._ahead()
             free = self._max_reads + ahead - len(self._held)
@@ -204,20 +204,20 @@ class Engine:
                 await self._sleep(max(0.001, claim.next_due - claim.now))
             elif self._held:
                 await self._sleep(IDLE_SECONDS)
-            elif not held:  # else something was committed while the claim was made, and may be due sooner than it says
+            elif not held:  # otherwise something was committed during the claim, and may be due sooner than it says
                 return
 
     def _ahead(self) -> int:
-        """Return how many chats may be claimed beyond those being read, which are as many as slow replies ask for."""
+        """Return how many chats may be claimed beyond those being read; allow more reads if replies are slow."""
         latency = max(self._latency, time.monotonic() - self._replied_at) if self._held else self._latency
-        # Early, because below MIN_CLAIMED nothing is claimed, and one reply that never comes would block everything.
+        # Early, because fewer than MIN_CLAIMED are not claimed, and one reply that never comes would block everything.
         if len(self._held) + MIN_CLAIMED > self._max_reads:
             self._max_reads = max(self._max_reads, min(MAX_READS, int(latency * READS_PER_SECOND)))
             self._begin_waiting()
-        # A chat that waits for slow reads here would outlive its lease: another worker may have room.
+        # A chat that waits for slow reads here could outlive its lease; another worker may have room.
         if latency >= QUICK_REPLY * self._shares.lease:
             return 0
-        # Claimed chats have their tokens: delayed and then sent at once, they must stay within the budget of a second.
+        # Claimed chats have their tokens: delayed and then sent at once, they must not exceed a second's budget.
         return min(MAX_AHEAD, int(self._rate * BUDGET_AHEAD_SECONDS))
 
     async def _sleep(self, seconds: float) -> None:
@@ -227,7 +227,7 @@ class Engine:
             await asyncio.wait_for(self._progress.wait(), seconds)
 
     async def _claim(self, limit: int, *, only: str = "") -> Claim:
-        # One at a time: `poll_now` has to know what a claim that is under way holds.
+        # One at a time: `poll_now` has to know what the claim before it brought.
         async with self._claiming:
             return await self._claim_alone(limit, only)
 
@@ -251,7 +251,7 @@ class Engine:
         return claim
 
     async def poll_now(self, chat_id: str) -> Claim:
-        """Claim this chat if it is due, or find it claimed here already, and see it through until that is committed.
+        """Claim this chat if it is due, or find it claimed here already, and wait until the decision is committed.
 
         Raises EngineStoppedError once `stop` has been called, and redis-py's errors, also where the commit waits for
         a Redis that is away.
@@ -329,7 +329,7 @@ class Engine:
     def _decide(
         self, claimed: Claimed, claim: Claim, decision: Decision, began: float, reply: Reply
     ) -> Coroutine[Any, Any, None] | None:
-        """Decide on what was read; where that needs more than the reply, return what has yet to be done."""
+        """Decide on a reply; if that needs more than the reply, return a coroutine that does the rest."""
         self._replied_at = time.monotonic()
         seconds = self._replied_at - began
         self._latency += LATENCY_WEIGHT * (seconds - self._latency)
@@ -362,7 +362,7 @@ class Engine:
 
     def _go_on(self, claimed: Claimed, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)  # a loop keeps none alive
+        self._tasks.add(task)  # a loop keeps no task alive
         task.add_done_callback(partial(self._finish, claimed))
 
     def _finish(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
@@ -397,7 +397,7 @@ class Engine:
             self._poll_log.write(decision)
 
     async def _keep_bad_reply(self, decision: Decision, observation: ReadObservation, reply: Reply) -> None:
-        """Keep a reply that holds what cannot be used; the others need no dead letter."""
+        """Keep a reply as a dead letter if it holds something unusable."""
         reason: str
         detail: object
         if isinstance(observation, Features):
@@ -472,7 +472,7 @@ class Engine:
                 self._poll_log.flush()
 
     async def _commit(self, items: list[Item]) -> list[bool]:
-        """Commit a batch, as soon as Redis takes it. Sending it again is safe: what took effect no longer fits."""
+        """Commit a batch as soon as Redis accepts it. Repeating it is safe: what took effect no longer applies."""
         accepted = await self._outage.wait_out(lambda: self._shares.commit(items))
         superseded = len(accepted) - sum(accepted)
         if superseded:
@@ -481,7 +481,7 @@ class Engine:
 
 
 def _outcome(observation: ReadObservation, decision: Decision) -> metrics.PollOutcome:
-    """Name what came of a read, as the label of location_polls_total."""
+    """Return the outcome of a read, as the label of location_polls_total."""
     if isinstance(observation, Features):
         if decision.positions:
             return "new"

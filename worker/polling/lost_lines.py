@@ -1,4 +1,4 @@
-"""Lines that the key has lost: the refusals of their chats are the account's, and the chats wait instead of ending."""
+"""Lines that the key has lost: refusals of their chats concern the account, so the chats wait instead of ending."""
 
 import msgspec
 import structlog
@@ -9,13 +9,13 @@ from worker.domain.observation import Features, LineLost, ReadObservation, Refus
 from worker.store.keys import ALL_LINES
 from worker.store.lost_lines import LostLines
 
-REMEDY = "see whether the key reaches the line (`location-worker doctor`); its chats go on by themselves when it does"
+REMEDY = "see whether the key reaches the line (`location-worker doctor`); its chats then resume by themselves"
 
 log = structlog.get_logger("lost_lines")
 
 
 async def consider(lines: LostLines, decision: Decision, observation: ReadObservation) -> ReadObservation:
-    """Return what a read of a chat shows, seen beside those of others; what follows for the line is stored and said."""
+    """Return what a read of a chat shows in the light of reads of others; store and log what it means for the line."""
     if isinstance(observation, Refused) and observation.reason != "chat_unavailable":
         return await _judge(lines, decision, observation)
     share = decision.share

@@ -1,7 +1,7 @@
 """POLL_LOG: each read as a JSON line, without handles or coordinates, for tuning the polling policy.
 
-A line: `time` (seconds since 1970, UTC), `share` (share id), `updated_at` (newest position known, the same unit, or
-null), `changed` (a new position came), `rule` (that chose the next read). `python -m benchmarks.replay` reads it.
+A line: `time` (seconds since 1970, UTC), `share` (share id), `updated_at` (of the newest known position, same unit, or
+null), `changed` (a new position came), `rule` (which chose the next read). `python -m benchmarks.replay` reads it.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PollLog:
-    """Appends to one file; several workers need one file each. Raises OSError when it cannot be opened.
+    """Append to one file; several workers need one file each. Raises OSError if it cannot be opened.
 
     A file that can no longer be written (a full disk) stops the log, never the polling.
     """
@@ -43,7 +43,7 @@ class PollLog:
         self._lines.append(_encode(line) + b"\n")
 
     def flush(self) -> None:
-        """Hand the lines over to the operating system."""
+        """Write the buffered lines to the file."""
         lines, self._lines = b"".join(self._lines), []
         if not lines:
             return
@@ -54,6 +54,6 @@ class PollLog:
             self._file.close()
 
     def close(self) -> None:
-        """Write what is left and close the file; later lines are dropped."""
+        """Write what is left and close the file; drop later lines."""
         self.flush()
         self._file.close()

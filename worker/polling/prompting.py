@@ -1,4 +1,4 @@
-"""Prompting: asks a contact to share, and stores what became of it, whatever happens meanwhile."""
+"""Prompting: ask a contact to share, and store the outcome, whatever happens meanwhile."""
 
 from collections.abc import Awaitable, Callable
 
@@ -31,9 +31,9 @@ log = structlog.get_logger("engine")
 
 
 class Prompter:
-    """Prompts for the engine, which commits for it and knows Redis' time.
+    """Sends prompts for the engine, which commits for it and knows Redis' time.
 
-    `fences` says of each chat that is being prompted until when it is held: longer than its lease.
+    `fences`: until when each chat that is being prompted is held, which is longer than its lease.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Prompter:
         self._commit = commit
         self._now = now
         self.fences: dict[str, float] = {}
-        self._waits = False  # for a replica, as the log has said
+        self._waits = False  # for a replica; logged already
 
     async def prompt(self, claimed: Claimed, decision: Decision) -> None:
-        """Ask the contact. The intention is stored before the call, so that a crash never asks twice in a row."""
+        """Ask the contact. The intention is stored before the call, so that a crash cannot lead to a second prompt."""
         shares, outage = self._store.shares, self._store.outage
         prompts.mark_sending(decision)
         fence = decision.now + max(shares.lease, PROMPT_LEASE_SECONDS)
@@ -66,29 +66,29 @@ class Prompter:
             return
         self._waits = False
         if self._now() >= fence:
-            return  # so late that other workers count this prompt as sent
+            return  # too late: other workers count this prompt as sent by now
         left_at = self._now()
         reply = await self._linq.request_location(claimed.chat_id)
         outcome = prompt_outcome(reply)
         metrics.REQUESTS.labels(_OUTCOMES[type(outcome)]).inc()
         name = type(outcome).__name__.lower()
         log.info("location_requested", chat_id=claimed.chat_id, outcome=name, trace_id=reply.trace_id)
-        # What is known of a prompt must not be lost to a Redis that is away.
+        # The outcome of a prompt must survive an outage of Redis.
         await outage.wait_out(lambda: apply_to_account(self._store, outcome))
         await outage.wait_out(lambda: self._settle(claimed.chat_id, outcome, decision.share, left_at))
 
     async def _put_off(self, chat_id: str, asked: Share) -> None:
-        """Put off a prompt that a failover would forget: it would be sent a second time."""
+        """Put off a prompt that a failover would forget, and that would then be sent a second time."""
         if not self._waits:
-            log.warning("prompts_wait", cause="no replica of Redis takes what is written", remedy="start a replica")
+            log.warning("prompts_wait", cause="no replica of Redis has the latest writes", remedy="start a replica")
         self._waits = True
         later = Later("not_replicated", REPLICA_SECONDS)
         await self._store.outage.wait_out(lambda: self._settle(chat_id, later, asked))
 
     async def _settle(self, chat_id: str, outcome: PromptOutcome, asked: Share, left_at: float | None = None) -> None:
-        """Store what became of a prompt, on the share as it is now: a webhook may have overtaken the answer.
+        """Store the outcome of a prompt in the share as it is now: a webhook may have overtaken the answer.
 
-        `asked` is the share as it was when the prompt left; an answer so late that another prompt followed is dropped.
+        `asked` is the share as it was when the prompt was sent; an answer is dropped if another prompt has followed.
         """
 
         def decide(loaded: Loaded) -> tuple[Decision | None, None]:

@@ -1,4 +1,4 @@
-"""What Linq adds to positions is noticed: now and then one reply is looked through for names that are new here."""
+"""Notice fields that Linq adds to positions: from time to time, search one reply for names that are new here."""
 
 import structlog
 
@@ -9,14 +9,14 @@ log = structlog.get_logger("linq")
 
 
 class FieldWatch:
-    """Keeps one reply with positions at a time. Polls pay for a look at `reply`, nothing more."""
+    """Keeps one reply with positions at a time. A poll costs a look at `reply`, nothing more."""
 
     def __init__(self, known: UnknownFields) -> None:
         self._known = known
         self.reply: bytes | None = None  # None: the next one is wanted
 
     async def report(self) -> None:
-        """Look through the reply that was kept, and log each name that no worker has reported. Raises RedisError."""
+        """Search the kept reply, and log each name that no worker has reported yet. Raises RedisError."""
         reply, self.reply = self.reply, None
         names = [] if reply is None else unknown_fields(reply)
         if names:

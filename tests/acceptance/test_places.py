@@ -68,6 +68,38 @@ async def test_a_share_ends_where_it_was_to_end_and_the_sharing_with_it(stage: S
     await stage.finish()
 
 
+async def test_each_share_arrives_once_though_workers_are_killed_on_the_way(stage: Stage) -> None:
+    offsets = lively_offsets(RECORDING)
+    chats = [stage.people(1, offset=offsets[number * 3 % len(offsets)])[0] for number in range(8)]
+    workers = [await stage.workers.start() for _ in range(2)]
+    for number, chat in enumerate(chats):
+        # So wide that no read can miss who passes, and each some seconds further away than the last.
+        fix = stage.simulator.place_ahead(chat, 120.0 + 90.0 * number)
+        goal = {"name": "goal", "latitude": fix.latitude, "longitude": fix.longitude, "radius": 250}
+        await stage.request(chat, places=[goal], until="goal")
+
+    async def arrived(times: int) -> None:
+        async def enough() -> bool:
+            return len(await stage.entries(kind="location.tracking.ended")) >= times
+
+        await wait_until(enough, f"{times} shares have ended", deadline=60)
+
+    await arrived(1)
+    await stage.kill(workers[0])
+    await stage.workers.start()
+    await arrived(len(chats) // 2)
+    await stage.kill(workers[1])
+    await stage.workers.start()
+    await arrived(len(chats))
+    shares = await stage.finish()
+    assert len(shares) == len(chats)
+    for share in shares.values():
+        ended = json.loads(share.entries[-1]["data"])
+        assert ended["reason"] == "arrived"
+        assert share.types()[-2:] == ["location.place.entered", "location.tracking.ended"]
+        assert [share.types().count(kind) for kind in set(share.types()[-2:])] == [1, 1]
+
+
 async def test_no_log_metric_key_or_status_tells_a_place(stage: Stage) -> None:
     """The workers here log all that they can: LOG_LEVEL is DEBUG."""
     port = free_port()

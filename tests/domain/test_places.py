@@ -102,11 +102,26 @@ def test_nested_and_overlapping_places_are_told_one_by_one() -> None:
     ]
 
 
-def test_a_jump_to_null_island_is_no_departure() -> None:
-    chat = walk(tracked(DEPOT), 0)
+def jump(chat: TrackedChat) -> TrackedChat:
+    """Show (0, 0), what devices give that know no position."""
     chat.wait(60).read(listing(position(at=chat.now, longitude=0.0, latitude=0.0)))
     assert chat.types[-1] == "updated"
-    assert crossings(walk(chat, 0)) == [("entered", "depot")]
+    return chat
+
+
+def test_a_jump_to_null_island_is_no_departure() -> None:
+    assert crossings(walk(jump(walk(tracked(DEPOT), 0)), 0)) == [("entered", "depot")]
+
+
+def test_a_jump_to_null_island_is_no_arrival_there_and_no_first_position() -> None:
+    chat = walk(jump(tracked(DEPOT, Place("null island", 0.0, 0.0, 1000.0))), 0)
+    assert [(data["place"]["name"], data["initial"]) for data in chat.data("place.entered")] == [("depot", True)]
+
+
+def test_a_jump_to_null_island_and_back_makes_nobody_quick() -> None:
+    chat = walk(jump(walk(tracked(DEPOT), 3000, 3000)), 3000)
+    [anna] = chat.share.people
+    assert anna.reach is None
 
 
 def test_positions_that_come_twice_or_late_change_nothing() -> None:
@@ -162,6 +177,21 @@ def test_places_may_change_while_somebody_is_inside() -> None:
     assert crossings(walk(chat, 1)) == [("entered", "depot"), ("entered", "yard")]
     assert [data["initial"] for data in chat.data("place.entered")] == [True, False]
     assert crossings(walk(chat, 1000))[-2:] == [("left", "yard"), ("left", "depot")]
+
+
+def test_until_may_name_a_place_later_and_waits_for_who_comes_into_it() -> None:
+    chat = walk(tracked(DEPOT), 0)
+    decision = chat.decision()
+    places.replace(decision, [DEPOT], "depot")
+    chat.keep(decision)
+    walk(chat, 1)
+    assert chat.share.ended is None, "who is inside does not come in"
+    assert walk(chat, 1000, 0).types[-2:] == ["place.entered", "tracking.ended"]
+
+
+def test_an_ended_share_keeps_no_places() -> None:
+    chat = walk(tracked(DEPOT, until="depot"), 0)
+    assert (chat.share.ended, chat.share.places, chat.share.until) == ("arrived", [], None)
 
 
 COMING = (3000.0, 2700.0, 2400.0, 2100.0, 1800.0, 1500.0, 1200.0, 900.0, 600.0)  # 5 m/s, read once a minute

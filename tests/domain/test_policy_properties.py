@@ -269,3 +269,68 @@ def test_the_sooner_an_edge_may_be_crossed_the_more_a_read_is_worth(
         weights.append(chat.weight)
 
     assert weights == sorted(weights)
+
+
+fleets_with_places = st.lists(
+    st.tuples(st.floats(0.0, 50.0), st.floats(0.0, 1e5), st.none() | st.floats(0.0, 300.0)), min_size=1, max_size=30
+)
+
+
+def intervals_of(chats: list[tuple[float, float, float | None]], budget: float, lower: float) -> list[float]:
+    """Return the interval of each chat of a fleet, given its updates, time observed and `reach`."""
+
+    def read(chat: tuple[float, float, float | None], pace: Pace, weights: float) -> float:
+        fleet = Fleet(weights=weights, tracked=len(chats), waiting=0.0, rate=budget, ceiling=budget)
+        return policy.tracking_interval(
+            pace,
+            fleet,
+            now=1e9,
+            updated_at=None,
+            moved=False,
+            lower=lower,
+            upper=1e9,
+            spread=1.0,
+            reach=chat[2],
+            price_floor=0.0,
+            head_room=1.0,
+        )[0]
+
+    def begun(chat: tuple[float, float, float | None], weight: float) -> Pace:
+        return Pace(polled_at=1e9, count=chat[0], observed=chat[1], weight=weight)
+
+    learned = [begun(chat, 0.0) for chat in chats]
+    for chat, pace in zip(chats, learned, strict=True):
+        read(chat, pace, 0.0)  # what it weighs does not depend on the others
+    weights = sum(pace.weight for pace in learned)
+    return [read(chat, begun(chat, pace.weight), weights) for chat, pace in zip(chats, learned, strict=True)]
+
+
+@given(fleets_with_places, st.floats(0.001, 100.0))
+def test_nobody_starves_and_no_more_than_the_budget_is_planned_however_many_come_near(
+    chats: list[tuple[float, float, float | None]], budget: float
+) -> None:
+    intervals = intervals_of(chats, budget, lower=1e-9)
+    mean = len(chats) / budget
+
+    assert max(intervals) <= policy.UNFAIRNESS * mean * (1 + 1e-9)
+    # Beyond the budget goes only what keeps the quietest from waiting longer than that.
+    assert sum(1.0 / interval for interval in intervals) <= budget * (1 + 1 / policy.UNFAIRNESS) * (1 + 1e-9)
+
+
+@given(fleets_with_places, st.floats(0.001, 100.0))
+def test_those_who_come_near_cost_the_others_at_most_what_the_price_rises_by(
+    chats: list[tuple[float, float, float | None]], budget: float
+) -> None:
+    without = intervals_of([(count, observed, None) for count, observed, _ in chats], budget, lower=1e-9)
+    rises = math.sqrt(policy.MAX_WORTH)
+
+    for chat, interval, before in zip(chats, intervals_of(chats, budget, lower=1e-9), without, strict=True):
+        if chat[2] is None:
+            assert before * (1 - 1e-9) <= interval <= before * rises * (1 + 1e-9)
+
+
+@given(fleets_with_places, st.floats(0.001, 100.0), st.floats(1.0, 600.0))
+def test_the_minimum_interval_holds_for_who_comes_near(
+    chats: list[tuple[float, float, float | None]], budget: float, lower: float
+) -> None:
+    assert min(intervals_of(chats, budget, lower)) >= lower

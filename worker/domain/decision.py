@@ -223,6 +223,7 @@ class Decision:
         share.pace = None
         share.wanted_rate = None
         share.rule = ""
+        share.places, share.until = [], None  # they say where somebody was expected
 
     def forget(self, handle: str, *, ends_share: bool) -> bool:
         """Exclude a handle from now on; return whether the share knew it. A 1:1 share ends."""

@@ -117,7 +117,7 @@ def _emit(
 
 def _reach(share: Share, person: Person, position: Position, before: Sight, distances: list[float]) -> float | None:
     """Return the seconds to the nearest edge that matters, at the pace of the last step; None: none will be crossed."""
-    if before.longitude is None or before.latitude is None:
+    if before.longitude is None or before.latitude is None or before.longitude == before.latitude == 0:
         return None
     elapsed = Sight.of(person).at - before.at
     if not elapsed > 0.0:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
@@ -22,8 +23,8 @@ class RedisUnusableError(Exception):
         self.remedy = remedy
 
 
-async def reach_redis(store: Store, address: RedisAddress) -> None:
-    """Wait until Redis answers, and log it if that takes a while.
+async def reach_redis(store: Store, address: RedisAddress, *, on_away: Callable[[], None] = lambda: None) -> None:
+    """Wait until Redis answers, and log it if that takes a while; `on_away` is called before each wait.
 
     Raises RedisUnusableError where it refuses us: password, user, rights, certificate, TLS or none.
     """
@@ -35,6 +36,7 @@ async def reach_redis(store: Store, address: RedisAddress) -> None:
         except (RedisError, OSError) as error:
             _give_up(await explain_refusal(error, address))
             store.outage.tell(error)
+        on_away()
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(MAX_PAUSE_SECONDS, 2 * pause)
     store.outage.tell_end()

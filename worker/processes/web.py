@@ -321,19 +321,23 @@ async def _serve(settings: Settings) -> int:
     metrics_server = _make_server(make_metrics_app(settings, store), settings)
 
     refused = False
+    looked = asyncio.Event()
 
     def stop() -> None:
         server.should_exit = True
         views.close()
+        looked.set()
 
     async def reach() -> None:
         nonlocal refused
         try:
-            await reach_redis(store, redis_address(settings))
+            await reach_redis(store, redis_address(settings), on_away=looked.set)
         except RedisUnusableError as error:
             log.error("redis_unusable", cause=error.cause, remedy=error.remedy)  # noqa: TRY400 (the text says it all)
             refused = True
             stop()
+        else:
+            looked.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -342,7 +346,7 @@ async def _serve(settings: Settings) -> int:
         reaching = group.create_task(reach())
         try:
             # A Redis that says no is all there is to tell; one that is away is not waited for.
-            await asyncio.wait([reaching], timeout=REDIS_SECONDS)
+            await looked.wait()
             if refused:
                 return 1
             if not settings.linq_webhook_secrets:

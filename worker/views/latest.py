@@ -86,6 +86,6 @@ def _describe(share: Share, due: float) -> TrackedShare:
         "reference": share.reference or None,
         "phase": share.phase,
         "prompt": PROMPT_IN_RESULTS[share.prompt],
-        "next_read_at": format_time(int(due * NANOSECONDS)),
+        "next_read_at": format_time(int(due * 1000) * (NANOSECONDS // 1000)),
         "rule": share.rule,
     }

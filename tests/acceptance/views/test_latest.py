@@ -67,7 +67,7 @@ async def test_it_tells_when_and_why_a_chat_is_read_next(viewer: httpx.AsyncClie
     loaded = await store.shares.load(chat_id)
     assert loaded.live is not None
     assert loaded.due is not None
-    assert tracked.pop("next_read_at") == format_time(int(loaded.due * NANOSECONDS))
+    assert tracked.pop("next_read_at") == format_time(int(loaded.due * 1000) * (NANOSECONDS // 1000))
     assert tracked == {"reference": "order 7", "phase": "tracking", "prompt": None, "rule": loaded.live.rule}
     assert tracked["rule"] in RULES
     assert (await viewer.get(f"/latest?chat_id={waiting}")).json()["shares"] == {waiting: shares[waiting]}

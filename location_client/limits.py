@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeGuard
+from urllib.parse import urlsplit
 
 MAX_SECONDS = 316_224_000
 """Ten years: more is a mistake, and would not fit a date any more."""
@@ -34,7 +35,7 @@ EXAMPLE_CHAT_ID = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 
 # Not uuid.UUID, which takes misplaced hyphens and digits of every script.
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # which no JSON in UTF-8 can say
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 # E.164 has 7 to 15 digits; people add a trunk prefix of one or two, as in +44 (0)20.
 _MIN_PHONE_DIGITS = 7
@@ -68,18 +69,32 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_text(value: object, maximum: int) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= maximum and not _HALF_A_CHARACTER.search(value)
+
+
 def _is_phone(value: object) -> bool:
-    if not isinstance(value, str) or len(value) > MAX_HANDLE:
+    if not _is_text(value, MAX_HANDLE):
         return False
     digits = sum(character.isdigit() for character in value)
     return "+" in value and "@" not in value and _MIN_PHONE_DIGITS <= digits <= _MAX_PHONE_DIGITS
 
 
 def _is_email(value: object) -> bool:
-    if not isinstance(value, str) or len(value) > MAX_HANDLE:
+    if not _is_text(value, MAX_HANDLE):
         return False
     local, _, domain = value.partition("@")
     return bool(local.strip() and domain.strip())
+
+
+def _is_web_address(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_PIN_URL or not value.isprintable() or " " in value:
+        return False
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _is_idempotency_key(value: object) -> bool:
@@ -100,7 +115,7 @@ PHONE = Form("a phone number with + and its country code", _is_phone)
 HANDLE = Form(f"{PHONE.accepted}, or an e-mail address", lambda value: _is_phone(value) or _is_email(value))
 MESSAGE = Form(
     f"a text of 1 to {MAX_MESSAGE} characters",
-    lambda value: isinstance(value, str) and len(value) <= MAX_MESSAGE and bool(value.strip()),
+    lambda value: _is_text(value, MAX_MESSAGE) and bool(value.strip()),
 )
 FLAG = Form("true or false", lambda value: isinstance(value, bool))
 SECONDS = Form(
@@ -114,9 +129,7 @@ PLACE_NAME = printable(MAX_PLACE_NAME)
 
 PIN_TEXT = printable(MAX_PIN_TEXT)
 PIN_IDENTIFIER = printable(MAX_PIN_IDENTIFIER)
-PIN_URL = Form(
-    f"an http:// or https:// address of at most {MAX_PIN_URL} characters", _matches(_WEB_ADDRESS, MAX_PIN_URL)
-)
+PIN_URL = Form(f"an http:// or https:// address of at most {MAX_PIN_URL} characters, without spaces", _is_web_address)
 PIN_TIME = Form("an RFC 3339 time such as 2026-10-12T18:00:00Z", _matches(_TIME, 64))
 FALLBACK_MODE = Form(", ".join(FALLBACK_MODES), lambda value: value in FALLBACK_MODES)
 IDEMPOTENCY_KEY = Form(f"1 to {MAX_IDEMPOTENCY_KEY} bytes of printable ASCII", _is_idempotency_key)

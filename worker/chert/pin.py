@@ -1,26 +1,13 @@
 """A pin: one fixed position that Chert sends as a map card (docs/reference/chert.md, Sending a pin)."""
 
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Self
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from location_client import limits
 from worker.domain.handle import normalize_handle
 from worker.domain.timestamp import format_time, parse_time
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("it holds a control character or a line break: leave those out")
-    return text
-
-
-def _identifier(text: str) -> str:
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("only printable ASCII characters are accepted")
-    return text
 
 
 def _phone(text: str) -> str:
@@ -30,25 +17,21 @@ def _phone(text: str) -> str:
     return phone
 
 
-def _web_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or " " in text:
-        raise ValueError("expected an http:// or https:// address")
-    return text
-
-
 def _time(text: str) -> str:
     return format_time(parse_time(text))
 
 
-def _no_vcard(mode: object) -> object:
-    if mode == "vcard":
-        raise ValueError("Chert does not support vcard for pins: use auto, balloon or geo_url")
-    return mode
+def _of(form: limits.Form) -> AfterValidator:
+    def check(value: object) -> object:
+        if not form.accepts(value):
+            raise ValueError(f"accepted: {form.accepted}")
+        return value
+
+    return AfterValidator(check)
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=limits.MAX_PIN_TEXT), AfterValidator(_printable)]
-_Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_PIN_IDENTIFIER), AfterValidator(_printable)]
+_Text = Annotated[str, _of(limits.PIN_TEXT)]
+_Identifier = Annotated[str, _of(limits.PIN_IDENTIFIER)]
 
 
 class Pin(BaseModel):
@@ -61,22 +44,17 @@ class Pin(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    phone: Annotated[str, Field(max_length=64), AfterValidator(_phone)] | None = None
+    phone: Annotated[str, AfterValidator(_phone)] | None = None
     chat_id: _Identifier | None = None
-    latitude: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
-    longitude: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
-    label: _Name | None = None
-    address: _Name | None = None
-    url: (
-        Annotated[str, Field(max_length=limits.MAX_PIN_URL), AfterValidator(_printable), AfterValidator(_web_address)]
-        | None
-    ) = None
-    fallback_mode: Annotated[Literal["auto", "balloon", "geo_url"], BeforeValidator(_no_vcard)] = "auto"
-    expires_at: Annotated[str, Field(max_length=64), AfterValidator(_time)] | None = None
+    latitude: Annotated[float, _of(limits.LATITUDE)]
+    longitude: Annotated[float, _of(limits.LONGITUDE)]
+    label: _Text | None = None
+    address: _Text | None = None
+    url: Annotated[str, _of(limits.PIN_URL)] | None = None
+    fallback_mode: Annotated[str, _of(limits.FALLBACK_MODE)] = "auto"
+    expires_at: Annotated[str, AfterValidator(_time)] | None = None
     phone_line_id: _Identifier | None = None
-    idempotency_key: Annotated[
-        str, Field(min_length=1, max_length=limits.MAX_IDEMPOTENCY_KEY), AfterValidator(_identifier)
-    ]
+    idempotency_key: Annotated[str, _of(limits.IDEMPOTENCY_KEY)]
     external_id: _Identifier | None = None
 
     @model_validator(mode="after")

@@ -96,6 +96,7 @@ BROKEN: dict[str, Raw] = {
     "an unknown function of a private name": job(f="__init__"),
     "positional arguments": job(a=[CHAT], k={}),
     "unknown keyword": job(k={"chat_id": CHAT, "chat": CHAT}),
+    "unknown keyword that is null": job(k={"chat_id": CHAT, "chat": None}),
     "keyword of the program": job(k={"chat_id": CHAT, "context": {}, "self": 1, "job_id": 2}),
     "no keyword": job(k={}),
     "chat_id a number": job(k={"chat_id": 12}),

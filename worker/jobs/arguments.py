@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from location_client import limits
-from location_client.arguments import find_faults
+from location_client.arguments import FORMS, find_faults
 from worker.domain.handle import normalize_handle
 from worker.domain.share import Place
 
@@ -118,9 +118,10 @@ Model = TypeVar("Model", bound=BaseModel)
 def read_arguments(function: str, model: type[Model], given: dict[str, Any]) -> Model:
     """Check the keyword arguments of a job as the client does, then what only the worker can; null counts as absent.
 
-    Raises InvalidJobError, which names each wrong one.
+    Raises InvalidJobError, which names each wrong one: an unknown name also where its value is null.
     """
-    known = {name: value for name, value in given.items() if value is not None}
+    names = FORMS.get(function, {})
+    known = {name: value for name, value in given.items() if value is not None or name not in names}
     faults = find_faults(function, known)[:MAX_FAULTS]
     if faults:
         raise InvalidJobError(

@@ -124,6 +124,14 @@ def test_a_jump_to_null_island_and_back_makes_nobody_quick() -> None:
     assert anna.reach is None
 
 
+def test_null_island_is_arrived_at_where_a_place_is_there() -> None:
+    chat = tracked(Place("buoy", 0.0005, 0.0, 100.0), until="buoy")
+    for latitude in (1.0, 0.0):
+        chat.wait(60).read(listing(position(at=chat.now, longitude=0.0, latitude=latitude)))
+    assert chat.types[-3:] == ["updated", "place.entered", "tracking.ended"]
+    assert chat.data("place.entered")[0]["distance"] == pytest.approx(55.6, abs=0.1)
+
+
 def test_positions_that_come_twice_or_late_change_nothing() -> None:
     chat = walk(tracked(DEPOT), 1000, 0)
     chat.wait(60).read(listing(north(0, at=120.0)))

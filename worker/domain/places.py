@@ -2,7 +2,7 @@
 
 Linq gives no accuracy, so leaving takes more than entering: being outside by 30 m or a tenth of the radius, whichever
 is larger. Distances are on a sphere of the Earth's mean radius, accurate to 0.6 %. A position at (0, 0), which devices
-send when they know none, says nothing about places.
+send when they know none, says nothing about places unless one of them is there.
 """
 
 import math
@@ -60,12 +60,14 @@ def observe(decision: Decision, person: Person, position: Position, before: Sigh
 
     `before`: where the person was seen before it. The position itself has just been published with this `moment`.
     """
-    if is_null_island(position):
-        return False
     share = decision.share
+    distances = [metres(position.longitude, position.latitude, place) for place in share.places]
+    if is_null_island(position) and all(
+        distance > place.radius for distance, place in zip(distances, share.places, strict=True)
+    ):
+        return False
     initial = person.inside is None
     inside = person.inside or []
-    distances = [metres(position.longitude, position.latitude, place) for place in share.places]
     entered = [
         number
         for number, place in enumerate(share.places)

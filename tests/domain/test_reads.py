@@ -283,6 +283,17 @@ def test_a_refusal_for_another_reason_or_after_a_good_read_starts_over() -> None
     assert chat.wait(60).read(missing) == []
 
 
+@pytest.mark.parametrize(
+    "between", [Fault("server_error", "HTTP 500"), Throttled(None), Suspended(401, 2004)], ids=repr
+)
+def test_a_refusal_is_not_repeated_by_the_next_read_where_something_else_is_between(between: ReadObservation) -> None:
+    chat = tracked()
+    missing = Refused("chat_not_found", 404, 2001)
+    for observation in (missing, between, missing):
+        assert chat.wait(60).read(observation) == []
+    assert chat.wait(60).read(missing) == ["tracking.ended"]
+
+
 # Times
 
 

@@ -31,6 +31,8 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
         _stop_those_announced(decision)
         if decision.due is None:
             return
+    if not isinstance(observation, Refused):
+        share.pending_refusal = share.pending_refusal_since = None
     match observation:
         case Fault():
             share.failures += 1
@@ -55,7 +57,6 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
             seconds = PARKED_SECONDS * (0.75 + 0.5 * decision.random_unit)
             share.rule = "paused"
             share.parked = True
-            share.pending_refusal = share.pending_refusal_since = None
             expires_at = schedule.expiry(decision)
             if expires_at is not None:
                 left = expires_at + LAST_READ_GRACE_SECONDS - decision.now

@@ -49,7 +49,8 @@ class Presence:
         """Take in a position; return what it shows."""
         certain: set[Crossing] = set()
         possible: set[Crossing] = set()
-        if tuple(coordinates[:2]) == (0, 0):
+        is_null_island = tuple(coordinates[:2]) == (0, 0)
+        if is_null_island and all(metres(coordinates, place) > place["radius"] for place in self._places):
             return Crossed(certain, possible)
         inside = self._inside.setdefault(handle, {place["name"]: False for place in self._places})
         for place in self._places:

@@ -222,6 +222,33 @@ async def test_tls_that_ends_without_saying_so_breaks_only_what_is_cut(
     assert server.connections == 3
 
 
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", "a reset", "nothing"])
+async def test_a_server_that_does_not_shake_hands_is_no_connection(
+    kind: Kind, says: bytes | str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if says == "nothing":
+        for module in (http, socket_poller):
+            monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        if isinstance(says, bytes):
+            writer.write(says)
+        elif says == "a reset":
+            Exchange(b"", b"", reader, writer).reset()
+        else:
+            await asyncio.wait_for(over.wait(), 10)
+        writer.close()
+
+    over = asyncio.Event()
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    async with listener, polling(kind, url) as poller:
+        reply = await poller.fetch(CHAT)
+        over.set()
+    assert reply == NO_CONNECTION
+
+
 async def test_a_certificate_is_looked_at_anew_for_each_connection(kind: Kind, authority: trustme.CA) -> None:
     def certificate(signer: trustme.CA, host: str = "127.0.0.1", year: int = 3000) -> trustme.LeafCert:
         begin, end = datetime(2019, 1, 1, tzinfo=UTC), datetime(year, 1, 1, tzinfo=UTC)

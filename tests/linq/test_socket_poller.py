@@ -341,24 +341,6 @@ async def test_tls_that_ends_without_saying_so_ends_no_body(authority: trustme.C
         assert await poller.fetch(CHAT) == BROKEN
 
 
-@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
-async def test_a_server_that_does_not_shake_hands_is_no_connection(says: bytes | None, authority: trustme.CA) -> None:
-    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if says is None:
-            await asyncio.wait_for(over.wait(), 10)
-        else:
-            writer.write(says)
-        writer.close()
-
-    over = asyncio.Event()
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    async with listener, polling(url, timeout=0.3 if says is None else 10) as poller:
-        reply = await poller.fetch(CHAT)
-        over.set()
-    assert reply == Reply(0, b"", None, None, "connect")
-
-
 async def storm(count: int, tls: ssl.SSLContext | None, random_: random.Random) -> None:
     async def script(exchange: Exchange) -> None:
         chat_id = exchange.head.split(b"/")[3]

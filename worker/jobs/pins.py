@@ -106,7 +106,7 @@ class _Sending:
         metrics.PINS.labels("paused").inc()
         seconds += random.uniform(0.0, SPREAD_SECONDS)
         if seconds > self._patience:
-            detail = "Chert refused the whole account for as long as this job could wait"
+            detail = "Chert has refused the whole account for as long as this job could wait"
             return await self._fail(self._code, detail if self._possibly_sent else f"not sent: {detail}")
         return await self._put_off(seconds)
 

@@ -1,8 +1,8 @@
-"""JSON that comes from outside: read strictly where it is sound, else as far as it can be read.
+"""Decode JSON from outside: strictly if it is valid, otherwise as far as possible.
 
-One bad character of a text that a person typed must not cost the message around it. So what cannot be read is
-replaced, and nothing is guessed: a character by U+FFFD, a number by null. What is damaged between the values (a missing
-bracket, an end cut off) leaves no JSON.
+One bad character in a text that somebody typed must not cost the whole message. So what cannot be read is replaced, and
+nothing is guessed: a character becomes U+FFFD, a number null. Damage between the values (a missing bracket, a missing
+end) leaves no JSON.
 """
 
 import json
@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 REPLACEMENT = "\ufffd"
-"""Stands for each character that could not be read."""
+"""Replaces each character that could not be read."""
 
 # What the decoders raise. UnicodeDecodeError is a ValueError; RecursionError: nesting deeper than they follow.
 UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
-# The escapes of RFC 8259, section 7, a pair of surrogates being one; `broken` is what begins like one and is none.
+# The escapes of RFC 8259, section 7, where a surrogate pair is one; `broken` begins like an escape and is none.
 _ESCAPE = re.compile(
     r"""\\(?:
         ["\\/bfnrt]
@@ -31,7 +31,7 @@ _ESCAPE = re.compile(
 
 
 def decode_json(body: bytes) -> Any:
-    """Return the value that a body is. Raises ValueError and RecursionError where it is no JSON.
+    """Return the value of a JSON body. Raises ValueError and RecursionError if it is not JSON.
 
     Every text of the value can be encoded again, and every number is finite.
     """
@@ -42,7 +42,7 @@ def decode_json(body: bytes) -> Any:
 
 
 def decode_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that a body is, None where it is none."""
+    """Return the JSON object of a body, None if it is not one."""
     try:
         value = decode_json(body)
     except UNDECODABLE:
@@ -57,7 +57,7 @@ def _decode_tolerantly(body: bytes) -> Any:
         parse_int=_integer,
         parse_float=_finite,
         parse_constant=_no_number,
-        strict=False,  # control characters in a text, a line break above all
+        strict=False,  # control characters in a text, mostly line breaks
     )
 
 

@@ -1,7 +1,7 @@
-"""What a number of people cost in requests, and how fresh their positions are: the polling policy on a simulated clock.
+"""How many requests people cost, and how fresh their positions are: the polling policy on a simulated clock.
 
-The intervals are those of worker/domain/policy.py, which decides for the worker. What is assumed is how phones publish:
-every 20 to 90 seconds on the move, every 5 to 15 minutes while still, half an hour of movement at a time.
+The intervals come from worker/domain/policy.py, as in the worker. How phones publish is an assumption: every 20 to 90
+seconds on the move, every 5 to 15 minutes while still, with half an hour of movement at a time.
 """
 
 import heapq
@@ -14,10 +14,10 @@ from worker.domain.policy import Fleet, Pace
 
 MOVING_GAP_SECONDS = (20.0, 90.0)
 STILL_GAP_SECONDS = (300.0, 900.0)
-TRIP_SECONDS = 1800.0  # mean; the times between trips follow from the share of people who move
+TRIP_SECONDS = 1800.0  # mean; the times between trips follow from the fraction of people on the move
 
-SAMPLE = 100  # people: more behave alike, at a budget in proportion
-# Fewer people are tracked for longer, and everybody for so many reads at least where requests are scarce.
+SAMPLE = 100  # people; more of them behave the same with a budget in proportion
+# Fewer people are tracked for longer; if requests are scarce, everybody is tracked for at least this many reads.
 WARM_UP_SECONDS, WARM_UP_READS = 3600.0, 3  # until every pace is learnt
 MEASURED_SECONDS, MEASURED_READS = 4 * 3600.0, 10
 _EPOCH = 1_700_000_000.0  # of the simulated clock: the policy takes 0 for unknown
@@ -25,14 +25,14 @@ _DAY = 86_400.0
 
 
 class Crowd(NamedTuple):
-    """Who is tracked: how many people, and the share of them that moves at any time (0 to 1)."""
+    """Who is tracked: how many people, and the fraction of them on the move at any time (0 to 1)."""
 
     people: int
     moving: float
 
 
 class Terms(NamedTuple):
-    """How often may be read: the bounds of a share's interval in seconds, and requests per second for everybody."""
+    """How often to read: the bounds of a share's interval in seconds, and the requests per second for all shares."""
 
     min_interval: float
     max_interval: float
@@ -40,9 +40,9 @@ class Terms(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What it costs and gains. Delays in seconds, from when a position could be read to the read that shows it.
+    """The cost and the result. Delays are in seconds, from when a position could be read to the read that shows it.
 
-    `seen`: the share of positions that some read showed, before a newer one took their place. `budget`: the share of
+    `seen`: the fraction of positions that some read showed before a newer one replaced them. `budget`: the fraction of
     the rate that is used.
     """
 
@@ -104,7 +104,7 @@ def estimate(crowd: Crowd, terms: Terms, *, seed: int = 0) -> Estimate:
 
 
 class _Phone:
-    """What one phone publishes, (time, whether it moved), how far it was read, and what the policy knows of it."""
+    """One phone: what it publishes, (time, whether it moved), how much of that was read, and its pace."""
 
     def __init__(self, published: Sequence[tuple[float, bool]]) -> None:
         self.pace = Pace()

@@ -1,6 +1,4 @@
-"""What every call to another service shares: the reply, its limits, and reading errors and waiting times
-out of it.
-"""
+"""What all calls to other services have in common: the reply, its limits, errors and waiting times."""
 
 import asyncio
 import re
@@ -17,15 +15,15 @@ import msgspec
 from worker.decoding import decode_object
 from worker.proxies import find_proxy
 
-# Larger replies are given up while they are being read, so that no server can fill the memory.
+# Reading a larger reply is given up half-way, so that no server can fill the memory.
 REPLY_LIMIT = 1024 * 1024
 CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 4.0  # of a connection; servers that announce nothing hang up after 5 s (uvicorn) or later
+IDLE_SECONDS = 4.0  # of a connection; servers that announce nothing close after 5 s (uvicorn) or later
 USER_AGENT = "location-worker"
 
 Failure = Literal["timeout", "connect", "broken", "too_large", "redirect"]
 
-# A wait of more than a month is nobody's intention, and would be too large a number further on.
+# Nobody means a wait of more than a month, and the number would be too large elsewhere.
 _MAX_WAIT_SECONDS = 30 * 86400.0
 _MAX_HEADER = 1000  # characters of a Retry-After that are read
 _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
@@ -38,7 +36,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class CertificatesError(Exception):
-    """No certificates of authorities can be read, without which nothing can be asked over TLS."""
+    """No CA certificates can be read, without which TLS is impossible."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -50,10 +48,9 @@ class CertificatesError(Exception):
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """One answer, or its absence.
 
-    `status` is 0 where no complete answer came (`timeout`, `connect`, `broken`); the status of a reply that
-    is too large or redirects is kept, its body is not. `retry_after` is in seconds, from the header or else
-    from the body, and looked for only in refusals (status 400 and above). `trace_id` is the header
-    `X-Trace-ID`, or else `X-Request-ID`.
+    `status` is 0 if no complete answer came (`timeout`, `connect`, `broken`); a reply that is too large or redirects
+    keeps its status but not its body. `retry_after` is in seconds, from the header or else from the body, and read only
+    from refusals (status 400 and above). `trace_id` is the header `X-Trace-ID`, or else `X-Request-ID`.
     """
 
     status: int
@@ -64,9 +61,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 class ErrorEnvelope(NamedTuple):
-    """The parts of `{"success": false, "error": {…}}` that decide something; None where absent or of a
-    wrong type.
-    """
+    """The relevant parts of `{"success": false, "error": {…}}`; None where absent or of a wrong type."""
 
     code: int | None
     message: str | None
@@ -75,14 +70,12 @@ class ErrorEnvelope(NamedTuple):
 
 
 def no_reply(failure: Failure) -> Reply:
-    """Return the absence of an answer."""
+    """Return the reply that stands for no answer."""
     return Reply(0, b"", None, None, failure)
 
 
 def build_reply(status: int, body: bytes, retry_after: str | None, trace_id: str | None) -> Reply:
-    """Return the reply of an answer whose body was read up to one byte over `REPLY_LIMIT`, in the encoding it
-    came in.
-    """
+    """Return the reply of an answer whose body, encoded as it came, was read up to one byte over `REPLY_LIMIT`."""
     if 300 <= status < 400 and status != 304:
         return Reply(status, b"", None, trace_id, "redirect")
     if body[:2] == _GZIP:
@@ -109,10 +102,10 @@ def _unpack(body: bytes) -> bytes:
 def parse_retry_after(text: str | None, *, now: float | None = None) -> float | None:
     """Read a `Retry-After` header: seconds (decimals too) or an HTTP date, as seconds to wait, at most 30 days.
 
-    A header that was sent several times, its values joined by commas, means the longest wait of those that can be
-    read. None for what is neither, negative or in the past. `now`: seconds since 1970, default: the clock.
+    Of several values joined by commas, the longest readable wait counts. Return None for anything else, for negative
+    numbers and times in the past. `now`: seconds since 1970, by default from the clock.
     """
-    # The comma in a date parts nothing but its day of the week, which says nothing new.
+    # The comma in a date only splits off the day of the week, which is not needed.
     waits = [_read_wait(part.strip(), now) for part in (text or "")[:_MAX_HEADER].split(",")]
     return max((wait for wait in waits if wait is not None), default=None)
 
@@ -135,10 +128,10 @@ def _wait(seconds: float) -> float | None:
 
 
 def parse_error(body: bytes) -> ErrorEnvelope | None:
-    """Return the error that a refusing reply carries, None where the body is not the vendors' envelope.
+    """Return the error in a refusal, None if the body is not the vendors' envelope.
 
-    What a proxy answers in their place is none, also where it is JSON with an `error`: the vendors say `success: false`
-    or give a code from 1000, and of that what can be read is enough.
+    A proxy's answer is not, even if it is JSON with an `error`: the vendors send `success: false` or a code from 1000,
+    of which one that can be read is enough.
     """
     reply = decode_object(body)
     if reply is None or reply.get("success") is True:
@@ -163,7 +156,7 @@ def read_error(error: dict[str, Any]) -> ErrorEnvelope:
 
 
 def _read_code(value: object) -> int | None:
-    """Return a code, be it a whole number of either type or the text of one: Chert's own SDK expects all three."""
+    """Return a code from an int, a float or a text: Chert's own SDK expects all three."""
     if isinstance(value, str):
         code = _CODE.fullmatch(value.strip())
         return int(code[1]) if code else None
@@ -173,7 +166,7 @@ def _read_code(value: object) -> int | None:
 
 
 def error_detail(message: str | None, status: int) -> str:
-    """Return the vendor's message for people, at most 500 characters on one line; the status where there is none."""
+    """Return the vendor's message for people, at most 500 characters on one line; the status if there is none."""
     text = _CONTROL.sub(" ", message or "").strip()[:_MAX_DETAIL_LENGTH]
     return text or f"HTTP {status}"
 
@@ -181,11 +174,11 @@ def error_detail(message: str | None, status: int) -> str:
 def build_client(
     *, base_url: str, api_key: str, connections: int, timeout: float, headers: dict[str, str] | None = None
 ) -> httpx.AsyncClient:
-    """Return an httpx client for one service as all calls use it: bearer token, no redirects, no compression.
+    """Return an httpx client for one service, for all its calls: bearer token, no redirects, no compression.
 
-    `timeout` (seconds) bounds each step; `exchange` bounds the whole. The proxy and extra certificates come
-    from the usual environment variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE …). Raises CertificatesError, and
-    SettingsError for a proxy that cannot be used.
+    `timeout` (seconds) bounds each step; `exchange` bounds the whole. Proxies and certificates come from the usual
+    environment variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE …). Raises CertificatesError, and SettingsError for a
+    proxy that cannot be used.
     """
     proxy = find_proxy(base_url)
     return httpx.AsyncClient(
@@ -202,7 +195,7 @@ def build_client(
         follow_redirects=False,
         verify=certificates(),
         proxy=None if proxy is None else _secured(proxy.url),
-        trust_env=False,  # httpx fails on variables that do not concern this service
+        trust_env=False,  # httpx would fail on variables that do not concern this service
     )
 
 
@@ -213,19 +206,19 @@ def _secured(url: str) -> httpx.Proxy:
 
 @cache
 def certificates() -> ssl.SSLContext:
-    """Whom to believe, by SSL_CERT_FILE and SSL_CERT_DIR. Raises CertificatesError."""
+    """Return the TLS context for SSL_CERT_FILE and SSL_CERT_DIR. Raises CertificatesError."""
     # Loading them takes tens of milliseconds; the many small pools of the httpx poller share them.
     try:
         context = httpx.create_ssl_context()
     except OSError:
         raise CertificatesError from None
-    # Python before 3.11.4 takes every end of a connection for one that TLS has confirmed, and a part for the whole.
+    # Python before 3.11.4 takes any end of a connection for one that TLS has confirmed, and so a part for the whole.
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # OpenSSL before 3 has no such option
     return context
 
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request, *, timeout: float) -> Reply:
-    """Send once and read within the limits: `timeout` seconds for everything, `REPLY_LIMIT` bytes.
+    """Send once, and read within the limits: `timeout` seconds for everything, `REPLY_LIMIT` bytes.
 
     Raises nothing but CancelledError.
     """

@@ -1,7 +1,7 @@
-"""Every metric in one place; names and labels are those of docs/reference/http.md. None names a chat, share or person.
+"""Every metric in one place; docs/reference/http.md has the names and labels. None names a chat, share or person.
 
-Each counter has all its series from the start, at 0: to Prometheus' increase() one that turns up at 1 has not risen, so
-that the first dead letter of a process would raise no alarm.
+Each counter has all its series from the start, at 0: for Prometheus' increase(), a series that appears at 1 has not
+risen, and the first dead letter of a process would raise no alarm.
 """
 
 from bisect import bisect_left
@@ -51,9 +51,9 @@ PORT_REMEDY = "free it or set another METRICS_PORT; worker and web on one machin
 
 
 class HotCounter(Collector):
-    """A counter by outcome for the poll path: plain numbers, counted on one thread, read by the scraper's.
+    """A counter by outcome for the poll path: plain numbers, counted on one thread, read on the scraper's.
 
-    prometheus_client's own cost 8 µs a poll, more than deciding does.
+    prometheus_client's own take 8 µs a poll, more than deciding does.
     """
 
     def __init__(self, name: str, documentation: str, outcomes: Any, registry: CollectorRegistry) -> None:
@@ -109,10 +109,10 @@ def _counter(name: str, documentation: str, label: str, values: Any, registry: C
     return counter
 
 
-POLLS = HotCounter("location_polls_total", "Reads of a chat's location, by what came of them.", PollOutcome, WORKER)
+POLLS = HotCounter("location_polls_total", "Reads of a chat's location, by outcome.", PollOutcome, WORKER)
 POLL_SECONDS = HotHistogram(
     "location_poll_seconds",
-    "Seconds from sending a read to its whole reply.",
+    "Seconds from sending a read to its complete reply.",
     (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     WORKER,
 )
@@ -124,12 +124,12 @@ STALENESS_SECONDS = HotHistogram(
     WORKER,
 )
 REQUESTS = _counter(
-    "location_requests_total", "Prompts to share a location, by what came of them.", "outcome", PromptOutcome, WORKER
+    "location_requests_total", "Prompts to share a location, by outcome.", "outcome", PromptOutcome, WORKER
 )
-PINS = _counter("location_pins_total", "Attempts to send a pin, by what came of them.", "outcome", PinOutcome, WORKER)
+PINS = _counter("location_pins_total", "Attempts to send a pin, by outcome.", "outcome", PinOutcome, WORKER)
 
 WEBHOOKS = _counter(
-    "location_webhooks_total", "Webhook deliveries received, by what came of them.", "outcome", WebhookOutcome, WEB
+    "location_webhooks_total", "Webhook deliveries received, by outcome.", "outcome", WebhookOutcome, WEB
 )
 DUE_LAG_SECONDS = Gauge(
     "location_due_lag_seconds", "How late the most overdue share is, in seconds; 0 when none is.", registry=WEB

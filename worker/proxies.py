@@ -22,9 +22,9 @@ class Proxy(NamedTuple):
 def find_proxy(url: str) -> Proxy | None:
     """Return the proxy for requests to a base URL, or None where they go straight to its host.
 
-    By HTTP_PROXY or HTTPS_PROXY, else ALL_PROXY, and NO_PROXY, in capitals or small letters; on macOS by the system's
-    settings where the environment has none. What cannot concern this host is not looked at. Raises SettingsError for a
-    proxy that would have to be used and cannot be.
+    HTTP_PROXY or HTTPS_PROXY, ALL_PROXY and NO_PROXY decide, in upper or lower case; without them, the system's
+    settings on macOS. Variables that do not concern this host are ignored. Raises SettingsError for a proxy that would
+    apply but cannot be used.
     """
     parts = urlsplit(url)
     proxies = getproxies()
@@ -51,13 +51,13 @@ def find_proxy(url: str) -> Proxy | None:
 
 
 def _is_listed(host: str, no_proxy: str) -> bool:
-    """Say whether a host that is an address is named, or lies in a network that is: of both urllib knows nothing."""
+    """Return whether NO_PROXY names a host's address, or a network around it, neither of which urllib handles."""
     try:
         address = ip_address(host)
     except ValueError:
         return False
     for entry in no_proxy.replace(",", " ").replace("[", "").replace("]", "").split():
-        with contextlib.suppress(ValueError):  # a name, or what nobody can read
+        with contextlib.suppress(ValueError):  # a name, or nonsense
             if address in ip_network(entry, strict=False):
                 return True
     return False

@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 _TIMEOUT_SECONDS = 10.0
 _CONNECTIONS = 20
 
-# The secret or the clock is wrong: no pin passes until a person acts, and none needs to be lost by it.
+# The secret or the clock is wrong: no pin is accepted until a person acts, and none has to be lost.
 _UNAUTHORIZED = frozenset({2004, 2012, 2013})
 _NOT_CONFIGURED = 3003  # a 500 that must not be retried (docs/reference/chert.md, Errors)
 # Chert's own words that no line took the pin: rate limit, no line now, all lines busy.
@@ -21,9 +21,7 @@ _NOT_SENT = _UNAUTHORIZED | {_NOT_CONFIGURED, 1007, 3002, 4002}
 
 
 class Queued(msgspec.Struct, frozen=True):
-    """The line took the pin; the recipient has seen nothing yet. `location` as Chert gave it, empty
-    where absent.
-    """
+    """The line accepted the pin; the recipient has seen nothing yet. `location` as Chert gave it, empty if absent."""
 
     message_id: str
     phone_line_id: str | None
@@ -31,9 +29,9 @@ class Queued(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Refused for good. `code` is Chert's or None, `detail` for people; `account_wide`: every pin will fail so.
+    """Refused for good. `code` is Chert's or None, `detail` is for people; `account_wide`: every pin will be.
 
-    `possibly_sent` as of Retry.
+    `possibly_sent` as in Retry.
     """
 
     code: int | None
@@ -43,9 +41,9 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Not queued now; only the identical body may be tried again, after `after` seconds (None: not said).
+    """Not queued now; only the identical body may be tried again, after `after` seconds (None: not given).
 
-    `code` is Chert's or None; `possibly_sent`: nobody knows whether this attempt sent the pin.
+    `code` is Chert's or None; `possibly_sent`: it is unknown whether this attempt sent the pin.
     """
 
     reason: str
@@ -61,7 +59,7 @@ class ChertClient:
     """Chert's API. Every call is bounded: 10 s (5 s to connect), 1 MiB, no redirect; nothing here retries."""
 
     def __init__(self, *, base_url: str, signing_secret: str, tenant: str | None = None) -> None:
-        """`base_url` as in `CHERT_BASE_URL`; `tenant` is needed by multi-tenant accounts only."""
+        """Keep `base_url`, as in `CHERT_BASE_URL`, the secret, and `tenant`, which only multi-tenant accounts need."""
         self._base = f"{base_url.rstrip('/')}/api/v1"
         self._client = build_client(
             base_url=base_url,
@@ -72,7 +70,7 @@ class ChertClient:
         )
 
     async def __aenter__(self) -> Self:
-        """Itself."""
+        """Return the client itself."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,7 +82,7 @@ class ChertClient:
         await self._client.aclose()
 
     async def send(self, body: bytes) -> PinOutcome:
-        """Send what `Pin.body` gave. Raises nothing but CancelledError."""
+        """Send a pin's body. Raises nothing but CancelledError."""
         request = self._client.build_request(
             "POST", f"{self._base}/locations", content=body, headers={"Content-Type": "application/json"}
         )
@@ -101,9 +99,7 @@ class ChertClient:
         return outcome
 
     async def probe(self) -> Reply:
-        """Make the cheapest authenticated read (the lines), which shows whether the secret and the tenant are
-        accepted.
-        """
+        """Make the cheapest authenticated call (the lines), which shows whether secret and tenant are accepted."""
         request = self._client.build_request("GET", f"{self._base}/phone-numbers")
         return await exchange(self._client, request, timeout=_TIMEOUT_SECONDS)
 
@@ -111,8 +107,8 @@ class ChertClient:
 def pin_outcome(reply: Reply) -> PinOutcome:
     """Return what a reply to POST /api/v1/locations means.
 
-    An error says by `retryable` what to do, whatever its status. A refusal that is not Chert's is that of something in
-    between; only 401 counts whoever says it, as no pin is lost by it.
+    An error's `retryable` says what to do, whatever the status. A refusal without Chert's envelope comes from something
+    in between; only a 401 counts all the same, as no pin is lost by it.
     """
     status = reply.status
     error = _error(reply.body)
@@ -152,7 +148,7 @@ def _queued(reply: Reply) -> PinOutcome:
 
 
 def _error(body: bytes) -> ErrorEnvelope | None:
-    """Return Chert's error, in the envelope or in the flat form of its other routes; None where the body is neither."""
+    """Return Chert's error, in the envelope or in the flat form of its other routes; None if the body is neither."""
     envelope = parse_error(body)
     if envelope is not None:
         return envelope

@@ -35,8 +35,7 @@ _Identifier = Annotated[str, _of(limits.PIN_IDENTIFIER)]
 
 
 class Pin(BaseModel):
-    """Exactly one of `phone` (loosely formatted is fine) and `chat_id` (Chert's), a point in degrees (WGS
-    84), and what may go with it.
+    """Exactly one of `phone` (any usual format) and `chat_id` (Chert's), a point in degrees (WGS 84), and options.
 
     `expires_at` is RFC 3339 with any offset; nothing expires on the recipient's device. Raises pydantic's
     ValidationError, whose text names fields and rules, never the values.
@@ -64,5 +63,5 @@ class Pin(BaseModel):
         return self
 
     def body(self) -> bytes:
-        """Return the JSON that Chert gets: the same bytes for the same pin, as a repeat under one key must have."""
+        """Return the JSON for Chert: the same bytes for the same pin, as repeats under one key require."""
         return msgspec.json.encode({name: field for name, field in self if field is not None})

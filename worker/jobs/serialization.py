@@ -74,7 +74,7 @@ def _is_deeper(value: object, levels: int) -> bool:
 def write_job(data: dict[str, Any]) -> bytes:
     """Write a job or a result as JSON; a failure's result is `{"error": class name, "detail": …}`.
 
-    A refused job's result does not name the stand-in function.
+    A refused job's result does not name the function REFUSE.
     """
     if data["f"] == REFUSE:
         data = data | {"f": None, "k": {}}

@@ -1,1 +1,1 @@
-"""The Linq Partner API: clients, and its replies sorted by what they mean for a share."""
+"""The Linq Partner API: clients, and what its replies mean for a share."""

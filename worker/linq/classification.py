@@ -1,4 +1,4 @@
-"""Which reply of Linq means what (docs/reference/linq.md)."""
+"""What Linq's replies mean (docs/reference/linq.md)."""
 
 from location_client.data import RejectionReason
 from worker.domain.observation import (
@@ -35,10 +35,10 @@ _CONFLICT: dict[int | None, RejectionReason] = {
 
 
 def read_observation(reply: Reply, *, now: float) -> ReadObservation:
-    """Return what a reply to GET …/location tells; `now` in seconds since 1970 (UTC).
+    """Return what a reply to GET …/location shows; `now` in seconds since 1970 (UTC).
 
-    A refusal counts as Linq's only with Linq's error envelope: what a proxy answers in its place is a fault,
-    and a fault never ends a share. Only 401 is believed whatever its body, because nothing ends by it.
+    A refusal counts as Linq's only with Linq's error envelope: without it, a proxy may have answered, so it is a fault,
+    and a fault never ends a share. Only a 401 is believed whatever its body, because it ends nothing.
     """
     status = reply.status
     if status == 200 and reply.failure is None:
@@ -52,7 +52,7 @@ def read_observation(reply: Reply, *, now: float) -> ReadObservation:
     if status == 401:
         return Suspended(status, code)
     if status == 429:
-        # Whoever limits: slowing down costs little, and ends nothing.
+        # Whoever sent it: slowing down costs little, and ends nothing.
         return Throttled(reply.retry_after)
     if status >= 500 or status in _TRANSIENT:
         return Fault("server_error", f"HTTP {status}")
@@ -74,7 +74,7 @@ def read_observation(reply: Reply, *, now: float) -> ReadObservation:
 def prompt_outcome(reply: Reply) -> PromptOutcome:
     """Return what a reply to POST …/location/request means for the prompt.
 
-    A refusal without Linq's error envelope is that of something in between: the prompt did not get to Linq.
+    A refusal without Linq's error envelope comes from something in between: the prompt did not reach Linq.
     """
     status = reply.status
     if status == 0:
@@ -100,7 +100,7 @@ def prompt_outcome(reply: Reply) -> PromptOutcome:
 
 
 def rejection(status: int, code: int | None) -> RejectionReason:
-    """Name why Linq refused for good, as `location.request.rejected` says it."""
+    """Return why Linq refused for good, in the words of `location.request.rejected`."""
     if status == 403:
         return _FORBIDDEN.get(code, "forbidden")
     if status == 404:

@@ -1,4 +1,4 @@
-"""Commands to Linq, each sent once: nothing here retries, what a failure means is decided by the caller."""
+"""Commands to Linq, each sent once: nothing here retries, and callers decide what a failure means."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -21,16 +21,16 @@ _log = structlog.get_logger(__name__)
 _TIMEOUT_SECONDS = 10.0
 _CONNECTIONS = 20
 _PAGE = 100
-# Ten thousand chats of one contact do not exist: a list that goes on after them has no end.
+# Nobody has ten thousand chats: a list that goes on beyond has no end.
 _MAX_PAGES = 100
 
 
 class LinqError(Exception):
-    """A call without the result it was made for.
+    """A call failed.
 
-    `status` is 0 where no answer came; `code` Linq's or None; `message` Linq's (it may name people: not for
-    logs); `retry_after` in seconds; `transient`: the same call may succeed later. `by_proxy`: a 4xx other than 401
-    without Linq's error envelope, so that something in between refused; it is transient, too.
+    `status` is 0 if no answer came; `code` is Linq's or None; `message` is Linq's (it may name people: not for logs);
+    `retry_after` is in seconds; `transient`: the same call may succeed later. `by_proxy`: a 4xx other than 401 without
+    Linq's error envelope, so something in between refused; it is transient, too.
     """
 
     def __init__(self, reply: Reply, *, problem: str | None = None) -> None:
@@ -40,7 +40,7 @@ class LinqError(Exception):
         self.message = envelope.message if envelope else None
         self.retry_after = reply.retry_after
         self.trace_id = reply.trace_id
-        # A success that cannot be read is as good as none, and may be a hiccup.
+        # A success that cannot be read is no success, and may be a hiccup.
         passing = reply.status < 400 or reply.status >= 500 or reply.status in {408, 425, 429}
         self.by_proxy = envelope is None and not passing and reply.status != 401
         self.transient = passing or self.by_proxy
@@ -49,8 +49,8 @@ class LinqError(Exception):
 
 
 class Chat(msgspec.Struct, frozen=True):
-    """A chat; None where Linq did not say. `contacts`: handles in normal form of all who have not left, our
-    own line, `line`, aside. Where Linq does not mark it, the line is None and among the contacts.
+    """A chat; None where Linq did not say. `contacts`: handles in normal form of all who have not left, except our own
+    line, `line`. If Linq does not mark the line, it is None here and among the contacts.
     """
 
     id: str
@@ -80,9 +80,7 @@ class PhoneLine(msgspec.Struct, frozen=True):
 
 
 class LinqClient:
-    """Linq's API but the reading of positions. Every call is bounded: 10 s (5 s to connect), 1 MiB, no
-    redirect.
-    """
+    """Linq's API, except reading positions. Every call is bounded: 10 s (5 s to connect), 1 MiB, no redirect."""
 
     def __init__(self, *, base_url: str, api_key: str) -> None:
         """`base_url` as in `LINQ_API_V3_BASE_URL`."""
@@ -92,12 +90,10 @@ class LinqClient:
         )
         self._client.event_hooks = {"response": [self._note_clock]}
         self.clock_ahead: float | None = None
-        """Seconds (whole ones, roughly) by which Linq's clock was ahead of this machine's in the latest
-        answer.
-        """
+        """By how many seconds (about, whole ones) Linq's clock was ahead of this machine's in the latest answer."""
 
     async def __aenter__(self) -> Self:
-        """Itself."""
+        """Return the client itself."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -113,7 +109,7 @@ class LinqClient:
         return await self._call("POST", "/chats/{}/location/request", chat_id)
 
     async def stop_sharing(self, chat_id: str, handle: str) -> bool:
-        """Ask that the contact's share ends. Return whether there was one to end. Raises LinqError."""
+        """Ask Linq to end the contact's share; return whether there was one. Raises LinqError."""
         reply = await self._call("DELETE", "/chats/{}/location", chat_id, json={"handle": handle})
         try:
             _succeeded(reply)
@@ -124,14 +120,12 @@ class LinqClient:
         return True
 
     async def get_chat(self, chat_id: str) -> Chat:
-        """One chat. Raises LinqError."""
+        """Return one chat. Raises LinqError."""
         reply = await self._call("GET", "/chats/{}", chat_id)
         return _expect(reply, _chat(_object(reply)))
 
     async def find_chats(self, *, to: str | None = None, from_: str | None = None) -> list[Chat]:
-        """All chats with a participant (`to`) and of a line (`from_`), groups too, over all pages.
-        Raises LinqError.
-        """
+        """Return all chats with a participant (`to`) and of a line (`from_`), including groups. Raises LinqError."""
         chats: list[Chat] = []
         query: dict[str, str | int] = {"limit": _PAGE}
         if to is not None:
@@ -153,7 +147,7 @@ class LinqClient:
             query["cursor"] = cursor
 
     async def create_chat(self, *, from_: str, to: str, text: str, idempotency_key: str) -> Chat:
-        """Create the 1:1 chat of a line and a contact, over iMessage only, with `text` in it. Raises LinqError.
+        """Create the 1:1 chat of a line and a contact, over iMessage only, with the message `text`. Raises LinqError.
 
         The same key never sends twice.
         """
@@ -166,7 +160,7 @@ class LinqClient:
         return _expect(reply, _chat(_object(reply).get("chat")))
 
     async def list_subscriptions(self) -> list[Subscription]:
-        """Every webhook subscription of the account. Raises LinqError."""
+        """Return every webhook subscription of the account. Raises LinqError."""
         reply = await self._call("GET", "/webhook-subscriptions")
         items = _expect(reply, _list(_object(reply), "subscriptions"))
         return [subscription for item in items if (subscription := _subscription(item)) is not None]
@@ -186,9 +180,7 @@ class LinqClient:
         _succeeded(await self._call("DELETE", "/webhook-subscriptions/{}", subscription_id))
 
     async def phone_numbers(self) -> list[PhoneLine]:
-        """List the lines of the account: the cheapest call that shows whether the key is accepted. Raises
-        LinqError.
-        """
+        """Return the account's lines: the cheapest call that shows whether the key is accepted. Raises LinqError."""
         reply = await self._call("GET", "/phone_numbers")
         items = _expect(reply, _list(_object(reply), "phone_numbers"))
         return [line for item in items if (line := _phone_line(item)) is not None]
@@ -230,9 +222,7 @@ def _succeeded(reply: Reply) -> None:
 
 
 def _object(reply: Reply) -> dict[str, Any]:
-    """Return the JSON object of a successful reply, empty where it is none. Raises LinqError for an
-    unsuccessful one.
-    """
+    """Return the JSON object of a successful reply, empty if it is none. Raises LinqError for an unsuccessful one."""
     _succeeded(reply)
     return decode_object(reply.body) or {}
 

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection on a non-blocking socket, with TLS or without; httptools (llhttp) takes the replies apart."""
+"""One HTTP/1.1 connection on a non-blocking socket, with or without TLS; httptools (llhttp) parses the replies."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,10 @@ from worker.linq.reply import Failure, Reply, no_reply
 EYEBALLS_SECONDS = 0.25  # until the next address is tried beside the first (RFC 8305, section 5)
 READ_SIZE = 64 * 1024
 HEAD_LIMIT = 100 * 1024  # bytes of status line and headers, as httpcore; beyond REPLY_LIMIT the same for the framing
-MAX_IDLE_SECONDS = 50.0  # what lies between may have forgotten an idle connection after a minute, and says nothing
-BEFORE_SERVER_SECONDS = 1.0  # we hang up so long before the server said that it will
+MAX_IDLE_SECONDS = 50.0  # something in between may silently forget an idle connection after a minute
+BEFORE_SERVER_SECONDS = 1.0  # we close a connection this long before the server would
 
-# The headers that count here, in small letters.
+# The headers that matter here, in lower case.
 _HEADERS = frozenset(
     {b"content-length", b"keep-alive", b"retry-after", b"transfer-encoding", b"x-request-id", b"x-trace-id"}
 )
@@ -61,7 +61,7 @@ async def _secure(
 ) -> ssl.SSLSocket:
     """Shake hands. The socket is closed where that fails. Raises OSError."""
     with contextlib.ExitStack() as undo:
-        undo.callback(connected.close)  # does nothing once it is wrapped
+        undo.callback(connected.close)  # does nothing once TLS has wrapped the socket
         secured = context.wrap_socket(
             connected, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
@@ -115,7 +115,7 @@ class Connection:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, connected: socket.socket, release: Callable[["Connection"], None]
     ) -> None:
-        """`release` is called whenever a request has got its reply, or none because the connection is closed."""
+        """Call `release` whenever a request has its reply, or will get none because the connection is closed."""
         self._loop = loop
         self._socket = connected
         self._release = release
@@ -132,12 +132,12 @@ class Connection:
         self._in_body = False
         self._open = True
         self.used_at = loop.time()
-        self.idle_seconds = IDLE_SECONDS  # unused for so long, it is to be closed
+        self.idle_seconds = IDLE_SECONDS  # how long it may stay unused
         loop.add_reader(connected, self.read)
 
     @property
     def usable(self) -> bool:
-        """Whether a request can be sent: it is open, and none waits for its reply."""
+        """Return whether a request can be sent: the connection is open, and none waits for a reply."""
         return self._open and self._awaited is None
 
     def send(self, request: bytes, awaited: asyncio.Future[Reply], deadline: float) -> None:
@@ -156,7 +156,7 @@ class Connection:
     def close(self, failure: Failure = "broken") -> None:
         """Close the connection; a request that waits for its reply gets the failure."""
         self._hang_up()
-        # It and its parser hold each other: what came would stay until the garbage is collected.
+        # It and its parser refer to each other: the reply would stay in memory until the garbage is collected.
         self._chunks = []
         self._begun = []
         self._answer(no_reply(failure))
@@ -177,7 +177,7 @@ class Connection:
             self._release(self)
 
     def _look_at_time(self) -> None:
-        # Set anew only when it rings, not with each request: nearly all get their reply long before.
+        # Reset only when it fires, not with each request: nearly all get their reply long before.
         self._timer = None
         if self._awaited is None:
             return
@@ -187,7 +187,7 @@ class Connection:
             self.close("timeout")
 
     def read(self) -> None:
-        """Take in what has come, without waiting: a reply, or its end."""
+        """Receive what has come, without waiting: part of a reply, or its end."""
         try:
             while True:
                 data = self._socket.recv(READ_SIZE)
@@ -263,12 +263,12 @@ class Connection:
 
     def on_message_begin(self) -> None:
         if self._awaited is None:
-            # No request waits: what comes next could not be told from a reply.
+            # No request waits: what comes next could not be told from the reply to a later one.
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _HEADERS and not self._in_body:  # trailers are for nobody here
+        if name in _HEADERS and not self._in_body:  # trailers are not used
             earlier = self._headers.get(name)
             self._headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
 
@@ -294,10 +294,10 @@ class Connection:
 
 def _make_parser(connection: Connection) -> httptools.HttpResponseParser:
     parser = httptools.HttpResponseParser(connection)
-    # What other clients read, too. There is one server only, so that nobody can be deceived by two readings of a reply.
+    # What other clients accept. As there is only one server, two readings of a reply can deceive nobody.
     parser.set_dangerous_leniencies(
         lenient_chunked_length=True,
-        lenient_keep_alive=True,  # else nothing may follow an interim reply with `Connection: close`
+        lenient_keep_alive=True,  # otherwise nothing could follow an interim reply with `Connection: close`
         lenient_optional_cr_before_lf=True,
         lenient_spaces_after_chunk_size=True,
     )
@@ -305,7 +305,7 @@ def _make_parser(connection: Connection) -> httptools.HttpResponseParser:
 
 
 def _announced_seconds(keep_alive: bytes) -> float:
-    """Return how long a connection may be idle by the server's header `Keep-Alive: timeout=…`."""
+    """Return how long a connection may be idle according to the server's header `Keep-Alive: timeout=…`."""
     found = _KEEP_ALIVE.search(keep_alive)
     if found is None:
         return IDLE_SECONDS

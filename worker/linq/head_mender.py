@@ -1,4 +1,4 @@
-"""Heads of replies that llhttp refuses and other clients read: folded lines, a length that is said twice."""
+"""Heads of replies that llhttp refuses but other clients accept: folded lines, a length given twice."""
 
 import re
 from collections.abc import Callable
@@ -9,10 +9,9 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 
 
 class HeadMender:
-    """Takes in a reply in llhttp's place until its head is complete, and hands on all that came with the head mended.
+    """Receives a reply in llhttp's place until its head is complete, then passes everything on with the head mended.
 
-    Lines that are folded become one; a length that is said twice, or as `n, n`, is said once. Interim replies are left
-    out.
+    Folded lines become one; a length given twice, or as `n, n`, is given once. Interim replies are dropped.
     """
 
     def __init__(self, go_on: Callable[[bytes], None]) -> None:
@@ -21,7 +20,7 @@ class HeadMender:
         self._searched = 0
 
     def feed_data(self, data: bytes) -> None:
-        """Take in what has come. Raises what `go_on` raises."""
+        """Receive bytes. Raises what `go_on` raises."""
         came = self._came
         came += data
         while end := _END_OF_HEAD.search(came, self._searched):
@@ -43,6 +42,6 @@ def _mend(head: bytes) -> bytes:
             lengths.update(length.strip() for length in value.split(b","))
         else:
             lines.append(line)
-    # Where they differ, all stay, and llhttp refuses them.
+    # If they differ, all stay, and llhttp refuses them.
     lines[1:1] = [b"Content-Length: %b\r" % length for length in lengths]
     return b"\n".join(lines)

@@ -1,6 +1,7 @@
-"""Reading locations with httpx: through a proxy, or where the client on sockets of our own is not wanted.
+"""Read locations with httpx: through a proxy, or with POLL_CLIENT=httpx.
 
-It does not see what a server sends together with a reply and nobody asked for, and takes it for the next one.
+Unlike the worker's own client, it does not notice an unrequested reply sent along with another, and takes it for the
+next one.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ class _Pool:
 
 
 class HttpxPoller:
-    """A `Poller` on httpx: as many clients of four connections as reads at a time need, at most for `window`."""
+    """A `Poller` on httpx, with as many clients of four connections as the reads under way need, up to `window`."""
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float, window: int) -> None:
         """`timeout` (seconds) bounds a whole read; `window`: reads under way at a time.
@@ -84,7 +85,7 @@ class HttpxPoller:
             await pool.client.aclose()
 
     def _choose(self) -> _Pool:
-        # The first that is free, so that those at the end grow old.
+        # The first free one, so that those at the end grow old.
         for pool in self._pools:
             if pool.reads < _CONNECTIONS:
                 return pool
@@ -94,12 +95,12 @@ class HttpxPoller:
         return self._pools[-1]
 
     async def _close_idle(self) -> None:
-        """Close the connections of pools that nobody uses any more; by itself httpx would at the next read only."""
+        """Close the connections of unused pools; httpx by itself would do so only at the next read."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             before = asyncio.get_running_loop().time() - IDLE_SECONDS
             idle = [pool for pool in self._pools if not pool.reads and pool.used_at < before]
             self._pools = [pool for pool in self._pools if pool not in idle]
             for pool in idle:
-                with contextlib.suppress(httpx.HTTPError, OSError, RuntimeError):  # what breaks is closed as well
+                with contextlib.suppress(httpx.HTTPError, OSError, RuntimeError):  # one that breaks is closed as well
                     await pool.client.aclose()

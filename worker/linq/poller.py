@@ -1,4 +1,4 @@
-"""The narrow door through which locations are read: one GET per chat, with a choice of HTTP client."""
+"""The interface for reading locations, one GET per chat, and the choice of its HTTP client."""
 
 import asyncio
 from typing import Literal, Protocol
@@ -28,12 +28,12 @@ class Poller(Protocol):
 def make_poller(
     kind: Literal["socket", "httpx"], *, base_url: str, api_key: str, timeout: float, window: int
 ) -> Poller:
-    """Return the poller that `POLL_CLIENT` names, or httpx where a proxy of the environment applies.
+    """Return the poller that `POLL_CLIENT` names, or the httpx one if the environment sets a proxy.
 
-    `base_url` as in `LINQ_API_V3_BASE_URL`; `timeout` (seconds) bounds a whole read, connecting (at most 5 s)
-    included; `window` is the number of reads that will be under way at a time. Both clients use the certificates of
-    the environment (SSL_CERT_FILE, SSL_CERT_DIR), follow no redirect, ask for no compression and keep no cookies.
-    Raises CertificatesError, and SettingsError for a proxy that cannot be used.
+    `base_url` as in `LINQ_API_V3_BASE_URL`; `timeout` (seconds) bounds a whole read, including connecting (at most
+    5 s); `window` is the number of reads under way at a time. Both clients use the environment's certificates
+    (SSL_CERT_FILE, SSL_CERT_DIR), follow no redirects, ask for no compression and keep no cookies. Raises
+    CertificatesError, and SettingsError for a proxy that cannot be used.
     """
     if kind == "socket":
         proxy = find_proxy(base_url)

@@ -1,4 +1,4 @@
-"""Positions out of the reply of GET /v3/chats/{chatId}/location (docs/reference/linq.md)."""
+"""Positions from the reply to GET /v3/chats/{chatId}/location (docs/reference/linq.md)."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ KNOWN_FIELDS = {
     "geometry": _Geometry.__struct_fields__,
     "properties": _Properties.__struct_fields__,
 }
-"""The fields of a feature, and of what is in it."""
+"""The fields of a feature and of its parts."""
 
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 
@@ -52,17 +52,17 @@ _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 def read_features(body: bytes, *, now: float) -> Features | Fault:
     """Sort the features of a reply into positions and unusable ones; `now` is in seconds since 1970 (UTC).
 
-    The wrapped form (`{"success", "data": FeatureCollection}`) and a bare FeatureCollection are read. A feature that is
-    not a valid position costs only itself. A reply whose list of features cannot be found is a Fault, because it says
-    nothing about who shares. Reasons and details hold no data. Positions are in ascending order of `updated_at`, those
-    without it first.
+    Both the wrapped form (`{"success", "data": FeatureCollection}`) and a bare FeatureCollection are accepted. An
+    invalid feature does not affect the others. A reply without a list of features is a Fault, because it says nothing
+    about who shares. Reasons and details hold no data. Positions are in ascending order of `updated_at`, those without
+    it first.
     """
     latest = int(now * NANOSECONDS) + _FUTURE_NANOSECONDS
     features: list[Any]
     try:
         reply = _decode_wrapped(body)
     except UNDECODABLE:
-        # Only the usual, wholly correct reply is read in one go; whatever is odd is taken apart piece by piece.
+        # A correct reply, the usual case, is decoded in one go; any other is taken apart piece by piece.
         found = _find_features(body)
         if isinstance(found, Fault):
             return found
@@ -102,7 +102,7 @@ def _read_feature(feature: _Feature, latest: int) -> Position | InvalidFeature:
         return InvalidFeature(handle, "there are fewer than two coordinates")
     longitude = coordinates[0]
     latitude = coordinates[1]
-    # The decoders let through finite numbers only.
+    # The decoders only let finite numbers through.
     if longitude is None or not -180.0 <= longitude <= 180.0:
         return InvalidFeature(handle, "the longitude is not a number from -180 to 180")
     if latitude is None or not -90.0 <= latitude <= 90.0:

@@ -1,4 +1,4 @@
-"""Reading locations on non-blocking sockets of our own, where every microsecond is paid a million times.
+"""Read locations on non-blocking sockets of our own: the poll path, where every microsecond counts.
 
 A read is one `send` and one `recv` on the loop's own thread (`connection.py`).
 """
@@ -13,7 +13,7 @@ from worker.http import CONNECT_SECONDS, USER_AGENT, certificates
 from worker.linq.connection import Connection, connect
 from worker.linq.reply import ACCEPT, Reply, no_reply
 
-LOOK_SECONDS = 0.1  # unused for so long, a connection is looked at first: its end may have come unnoticed
+LOOK_SECONDS = 0.1  # after this long without use, check a connection first: the server may have closed it
 SWEEP_SECONDS = 1.0  # between two looks at all idle connections
 
 _UUID = re.compile(r"[0-9a-f-]{36}").fullmatch
@@ -35,12 +35,12 @@ class SocketPoller:
         ).encode()
         self._timeout = timeout
         self._connect_timeout = min(CONNECT_SECONDS, timeout)
-        self._idle: list[Connection] = []  # the one used last stands last
+        self._idle: list[Connection] = []  # in order of use, the latest last
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._lookup: asyncio.Task[list[Any]] | None = None
-        # As good as closed where nothing can be reached by the URL; the settings refuse such.
+        # Closed from the start if the URL leads nowhere; the settings refuse such URLs.
         self._closed = not self._host or url.scheme not in ("http", "https")
 
     def fetch(self, chat_id: str) -> asyncio.Future[Reply]:
@@ -48,7 +48,7 @@ class SocketPoller:
         loop = asyncio.get_running_loop()
         awaited: asyncio.Future[Reply] = loop.create_future()
         try:
-            # Nothing is to be quoted in a UUID.
+            # A UUID needs no quoting.
             part = chat_id if _UUID(chat_id) else quote(chat_id, safe="")
             request = b"".join((self._before, part.encode(), self._after))
         except UnicodeEncodeError:
@@ -71,7 +71,7 @@ class SocketPoller:
         """Close the connections; reads under way fail as `broken`."""
         self._closed = True
         if self._lookup is not None:
-            self._lookup.cancel()  # the thread it waits for ends by itself
+            self._lookup.cancel()  # the thread that it waits for ends by itself
         for connection in [*self._open]:
             connection.close()
             self._open.discard(connection)
@@ -86,7 +86,7 @@ class SocketPoller:
     def _take_idle(self, now: float) -> Connection | None:
         idle = self._idle
         while idle:
-            connection = idle.pop()  # the one used last, so that those too many grow old
+            connection = idle.pop()  # the one used last, so that surplus connections grow old
             unused = now - connection.used_at
             if unused > LOOK_SECONDS and unused < connection.idle_seconds:
                 connection.read()
@@ -96,7 +96,7 @@ class SocketPoller:
         return None
 
     def _release(self, connection: Connection) -> None:
-        """Take back a connection that waits for nothing any more."""
+        """Take back a connection that no longer waits for anything."""
         if not connection.usable:
             self._open.discard(connection)
             return
@@ -106,7 +106,7 @@ class SocketPoller:
             self._sweep = loop.call_later(SWEEP_SECONDS, self._close_idle, loop)
 
     def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what has been idle for long enough, and let go of what the server has closed."""
+        """Close connections that have been idle for long enough, and drop those that the server has closed."""
         now = loop.time()
         kept = [one for one in self._idle if one.usable and now - one.used_at < one.idle_seconds]
         for connection in set(self._idle).difference(kept):
@@ -130,16 +130,16 @@ class SocketPoller:
             return
         self._open.add(connection)
         connection.send(request, awaited, deadline)
-        if self._closed:  # where what was awaited above did not let itself be cancelled
+        if self._closed:  # if what was awaited above swallowed the cancellation
             self._drop(connection)
 
     async def _addresses(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
-        # One lookup for all who connect meanwhile: a loop has few threads for them.
+        # One lookup for all connections made meanwhile: a loop has few threads for lookups.
         if self._lookup is None:
             self._lookup = loop.create_task(_look_up(loop, self._host, self._port))
             self._lookup.add_done_callback(self._forget_lookup)
         lookup = self._lookup
-        await asyncio.wait({lookup})  # whoever is cancelled leaves it to the others
+        await asyncio.wait({lookup})  # a caller that is cancelled leaves it to the others
         if lookup.cancelled():
             raise ConnectionAbortedError
         return lookup.result()
@@ -147,7 +147,7 @@ class SocketPoller:
     def _forget_lookup(self, lookup: "asyncio.Task[list[Any]]") -> None:
         self._lookup = None
         if not lookup.cancelled():
-            lookup.exception()  # looked at, also where nobody waits any more
+            lookup.exception()  # retrieved, even if nobody waits any more
 
 
 async def _look_up(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Any]:

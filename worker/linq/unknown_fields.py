@@ -1,4 +1,4 @@
-"""Names of fields in a reply of GET …/location that `read_features` does not read: what Linq has added since."""
+"""Names of fields in a reply to GET …/location that `read_features` does not know: Linq has added them since."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from worker.decoding import decode_object
 from worker.linq.positions import KNOWN_FIELDS
 
 OTHER = "(other)"
-"""Stands for a name that may be data, such as a handle."""
+"""Replaces a name that may be data, such as a handle."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 

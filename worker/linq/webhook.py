@@ -1,4 +1,4 @@
-"""Deliveries of Linq's webhooks: whose they are, and what they say (docs/reference/linq.md)."""
+"""Deliveries of Linq's webhooks: their signatures and their content (docs/reference/linq.md)."""
 
 import base64
 import hmac
@@ -24,14 +24,14 @@ ACCOUNT_EVENTS = (
     "webhook_subscription.disabled",
     "phone_number.status_updated",
 )
-"""Events about the account, which warn that reads, or webhooks, are about to be refused."""
+"""Events about the account, which warn that reads or webhooks are about to be refused."""
 
 _TOLERANCE_SECONDS = 300
 _LATEST = 2**63 - 1  # nanoseconds since 1970: in the year 2262
 _STATUS = re.compile(r"[A-Z_]{1,20}")
 _INTEGER = re.compile(r"\d{1,15}", re.ASCII)
-# 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all. Between entries
-# stands a space, or what a proxy puts there that makes one header of several.
+# 32 bytes of HMAC-SHA256 in base64. One entry of another shape would make the library refuse them all. Entries are
+# separated by a space, or by what a proxy inserts when it joins several headers.
 _SIGNATURE = re.compile(r"(?<![^\s,])v1,[A-Za-z0-9+/]{43}=(?![^\s,])")
 
 
@@ -45,7 +45,7 @@ class WebhookError(Exception):
 
 
 class SignatureError(WebhookError):
-    """It is not certain that Linq sent this."""
+    """It is not proven that Linq sent this."""
 
 
 class MissingSignatureError(SignatureError):
@@ -53,7 +53,7 @@ class MissingSignatureError(SignatureError):
 
 
 class BadSignatureError(SignatureError):
-    """The time is no number of seconds, or no signature fits any secret."""
+    """The time is not a number of seconds, or no signature fits any secret."""
 
 
 class StaleSignatureError(SignatureError):
@@ -61,14 +61,14 @@ class StaleSignatureError(SignatureError):
 
 
 class NotAnEventError(WebhookError):
-    """Signed, but not JSON, no event, or an event of ours without usable handles."""
+    """Signed, but not JSON, not an event, or a location event without usable handles."""
 
 
 class SharingStarted(msgspec.Struct, frozen=True):
     """A contact (`shared_by`) shares with a line (`shared_with`), both in normal form.
 
-    Times in nanoseconds since 1970 (UTC), None where unknown; `created_at` is the time of reception where the
-    delivery does not say. `chat_id`: lower-case, where the share was first sent to; None where unknown.
+    Times are in nanoseconds since 1970 (UTC), None if unknown; `created_at` is the time of reception if the delivery
+    does not tell. `chat_id`: the chat in which sharing began, in lower case; None if unknown.
     """
 
     shared_by: str
@@ -80,7 +80,7 @@ class SharingStarted(msgspec.Struct, frozen=True):
 
 
 class SharingStopped(msgspec.Struct, frozen=True):
-    """A share ended; as SharingStarted. `ended_at` is when Linq saw the end."""
+    """A share ended; fields as in SharingStarted. `ended_at` is when Linq saw the end."""
 
     shared_by: str
     shared_with: str
@@ -91,7 +91,7 @@ class SharingStopped(msgspec.Struct, frozen=True):
 
 
 class AccountEvent(msgspec.Struct, frozen=True):
-    """Something changed in the account at `at` (nanoseconds since 1970, UTC); `status`: that of a line, else empty."""
+    """Something changed in the account at `at` (nanoseconds since 1970, UTC); `status` is a line's, or empty."""
 
     event_type: str
     at: int
@@ -99,7 +99,7 @@ class AccountEvent(msgspec.Struct, frozen=True):
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """An event of a type that is not ours."""
+    """An event of a type that the worker does not use."""
 
     event_type: str
 
@@ -107,8 +107,8 @@ class Ignored(msgspec.Struct, frozen=True):
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> str:
     """Return the event id (`webhook-id`) of a delivery that Linq signed with one of the secrets (`whsec_…`).
 
-    `headers` may name one twice. `body` is what came over the wire. Raises SignatureError, and ValueError where a
-    secret cannot be decoded.
+    `headers` may hold a name twice. `body` is the raw body. Raises SignatureError, and ValueError if a secret cannot be
+    decoded.
     """
     event_id, timestamp = _once(headers, "webhook-id"), _once(headers, "webhook-timestamp")
     signatures = ", ".join(_all(headers, "webhook-signature"))
@@ -138,17 +138,17 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> s
 
 
 def _all(headers: Mapping[str, str], name: str) -> list[str]:
-    """Return the values of a header, one for each of its lines where the mapping knows them."""
+    """Return the values of a header, one for each of its lines if the mapping keeps them apart."""
     return [text for given, text in headers.items() if given.lower() == name]
 
 
 def _once(headers: Mapping[str, str], name: str) -> str:
-    """Return the value of a header that something on the way may have doubled."""
+    """Return the value of a header that a proxy may have repeated."""
     return ", ".join(dict.fromkeys(_all(headers, name)))
 
 
 def _fits(secret: str, signed: bytes, entries: list[str]) -> bool:
-    """Return whether an entry signs these bytes. The library signs text only, but the signature is one of bytes."""
+    """Return whether an entry signs these bytes. The library accepts only text, but bytes are what is signed."""
     key = base64.b64decode(secret.removeprefix("whsec_") + "==")
     digest = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
     return any(hmac.compare_digest(digest, entry.encode()) for entry in entries)
@@ -160,10 +160,10 @@ def _webhook(secret: str) -> Webhook:
 
 
 def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped | AccountEvent | Ignored:
-    """Return what a verified delivery says; `now`: seconds since 1970 at which it came.
+    """Return the event in a verified delivery; `now`: when it came, in seconds since 1970.
 
-    Only the two handles are required; every other field that is absent, null or of a wrong shape counts as
-    unknown. Raises NotAnEventError.
+    Only the two handles are required; any other field that is absent, null or malformed counts as unknown. Raises
+    NotAnEventError.
     """
     event = decode_object(body)
     if event is None:
@@ -188,7 +188,7 @@ def parse_event(body: bytes, *, now: float) -> SharingStarted | SharingStopped |
 
 
 def _account_event(event_type: str, event: dict[str, Any], *, now: float) -> AccountEvent:
-    """Read the little that names nobody: what people wrote of it is not for logs."""
+    """Read only the fields that cannot name people: the others are not for logs."""
     data = event.get("data")
     if not isinstance(data, dict):
         data = {}
@@ -211,7 +211,7 @@ def _time(text: object) -> int | None:
         time_ns = parse_time(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    # What does not fit the stored form of a share is centuries away: as good as unknown, for an end as good as open.
+    # A time that does not fit the stored form of a share is centuries away: it counts as unknown, or as no end.
     return None if time_ns is None or time_ns > _LATEST else time_ns
 
 

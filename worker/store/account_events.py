@@ -9,7 +9,7 @@ from worker.store.keys import ACCOUNT_EVENTS_TTL_SECONDS, Keys
 
 
 class Announced(NamedTuple):
-    """An event's type, when it happened (seconds since 1970, UTC), and what it says, as far as that names nobody."""
+    """An event's type, its time (seconds since 1970, UTC), and what it says, as far as that names nobody."""
 
     event_type: str
     at: float
@@ -24,8 +24,8 @@ class AccountEvents:
         self._key = keys.account_events
 
     async def put(self, event: Announced) -> bool:
-        """Remember an event; return whether it is newer than the one remembered of its type."""
-        # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
+        """Remember an event; return whether it is newer than the one remembered of the same type."""
+        # redis-py's stubs mix its two clients; this one always returns an awaitable.
         known = await cast("Awaitable[bytes | None]", self._redis.hget(self._key, event.event_type))
         if known is not None and float(known.split()[0]) >= event.at:
             return False

@@ -1,4 +1,4 @@
-"""Batches calls to Redis: what is asked while a call is under way goes into the next call."""
+"""Batch calls to Redis: what is asked while a call is under way goes into the next call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,14 +8,14 @@ from redis.exceptions import ResponseError
 
 from location_client.outages import passes_by_itself
 
-MAX_BATCH = 128  # a script on more holds Redis for over 5 ms
+MAX_BATCH = 128  # with more, a script would hold Redis for over 5 ms
 
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Given, Answer]):
-    """Puts single questions to a function that answers many. Nothing is delayed: the first is asked at once."""
+    """Passes single questions on to a function that answers many. Nothing is delayed: the first is asked at once."""
 
     def __init__(self, answer_all: Callable[[Sequence[Given]], Awaitable[Sequence[Answer]]]) -> None:
         self._answer_all = answer_all
@@ -23,7 +23,7 @@ class Batcher(Generic[Given, Answer]):
         self._calling: asyncio.Task[None] | None = None
 
     async def ask(self, given: Given) -> Answer:
-        """Return the answer; raises what the call raised."""
+        """Return the answer. Raises what the call raised."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((given, future))
         if self._calling is None or self._calling.done():
@@ -39,7 +39,7 @@ class Batcher(Generic[Given, Answer]):
                 if passes_by_itself(error):
                     _fail(batch, error)  # a full Redis, say, serves none of them
                     continue
-                # One of them cannot be served (another program's key, say): the others must not suffer for it.
+                # One question cannot be answered (another program's key, say), which must not affect the others.
                 for one in batch:
                     await self._answer_alone(one)
             except asyncio.CancelledError:

@@ -36,12 +36,12 @@ class Chats:
         return known
 
     async def between(self, contact: str, line: str) -> str | None:
-        """Return the 1:1 chat of a contact and a line, where it is remembered."""
+        """Return the 1:1 chat of a contact and a line, if it is remembered."""
         kept = await self._redis.get(self._keys.pair(handle_digest(contact), handle_digest(line)))
         return None if kept is None else kept.decode()
 
     async def forget_between(self, contact: str, line: str) -> None:
-        """Have Linq asked again for the 1:1 chat of a contact and a line."""
+        """Forget the 1:1 chat of a contact and a line, so that Linq is asked for it again."""
         await self._redis.delete(self._keys.pair(handle_digest(contact), handle_digest(line)))
 
     async def put_between(self, contact: str, line: str, chat_id: str) -> None:
@@ -55,7 +55,7 @@ class Chats:
         return None if kept is None else int(kept)
 
     async def put_end(self, contact: str, line: str, ended_at: int) -> None:
-        """Remember when a contact stopped sharing with a line, for as long as Linq may send what came before it."""
+        """Remember when a contact stopped sharing with a line, for as long as Linq may send earlier events late."""
         known = await self.end_of(contact, line)
         if known is None or known < ended_at:
             key = self._keys.stopped(handle_digest(contact), handle_digest(line))

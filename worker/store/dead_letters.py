@@ -19,7 +19,7 @@ Kind = Literal["job", "api_reply", "webhook"]
 
 
 class DeadLetters:
-    """The dead letters under one KEY_PREFIX; `secrets` are masked wherever they turn up."""
+    """The dead letters under one KEY_PREFIX; `secrets` are masked wherever they appear."""
 
     def __init__(self, redis: Redis, keys: Keys, *, secrets: Sequence[str] = ()) -> None:
         self._redis = redis
@@ -38,7 +38,7 @@ class DeadLetters:
     ) -> bool:
         """Keep what could not be used; return whether it was kept.
 
-        With `chat_id`, at most one letter per chat and minute is.
+        With `chat_id`, at most one letter per chat and minute is kept.
         """
         if chat_id:
             fresh = await self._redis.set(self._keys.muted(chat_id), b"", nx=True, ex=MUTE_TTL_SECONDS)
@@ -73,7 +73,7 @@ class DeadLetters:
         )
 
     def _clean(self, text: str) -> str:
-        """Mask the secrets, and replace what UTF-8 cannot say (a lone half of a surrogate pair, out of JSON)."""
+        """Mask the secrets, and replace what UTF-8 cannot encode (half a surrogate pair, from JSON)."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text.encode("utf-8", "replace").decode()

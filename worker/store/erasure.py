@@ -1,7 +1,7 @@
 """Erasing what is kept about a handle: every key and both streams, in pages too small to block Redis.
 
-How far a job has come is kept with each page in one step, so that a job that goes on after a crash counts nothing
-twice and leaves nothing out. What is kept of the job names the handle by its digest only.
+Each page stores a job's progress in the same step, so that a job that goes on after a crash counts nothing twice and
+leaves nothing out. What is stored about the job names the handle only by its digest.
 """
 
 import re
@@ -17,7 +17,7 @@ from worker.domain.mentions import Mentions
 from worker.store.keys import FORGETTING_TTL_SECONDS, Keys
 
 PAGE = 500
-LETTERS_PAGE = 25  # of 64 KiB and more each: looking through them blocks the worker's other jobs
+LETTERS_PAGE = 25  # of 64 KiB and more each: searching them blocks the worker's other jobs
 ERASED = "erased"
 
 _CHAT_ID_LENGTH = 36
@@ -26,7 +26,7 @@ Stage = Literal["chats", "keys", "events", "letters", "done"]
 
 
 class Progress(NamedTuple):
-    """How far a job has come: the stage, where in it, up to where a stream is looked through, and the counts."""
+    """A job's progress: the stage, the cursor, the last entry of the stream to search, and the counts."""
 
     stage: Stage
     cursor: str
@@ -37,9 +37,9 @@ class Progress(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page of keys: the chats whose share or memory names the handle, and what is to be removed after them.
+    """One page of keys: the chats whose share or memory names the handle, and what to remove after them.
 
-    `members`: those of the chats in which Linq said that the handle takes part.
+    `members`: the chats in which the handle takes part, according to Linq.
     """
 
     cursor: str
@@ -61,7 +61,7 @@ class Erasure:
     # Progress
 
     async def open(self, job_id: str, handle: str) -> Progress:
-        """Read how far a job has come; a new one is at its beginning."""
+        """Return a job's progress; a new job is at the beginning."""
         key, digest = self._keys.forgetting(job_id), handle_digest(handle)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(key, ["handle", "stage", "cursor", "until", "events", "letters"])
@@ -78,7 +78,7 @@ class Erasure:
         return fresh
 
     async def touch(self, job_id: str, share_id: str) -> None:
-        """Count a tracked share, once; to be called before the share is changed."""
+        """Count a tracked share, once; call it before the share is changed."""
         key = self._keys.forgotten_shares(job_id)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.sadd(key, share_id)
@@ -86,11 +86,11 @@ class Erasure:
             await pipeline.execute()
 
     async def untouch(self, job_id: str, share_id: str) -> None:
-        """Take a share back that turned out not to be tracked any more."""
+        """Stop counting a share that turned out not to be tracked any more."""
         await cast("Awaitable[int]", self._redis.srem(self._keys.forgotten_shares(job_id), share_id))
 
     async def enter(self, job_id: str, stage: Stage) -> None:
-        """Begin the next stage; a stream is looked through up to what is its last entry now."""
+        """Begin the next stage; a stream is searched up to its present last entry."""
         stream = {"events": self._keys.events, "letters": self._keys.dead_letters}.get(stage)
         until = ""
         if stream is not None:
@@ -108,7 +108,7 @@ class Erasure:
     # Keys
 
     async def scan(self, cursor: str, mentions: Mentions) -> Page:
-        """Look through one page of keys; `cursor` is "" at the beginning and "0" in the last page."""
+        """Search one page of keys; `cursor` is "" at the beginning and "0" after the last page."""
         following, found = await self._redis.scan(int(cursor or 0), match=self._pattern, count=PAGE)
         names: dict[str, list[str]] = {}
         for key in found:
@@ -137,7 +137,7 @@ class Erasure:
     async def _holding(self, keys: list[str], names: list[str], text: str) -> list[str]:
         if not keys:
             return []
-        # A packed share holds its texts as they are, so that a look at the bytes saves unpacking all the others.
+        # A packed share contains its texts unchanged, so a search of the bytes saves unpacking all the others.
         wanted = text.encode()
         values: list[bytes | None] = await self._redis.mget(keys)
         return [name for name, value in zip(names, values, strict=True) if value is not None and wanted in value]
@@ -157,7 +157,7 @@ class Erasure:
         ]
 
     async def sweep(self, job_id: str, page: Page, handle: str) -> None:
-        """Remove what a page holds beside shares, and note that it is done."""
+        """Remove what a page contains besides shares, and store that it is done."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             for key in page.latest:
                 pipeline.hdel(key, handle)
@@ -178,13 +178,13 @@ class Erasure:
     # Streams
 
     async def erase_events(self, job_id: str, progress: Progress, mentions: Mentions) -> Progress:
-        """Look through one page of the event stream; return the progress after it, whose cursor is "0" at the end."""
+        """Search one page of the event stream; return the progress after it, whose cursor is "0" at the end."""
         rows = await self._read(self._keys.events, progress, PAGE)
         ids = [entry for entry, fields in rows if _event_names(fields, mentions)]
         return await self._erase(self._keys.events, job_id, progress, rows, ids)
 
     async def erase_letters(self, job_id: str, progress: Progress, mentions: Mentions) -> Progress:
-        """Look through one page of the dead letters, as `erase_events` does."""
+        """Search one page of the dead letters, like `erase_events`."""
         rows = await self._read(self._keys.dead_letters, progress, LETTERS_PAGE)
         ids = [entry for entry, fields in rows if any(mentions.loosely(_text(value)) for value in fields.values())]
         return await self._erase(self._keys.dead_letters, job_id, progress, rows, ids)
@@ -214,7 +214,7 @@ class Erasure:
 
 
 def _event_names(fields: dict[bytes, bytes], mentions: Mentions) -> bool:
-    """Our events write handles in normal form; only a vendor's text may write them in another way."""
+    """Return whether an event names the handle: in normal form, or in any form in a vendor's text."""
     if mentions.exactly(_text(b"\n".join(fields.values()))):
         return True
     data = fields.get(b"data", b"")

@@ -1,4 +1,4 @@
-"""The event stream, as the views read it: from an id on, and where it begins and ends."""
+"""The event stream as the views read it: entries after an id, and where it begins and ends."""
 
 import math
 import re
@@ -19,8 +19,9 @@ _MAX_BLOCK_SECONDS = 2.0
 
 
 class Bounds(NamedTuple):
-    """What is there: the oldest entry left (None: none is), the newest id ever given, and whether any entry was ever
-    removed (Redis before 7.0 does not tell: then it may have been).
+    """The oldest entry left (None: there is none), the newest id ever given, and whether any entry was ever removed.
+
+    Redis before 7.0 does not tell the last: then it counts as true.
     """
 
     first: StreamId | None
@@ -28,10 +29,10 @@ class Bounds(NamedTuple):
     removed: bool
 
     def gap_after(self, position: StreamId) -> StreamId | None:
-        """Return the first entry that is left, where entries after a position are missing; else None.
+        """Return the first entry left if entries after a position are missing, otherwise None.
 
-        Where none is left, it is the lowest id that the next one can have. A position that the stream has not reached
-        was given by a Redis that has lost its last moments. Nothing is missing after 0, which asks for what is left.
+        If none is left, return the lowest id that the next one can have. A position beyond the end of the stream comes
+        from a Redis that has lost its last moments. Nothing is missing after 0, which asks for all that is left.
         """
         if _BEGINNING in (position, self.last):
             return None
@@ -68,8 +69,8 @@ class EventStream:
         return [(parse_stream_id(entry.decode()), fields) for entry, fields in found]
 
     async def wait_after(self, position: StreamId, count: int) -> list[tuple[StreamId, Fields]]:
-        """Return up to `count` entries after a position as soon as there are any; none after a while."""
-        # A reply that takes as long as the connection's time-out counts as broken.
+        """Return up to `count` entries after a position as soon as there are any, or none after a while."""
+        # Well within the connection's timeout, after which a reply counts as broken.
         timeout = self._redis.connection_pool.connection_kwargs.get("socket_timeout") or math.inf
         block = math.ceil(min(_MAX_BLOCK_SECONDS, timeout / 2) * 1000)
         answer = await self._redis.xread({self._key: format_stream_id(position)}, count=count, block=block)
@@ -77,7 +78,7 @@ class EventStream:
 
 
 def parse_stream_id(text: str) -> StreamId:
-    """Return the id that a text such as `1763900000000-0` names; without the second number it is 0.
+    """Return the id in a text such as `1763900000000-0`; the second number may be missing and is then 0.
 
     Raises ValueError.
     """

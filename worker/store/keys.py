@@ -1,4 +1,4 @@
-"""Every key this project owns in Redis: its name, and how long it stays where it does not stay for good."""
+"""Every key of this project in Redis: its name and, unless it stays for good, its lifetime."""
 
 ACCOUNT_EVENTS_TTL_SECONDS = 30 * 86_400  # `account_events` after the last one
 UNKNOWN_FIELDS_TTL_SECONDS = 30 * 86_400  # `unknown_fields` after the last time that any of them was seen

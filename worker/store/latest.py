@@ -1,8 +1,8 @@
 """The latest positions, looked up by chat, by place, or all of them.
 
-What is kept is written by `commit_decisions.lua`: a hash for each chat with the GeoJSON of everybody in it, a geo set
-of handles, and a hash that says which chats show whom. A handle that shares in several chats has one entry in the geo
-set, of the position that came last.
+`commit_decisions.lua` writes them: a hash for each chat with the GeoJSON of everybody in it, a geo set of handles, and
+a hash of which chats show whom. A handle that shares in several chats has one entry in the geo set, for its latest
+position.
 """
 
 import math
@@ -19,17 +19,17 @@ from worker.store.keys import Keys
 log = structlog.get_logger("store")
 
 PAGE = 500
-# Above this many degrees a search by place would find about all there is, and Redis measures boxes on a sphere.
+# degrees: a larger box contains nearly everything, and Redis measures boxes on a sphere
 _MAX_SEARCH_DEGREES = 30.0
-# A geo set has no place for positions beyond; see commit_decisions.lua.
+# degrees: a geo set cannot hold positions beyond; see commit_decisions.lua
 _MAX_SEARCH_LATITUDE = 85.0
 _METRES_PER_DEGREE = 6_372_797.560856 * math.pi / 180  # Redis' radius of the earth
-# A geo set keeps positions to about half a metre; what it finds is looked at again.
+# A geo set is exact to about half a metre; what it finds is checked again.
 _MARGIN_METRES = 10.0
 
 
 class Box(NamedTuple):
-    """Degrees; `west` above `east` crosses the antimeridian."""
+    """A box in degrees; if `west` is above `east`, it crosses the antimeridian."""
 
     west: float
     south: float
@@ -37,7 +37,7 @@ class Box(NamedTuple):
     north: float
 
     def contains(self, longitude: float, latitude: float) -> bool:
-        """Return whether a position is in it, the edges included."""
+        """Return whether a position is in it or on its edge."""
         if not self.south <= latitude <= self.north:
             return False
         if self.west <= self.east:
@@ -46,7 +46,7 @@ class Box(NamedTuple):
 
 
 class Found(NamedTuple):
-    """GeoJSON Features as they are kept, and whether there are more than were asked for."""
+    """GeoJSON Features as stored, and whether there are more than the limit."""
 
     features: list[bytes]
     truncated: bool
@@ -100,7 +100,7 @@ class Latest:
             )
             chats = {chat for names in found.values() for chat in names.decode().split()} - seen
             seen |= chats
-            # A small hash comes all at once.
+            # A small hash comes in one page.
             names = sorted(chats)
             for start in range(0, len(names), PAGE):
                 yield await self._of_chats(names[start : start + PAGE])
@@ -108,7 +108,7 @@ class Latest:
     async def _near(self, box: Box, limit: int) -> AsyncIterator[list[bytes]]:
         seen: set[bytes] = set()
         for part in _parts(box):
-            # Mostly enough, although what is found a little outside the box is left out; else all are looked at.
+            # Usually enough, although hits just outside the box are dropped; otherwise all are read.
             enough = 2 * limit + 100
             for count in (enough, None):
                 handles = [handle for handle in await self._search(part, count) if handle not in seen]
@@ -121,7 +121,7 @@ class Latest:
     async def _search(self, box: Box, count: int | None) -> list[bytes]:
         widest = 0.0 if box.south <= 0 <= box.north else min(abs(box.south), abs(box.north))
         half = math.radians((box.east - box.west) / 2)
-        # The box is measured along great circles, where the parallels in it are longest.
+        # The box is measured along great circles, at its longest parallel.
         across = 2 * math.degrees(math.asin(math.cos(math.radians(widest)) * math.sin(half)))
         found: list[bytes] = await self._redis.geosearch(
             self._keys.geo,
@@ -156,7 +156,7 @@ class Latest:
 
 
 def _fits(feature: bytes, box: Box | None) -> bool:
-    """Return whether this is a position, and in the box."""
+    """Return whether this is a position in the box."""
     try:
         longitude, latitude = _decode(feature).geometry.coordinates[:2]
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
@@ -173,7 +173,7 @@ def _parts(box: Box) -> list[Box]:
 
 
 def _is_searchable(box: Box) -> bool:
-    """Return whether the geo set answers for this box: it is small, and not near the poles."""
+    """Return whether the geo set can answer for this box: it is small, and not near the poles."""
     wide = sum(part.east - part.west for part in _parts(box))
     return (
         max(wide, box.north - box.south) <= _MAX_SEARCH_DEGREES

@@ -1,7 +1,7 @@
-"""Lines that the key has lost: which chats were refused and answered lately, and the chats that wait.
+"""Lines that the key has lost: which chats were refused and answered lately, and which chats wait.
 
-A line is named by the digest of its number. `ALL_LINES` stands for all of them: where the key is refused for most
-chats, or lines are not known.
+A line is named by the digest of its number. `ALL_LINES` stands for all of them, if most chats are refused or lines are
+not known.
 """
 
 import time
@@ -16,7 +16,7 @@ from worker.store.pause import PROBE_SECONDS, Pause, PauseState
 from worker.store.scripts import Scripts
 
 WAKE_COUNT = 1000  # chats woken in one script: some milliseconds
-COUNT_EVERY_SECONDS = 1.0  # in one worker, while many chats are refused for the first time
+COUNT_EVERY_SECONDS = 1.0  # in one worker, when many chats are refused for the first time
 
 
 class LostLine(NamedTuple):
@@ -38,9 +38,9 @@ class LostLines:
         self._counted_at = 0.0  # monotonic
 
     async def count(self, chat_id: str, line: str, *, since: float | None, now: float) -> Evidence:
-        """Note that a chat was refused, at first at `since` (None: now), and return what is known of the others.
+        """Record that a chat was refused, first at `since` (None: now), and return what is known of the others.
 
-        `line` is empty where it is not known.
+        `line` is empty if unknown.
         """
         keys = self._keys
         counts = since is not None or time.monotonic() >= self._counted_at + COUNT_EVERY_SECONDS
@@ -65,7 +65,7 @@ class LostLines:
         )
 
     async def forgive(self, chat_id: str, line: str) -> None:
-        """Note that a chat which was refused has been read."""
+        """Record that a chat that was refused has been read."""
         for name in {line or ALL_LINES, ALL_LINES}:
             await self._redis.zrem(self._keys.refused(name), chat_id)
 
@@ -79,9 +79,9 @@ class LostLines:
         return begun == 1
 
     async def release(self, chat_id: str, line: str) -> int | None:
-        """Have all chats read that wait with this one, which can be read again; None where it did not wait.
+        """Make all chats due that wait with this one, which can be read again; return None if it did not wait.
 
-        Return how many they are, this one included.
+        Otherwise return how many there are, including this one.
         """
         for name in {line or ALL_LINES, ALL_LINES}:
             if await cast("Awaitable[int]", self._redis.srem(self._keys.parked(name), chat_id)):
@@ -92,7 +92,7 @@ class LostLines:
         return None
 
     async def probe(self) -> None:
-        """Have one chat of each lost line read, once a minute; a line that no tracked chat waits for is let go."""
+        """Make one chat of each lost line due, once a minute; drop a line that no tracked chat waits for."""
         for member in await cast("Awaitable[set[bytes]]", self._redis.smembers(self._keys.lost_lines)):
             line = member.decode()
             if await self._pause(line).permit() == "probe":

@@ -1,4 +1,4 @@
-"""Redis away, or refusing writes: whoever meets it waits here, one of them looks again, and the log says so once."""
+"""Outages of Redis, and refused writes: all callers wait here, one of them tries again, and the log tells it once."""
 
 import asyncio
 import time
@@ -14,10 +14,10 @@ from config.redis_errors import explain
 from location_client.outages import error_code, is_login_refused, passes_by_itself
 from worker.store.keys import PROBE_TTL_SECONDS, Keys
 
-FULL_SECONDS = 3.0  # between two looks at a full Redis: it is emptied every 10 s
+FULL_SECONDS = 3.0  # between two tries on a full Redis, which is trimmed every 10 s
 FIRST_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 2.0
-QUIET_SECONDS = 60.0  # a Redis that is full, takes a few writes and is full again is not told of more often
+QUIET_SECONDS = 60.0  # between two log lines about a Redis that is full, takes a few writes and is full again
 
 Done = TypeVar("Done")
 
@@ -25,43 +25,43 @@ log = structlog.get_logger("redis")
 
 
 def is_waited_out(error: BaseException) -> bool:
-    """Return whether to wait where Redis was reached before: also for a password that is being rotated."""
+    """Return whether to wait, if Redis was reached before: also for a password that is being rotated."""
     return passes_by_itself(error) or is_login_refused(error)
 
 
 class Outage:
-    """What one process knows of Redis being away or refusing writes."""
+    """What one process knows about outages and refused writes."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._key = keys.probe
         self._met: Exception | None = None
-        self._told = ""  # the cause that the log ends with
+        self._told = ""  # the cause in the latest log line
         self._told_at: dict[str, float] = {}  # monotonic
         self._looking = asyncio.Lock()
 
     def check(self) -> None:
-        """Raise ConnectionError while an outage lasts, for whoever comes back later rather than wait."""
+        """Raise ConnectionError while an outage lasts, for callers that come back later instead of waiting."""
         if self._met is not None:
             raise RedisConnectionError("Redis is away or refuses writes") from self._met
 
     async def probe(self) -> None:
-        """Make a write that changes nothing. Raises what redis-py raises where Redis is away or refuses it."""
+        """Make a write that changes nothing. Raises what redis-py raises if Redis is away or refuses it."""
         await self._redis.set(self._key, b"", ex=PROBE_TTL_SECONDS)
 
     def meet(self, error: Exception) -> None:
-        """Note what Redis answered, or that it did not. Raises it where waiting does not help."""
+        """Record an error or the lack of an answer. Raises it if waiting does not help."""
         if not is_waited_out(error):
             raise error
         self._met = error
         if error_code(error):
             self.tell(error)
-        # Else it may be one connection that broke: `end` looks before anything is said.
+        # Otherwise it may be only one broken connection: `end` checks before anything is logged.
 
     def explains(self, error: Exception) -> bool:
-        """Note an error for a loop that tries again anyway; False where it has nothing to do with the state of Redis.
+        """Record an error for a loop that tries again anyway; return False if it is not about the state of Redis.
 
-        A right that is missing is told of, too; no more is to be known of it.
+        A missing right is logged, too; nothing more follows from it.
         """
         if is_waited_out(error):
             self.meet(error)
@@ -72,9 +72,9 @@ class Outage:
         return False
 
     async def end(self) -> None:
-        """Wait until Redis takes writes; return at once where nothing is known to be wrong.
+        """Wait until Redis accepts writes; return at once if nothing is known to be wrong.
 
-        Raises what is no outage.
+        Raises errors that are no outage.
         """
         if self._met is None:
             return
@@ -93,7 +93,7 @@ class Outage:
                     self.tell_end()
 
     async def wait_out(self, write: Callable[[], Awaitable[Done]]) -> Done:
-        """Do what may be done twice, again and again until it is done. Raises what is no outage."""
+        """Repeat work that may be done twice until it succeeds. Raises errors that are no outage."""
         pause = 0.0
         while True:
             try:
@@ -101,12 +101,12 @@ class Outage:
             except (RedisError, OSError) as error:
                 self.meet(error)
             await self.end()
-            # Also where a probe is taken and this is not.
+            # Also if a probe succeeds and this does not.
             await asyncio.sleep(pause)
             pause = min(MAX_PAUSE_SECONDS, 2 * pause or FIRST_PAUSE_SECONDS)
 
     def tell(self, error: Exception) -> None:
-        """Write what is wrong to the log, once."""
+        """Log what is wrong, once."""
         trouble = explain(error)
         if trouble.cause == self._told:
             return
@@ -120,7 +120,7 @@ class Outage:
         log.warning(name, cause=f"Redis {trouble.cause}", remedy=trouble.remedy)
 
     def tell_end(self) -> None:
-        """Write that all is well again, where the log says that something is wrong."""
+        """Log that all is well again, if the log says that something is wrong."""
         if self._told:
             self._told = ""
             log.warning("redis_back")

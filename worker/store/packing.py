@@ -9,9 +9,9 @@ _decoder = msgspec.msgpack.Decoder(Share)
 
 
 def _tails() -> tuple[bytes, bytes, bytes]:
-    """Return what the packed form of a share begins with, and what it ends with where nothing unusual is to be said.
+    """Return the bytes that begin a packed share, and those that end one without anything unusual.
 
-    The long end is that of a share whose last person has nothing unusual either, the short one that of any.
+    The long end is that of a share whose last person has nothing unusual either; the short one fits any such share.
     """
     plain = Share("", "", 0.0, asked=False, follow=False, follow_for=0.0)
     short = _encoder.encode(plain).partition(_encoder.encode([]))[2]
@@ -20,11 +20,11 @@ def _tails() -> tuple[bytes, bytes, bytes]:
 
 
 _HEAD, _SHORT_TAIL, _LONG_TAIL = _tails()
-_SHORT, _LONG = b"\x01", b"\x02"  # first byte of a form whose head and end are left out; no array begins with it
+_SHORT, _LONG = b"\x01", b"\x02"  # first byte of a form without head and end; no array begins with it
 
 
 def pack(share: Share) -> bytes:
-    """Make the stored form of a share."""
+    """Return the stored form of a share."""
     packed = _encoder.encode(share)
     if packed.endswith(_LONG_TAIL):
         return _LONG + packed[len(_HEAD) : -len(_LONG_TAIL)]
@@ -34,7 +34,7 @@ def pack(share: Share) -> bytes:
 
 
 def unpack(stored: bytes) -> Share:
-    """Read the stored form of a share; raises msgspec.ValidationError or DecodeError when it is not one."""
+    """Read the stored form of a share. Raises msgspec.ValidationError or DecodeError if it is not one."""
     first = stored[:1]
     if first == _LONG:
         stored = b"".join((_HEAD, stored[1:], _LONG_TAIL))

@@ -1,4 +1,4 @@
-"""The pause of everything that goes to one vendor, while it refuses the account."""
+"""The pause of all requests to one vendor while it refuses the account."""
 
 from collections.abc import Awaitable
 from typing import Literal, NamedTuple, cast
@@ -11,7 +11,7 @@ PROBE_SECONDS = 60.0  # one probe a minute while everything is paused
 
 
 class PauseState(NamedTuple):
-    """Why and since when everything is paused; `since` and `probe_at` in seconds since 1970 (UTC)."""
+    """Why everything is paused, and since when; `since` and `probe_at` in seconds since 1970 (UTC)."""
 
     reason: str
     since: float
@@ -21,7 +21,7 @@ class PauseState(NamedTuple):
 class Pause:
     """The pause kept under `key`, shared by every worker on this Redis.
 
-    With `ttl` (seconds) it ends by itself when it has not been begun again for so long: nothing is left to probe with.
+    With `ttl` (seconds) it ends by itself if it is not begun again for that long: there is nothing left to probe with.
     """
 
     def __init__(self, redis: Redis, key: str, *, ttl: int | None = None) -> None:
@@ -43,7 +43,7 @@ class Pause:
         return removed == 1
 
     async def state(self) -> PauseState | None:
-        """Return what is known of the pause, None when there is none."""
+        """Return what is known of the pause, None if there is none."""
         # redis-py's stubs mix its two clients: what is awaited here is always awaitable.
         kept = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._key))
         if not kept:
@@ -51,7 +51,7 @@ class Pause:
         return PauseState(kept[b"reason"].decode(), float(kept[b"since"]), float(kept[b"probe_at"]))
 
     async def permit(self) -> float | Literal["probe"]:
-        """Ask whether to send now: 0 without a pause, "probe" where this one tries for all, else seconds to wait."""
+        """Return 0 to send now, "probe" to send as the one that tries for all, or the seconds to wait."""
         answer: bytes = await self._scripts.check_pause(keys=[self._key], args=[repr(PROBE_SECONDS)])
         if answer == b"probe":
             return "probe"

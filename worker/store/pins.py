@@ -10,15 +10,14 @@ from worker.domain.events import Event
 from worker.store.keys import PIN_TTL_SECONDS, Keys
 from worker.store.scripts import Scripts
 
-# arq drops a job's data 24 h after it was to run; what is to be said about a job is said in time before that.
+# arq drops a job's data 24 h after its due time; its result has to be written well before that.
 SPARE_SECONDS = 3600.0
 
 
 class Opened(NamedTuple):
-    """A job's pin: the result, where an earlier run has settled it, and the seconds that the job may still wait.
+    """A job's pin: the result if an earlier run has settled it, and the seconds that the job may still wait.
 
-    `code`: the last one that Chert gave, None where it gave none. `possibly_sent`: whether an earlier run may have sent
-    the pin.
+    `code`: the last one that Chert gave, or None. `possibly_sent`: whether an earlier run may have sent the pin.
     """
 
     result: dict[str, Any] | None
@@ -28,7 +27,7 @@ class Opened(NamedTuple):
 
 
 class Tries(NamedTuple):
-    """How many retries a pin has had or is about to have, this one included; `unadvised`: no wait was named."""
+    """How many retries a pin has had, including the next one; `unadvised`: those for which Chert named no wait."""
 
     all: int
     unadvised: int
@@ -44,7 +43,7 @@ class Pins:
         self._maxlen = events_maxlen
 
     async def open(self, job_id: str) -> Opened:
-        """Begin a run: read what is kept of a job's pin, and note that it may have been sent if this run is cut off."""
+        """Begin a run: read what is stored about a job's pin, and store that this run may send it."""
         key = self._keys.pin + job_id
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(key, ["result", "code", "possibly_sent"])
@@ -52,7 +51,7 @@ class Pins:
             pipeline.hset(key, "possibly_sent", "1")
             pipeline.expire(key, PIN_TTL_SECONDS)
             (result, code, possibly_sent), milliseconds, *_ = await pipeline.execute()
-        # A job that runs without arq has no key, and all the time of the world.
+        # A job that runs without arq has no key, and no time limit.
         patience = float("inf") if milliseconds < 0 else milliseconds / 1000 - SPARE_SECONDS
         return Opened(
             None if result is None else msgspec.json.decode(result),
@@ -62,7 +61,7 @@ class Pins:
         )
 
     async def put_off(self, job_id: str, *, code: int | None, possibly_sent: bool) -> None:
-        """End a run without a result: keep what the next one has to know."""
+        """End a run without a result: store what the next one has to know."""
         await self._redis.hset(  # type: ignore[misc]  # redis-py's stubs mix its two clients
             self._keys.pin + job_id, mapping={"code": code or "", "possibly_sent": int(possibly_sent)}
         )
@@ -77,9 +76,9 @@ class Pins:
         return Tries(retries, unadvised)
 
     async def settle(self, job_id: str, result: dict[str, Any], event: Event) -> dict[str, Any]:
-        """Keep the job's result and publish its event in one step; return the result that counts.
+        """Store the job's result and publish its event in one step; return the result that counts.
 
-        A second run of the same job gets the first one's, and publishes nothing.
+        A second run of the same job gets the first one's result, and publishes nothing.
         """
         kept: bytes = await self._scripts.settle_pin(
             keys=[self._keys.pin + job_id, self._keys.events],

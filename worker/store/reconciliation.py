@@ -1,9 +1,9 @@
-"""The reconciliation: counts anew what all shares add to the fleet's sums, and puts the sums right.
+"""The reconciliation: count again what all shares add to the fleet's sums, and correct the sums.
 
-The commit script keeps the sums exact. But keys can be lost (eviction, people, other programs), and whatever was wrong
-once would stay wrong for ever. Counting takes many pages, between which shares go on changing. So a run remembers whom
-it has counted; a commit adds its changes to the count as well where its chat has been counted (or begins now), so that
-at the end the count is exact at that very moment, and simply takes the place of the sums.
+The commit script keeps the sums exact. But keys can be lost (through eviction, people, other programs), and an error
+would stay for ever. Counting takes many pages, between which shares go on changing. So a run remembers which chats it
+has counted, and a commit also adds its changes to the count if its chat has been counted (or begins now). At the end
+the count is exact at that very moment, and replaces the sums.
 """
 
 import time
@@ -19,20 +19,20 @@ from worker.store.packing import unpack
 from worker.store.scripts import Scripts
 
 PAGE = 500  # keys looked at in one step
-MAX_SECONDS = 3600  # a reconciliation that could not end within this begins anew: what it remembers expires
+MAX_SECONDS = 3600  # a reconciliation that takes longer begins anew: what it remembers expires
 REST_SECONDS = 600  # between two of them
 CHANGE_TRIES = 20  # a chat changes at most a few times a second
 
 
 class Repair(NamedTuple):
-    """What one step put right: chats put back into the schedule, and what was missing in each sum (at the end only)."""
+    """What one step repaired: chats put back into the schedule and, at the end only, what was missing in each sum."""
 
     rescued: int
     drift: dict[str, int]
 
 
 class Reconciliation:
-    """The reconciliation of one KEY_PREFIX. Every step is safe to be repeated, left out, or run twice at once."""
+    """The reconciliation under one KEY_PREFIX. Every step may be repeated, left out, or run twice at once."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
@@ -41,7 +41,7 @@ class Reconciliation:
         self._pattern = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in keys.share) + "*"
 
     async def run(self, seconds: float, *, rest: float = REST_SECONDS) -> Repair:
-        """Count for so long, in pages; begin where nothing is under way, rest `rest` seconds where all is counted."""
+        """Count in pages for some seconds; begin if nothing is under way; rest for `rest` seconds after the end."""
         deadline = time.monotonic() + seconds
         cursor = await self._open()
         if cursor is None:
@@ -78,9 +78,9 @@ class Reconciliation:
         return 0
 
     async def _count(self, chats: Sequence[bytes], cursor: int) -> tuple[int, bool]:
-        """Count the shares of these chats, each as it is at one moment, and note the cursor to go on from.
+        """Count the shares of these chats, each as it is at one moment, and store the cursor to go on from.
 
-        Returns how many were put back into the schedule, and whether all were counted: else the page has to come again.
+        Returns how many were put back into the schedule, and whether all were counted: if not, the page is repeated.
         """
         rescued = 0
         for _ in range(CHANGE_TRIES):
@@ -109,7 +109,7 @@ class Reconciliation:
 
 
 def _part(state: bytes | None) -> Tally | None:
-    """Return what a share adds to the sums; None where it has ended or cannot be read."""
+    """Return what a share adds to the sums; None if it has ended or cannot be read."""
     try:
         share = unpack(state or b"")
     except msgspec.MsgspecError:

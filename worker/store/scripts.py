@@ -1,4 +1,4 @@
-"""The Lua scripts: read once, loaded by their digest, loaded again by redis-py when Redis has lost them (NOSCRIPT)."""
+"""The Lua scripts: read once, called by their digest; redis-py loads them again if Redis has lost them (NOSCRIPT)."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 _FOLDER = Path(__file__).with_name("lua")
-# Functions that several scripts share are put in front of them: Redis has no other way.
+# Functions that several scripts need are prepended to each: Redis offers no other way.
 _PRELUDES = {
     "append_event": ("commit_decisions", "settle_pin"),
     "mark_counted": ("commit_decisions", "count_shares"),
@@ -16,7 +16,7 @@ _PRELUDES = {
 
 
 class Scripts:
-    """The scripts, ready to be called on one connection pool; each is named as its file."""
+    """The scripts, ready to be called on one connection pool; each has the name of its file."""
 
     def __init__(self, redis: Redis) -> None:
         self.begin_pause = _register(redis, "begin_pause")

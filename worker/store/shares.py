@@ -1,6 +1,6 @@
 """The shares in Redis: who is due, who holds which chat, what was decided.
 
-All times are float seconds since 1970 (UTC) of Redis' clock; due times carry microseconds, so that a lease is told from
+All times are float seconds since 1970 (UTC) by Redis' clock; due times carry microseconds, so that a lease differs from
 every other due time of its chat.
 """
 
@@ -27,8 +27,8 @@ from worker.store.pause import PROBE_SECONDS
 from worker.store.scripts import Scripts
 
 CHANGE_TRIES = 50  # a chat changes at most a few times a second
-REPLICA_MILLISECONDS = 300  # what a replica is given; on the same network it takes one or two
-ACCEPTS_BEFORE_TRUST = 5  # accepts it takes before webhooks are believed to announce most of them
+REPLICA_MILLISECONDS = 300  # for a replica; on the same network it takes one or two
+ACCEPTS_BEFORE_TRUST = 5  # accepted requests needed before webhooks are trusted to announce most of them
 
 Answer = TypeVar("Answer")
 
@@ -36,7 +36,7 @@ _pack_items = msgspec.msgpack.Encoder().encode
 
 
 class BusyError(RuntimeError):
-    """A chat changed under every attempt to change it."""
+    """A chat changed during every attempt to change it."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Claim(NamedTuple):
-    """What a claim brought; `next_due` is None when nothing else is tracked, `tokens` what is left of the budget."""
+    """The result of a claim; `next_due` is None if nothing else is tracked, `tokens` is what is left of the budget."""
 
     now: float
     chats: list[Claimed]
@@ -108,7 +108,7 @@ class Shares:
         queue_name: str = "",
         replicated: bool = False,
     ) -> None:
-        """`replicated`: a replica may take the place of this Redis, and has to know what must not happen twice."""
+        """With `replicated`, a replica may replace this Redis, and has to know what must not happen twice."""
         self._redis = redis
         self._keys = keys
         self._scripts = Scripts(redis)
@@ -153,7 +153,7 @@ class Shares:
         )
 
     async def load(self, chat_id: str) -> Loaded:
-        """Read what is stored of a chat, without claiming it."""
+        """Read what is stored about a chat, without claiming it."""
         return await self._loads.ask(chat_id)
 
     async def _load_all(self, chat_ids: Sequence[str]) -> list[Loaded]:
@@ -171,7 +171,7 @@ class Shares:
         ]
 
     async def commit(self, items: Sequence["Item"]) -> list[bool]:
-        """Write decisions in one step; return for each whether it was still the newest."""
+        """Write decisions in one step; return for each whether it took effect, as nothing newer had happened."""
         keys = self._keys
         answer = await self._scripts.commit_decisions(
             keys=[keys.due, keys.events, keys.geo, keys.fleet, self._queue_name],
@@ -197,10 +197,10 @@ class Shares:
         stored: bytes | None = None,
         answered: bool = False,
     ) -> "Item":
-        """Make of a decision what a commit takes. `expected` is the due time it was made on (None: not tracked).
+        """Return a decision in the form for a commit. `expected` is the due time it was based on (None: not tracked).
 
-        With `stored`, the decision holds only while the chat's state is still exactly that. `answered`: it was made on
-        a good read.
+        With `stored`, the decision holds only if the chat's state is still exactly that. `answered`: it is based on a
+        successful read.
         """
         share = decision.share
         after = tally(share)
@@ -214,7 +214,7 @@ class Shares:
             False if stored is None else _text(stored),
             _text(pack(share)),
             False if decision.due is None else decision.due,
-            # Whatever ends a share says so in an event; one that had ended keeps the lifetime that it has.
+            # Ending a share always publishes an event; a share that had ended before keeps its lifetime.
             self._ended_ttl if decision.events or decision.due is not None else False,
             changes,
             decision.events,
@@ -224,10 +224,10 @@ class Shares:
         )
 
     async def update(self, chat_id: str, decide: Callable[[Loaded], tuple[Decision | None, Answer]]) -> Answer:
-        """Change a chat's share: load, decide, store, and again where it changed meanwhile; return `decide`'s answer.
+        """Change a chat's share: load, decide, store, and repeat if it changed meanwhile; return `decide`'s answer.
 
-        `decide` returns a decision, or None to leave the chat as it is, with the answer. It has no effects, because it
-        may be called again. Raises BusyError.
+        `decide` returns a decision, or None to leave the chat as it is, together with the answer. It may be called
+        again, so it must have no side effects. Raises BusyError.
         """
         for _ in range(CHANGE_TRIES):
             loaded = await self.load(chat_id)
@@ -237,18 +237,18 @@ class Shares:
         raise BusyError("the chat changes too often; the job may be queued again")
 
     async def change(self, loaded: Loaded, decision: Decision) -> bool:
-        """Write a decision about a chat that this worker has loaded, not claimed; False: it has changed meanwhile."""
+        """Write a decision about a chat that was loaded, not claimed; return False if it has changed meanwhile."""
         item = self.item(decision, loaded.due, loaded.before, stored=loaded.stored)
         return await self._changes.ask(item)
 
     async def discard(self, loaded: Loaded) -> bool:
-        """Remove a state that cannot be read of a chat that is not tracked; False: it has changed meanwhile."""
+        """Remove an unreadable state of a chat that is not tracked; return False if it has changed meanwhile."""
         return await self._changes.ask((loaded.chat_id, False, _text(loaded.stored), False, False, 0, [], [], []))
 
     async def is_replicated(self, chat_id: str, due: float) -> bool:
-        """Return whether what was committed with this due time is there, and a replica has it.
+        """Return whether the commit with this due time is in effect, and a replica has it.
 
-        True where there is no Sentinel: then no replica takes over.
+        True without Sentinel: then no replica takes over.
         """
         if not self._replicated:
             return True
@@ -256,19 +256,19 @@ class Shares:
             # WAIT counts from the last write of its own connection, which the commit may not have used.
             pipeline.set(self._keys.probe, b"", ex=PROBE_TTL_SECONDS)
             pipeline.wait(1, REPLICA_MILLISECONDS)
-            # The commit may have been taken by a master that is one no longer.
+            # The commit may have gone to a server that is no longer the master.
             pipeline.zscore(self._keys.due, chat_id)
             _, replicas, score = await pipeline.execute()
         return bool(replicas) and score == due
 
     async def release(self, held: Sequence[Claimed]) -> None:
-        """Hand claims back unchanged: the chats are due at once."""
+        """Give claims back unchanged: the chats are due at once."""
         seconds, microseconds = await self._redis.time()
         now = seconds + microseconds / 1e6
         await self.commit([(claimed.chat_id, claimed.lease, False, False, now, 0, [], [], []) for claimed in held])
 
     async def drop(self, chat_id: str) -> None:
-        """Stop tracking a chat whose state cannot be read; its latest view goes, too."""
+        """Stop tracking a chat whose state cannot be read, and remove its latest view."""
         shown = await cast("Awaitable[list[bytes]]", self._redis.hkeys(self._keys.latest + chat_id))
         views = [(handle.decode(), handle_digest(handle.decode()), False, 0.0, 0.0) for handle in shown]
         await self._redis.zrem(self._keys.due, chat_id)
@@ -281,7 +281,7 @@ class Shares:
         return sorted((found or b"").decode().split())
 
     async def tracked(self, page: int = 500) -> AsyncIterator[list[tuple[str, Share, float]]]:
-        """Go through all tracked chats, page by page, most overdue first; (chat id, share, due time)."""
+        """Yield all tracked chats, most overdue first, as (chat id, share, due time)."""
         start = 0
         while True:
             rows: list[tuple[bytes, float]] = await self._redis.zrange(
@@ -324,9 +324,9 @@ Item = tuple[Any, ...]
 
 
 def _stop_jobs(decision: Decision) -> list[tuple[str, str]]:
-    """Return the jobs that ask Linq to end shares which have done what they are for: id and content.
+    """Return the jobs, id and content, that ask Linq to end shares that have served their purpose.
 
-    They are queued by the commit that ends the share, so that none is lost; the same fact makes the same job.
+    The commit that ends the share queues them, so that none is lost; the same fact makes the same job.
     """
     share_id = decision.share.share_id
     jobs: list[Job[Any]] = [
@@ -359,7 +359,7 @@ def _loaded(chat_id: str, stored: bytes | None, due: bytes | None, now: float, c
 
 
 def _views(decision: Decision) -> list[tuple[str, str, int | bool, float, float]]:
-    """Make of the changes of the latest view what a commit takes: what is shown is an event's data, named by number."""
+    """Return changes of the latest view in the form for a commit: the data shown is that of an event, by its number."""
     numbers = {event.data: number for number, event in enumerate(decision.events, start=1)}
     return [
         (handle, handle_digest(handle), False if data is None else numbers[data], longitude, latitude)

@@ -26,7 +26,7 @@ MAX_HELD_SECONDS = 60.0  # beyond a lease: while a prompt is under way
 
 
 class Store:
-    """Everything under one KEY_PREFIX: tracked shares, the limits of the accounts, dead letters."""
+    """Everything under one KEY_PREFIX: tracked shares, budget, pauses, dead letters and the rest."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self.redis = redis
@@ -63,7 +63,7 @@ class Store:
     async def trim(self) -> None:
         """Drop events and dead letters older than EVENTS_RETENTION_SECONDS, and events beyond EVENTS_MAXLEN (0: none).
 
-        A full Redis allows it, and takes writes again where enough goes.
+        A full Redis allows this, and accepts writes again once enough is gone.
         """
         if self._maxlen:
             await self.redis.xtrim(self.keys.events, maxlen=self._maxlen)

@@ -10,14 +10,14 @@ MAX_NAMES = 100
 
 
 class UnknownFields:
-    """The names known under one KEY_PREFIX; the whole list goes when none of them has turned up for a month."""
+    """The names known under one KEY_PREFIX; the list expires when none of them has appeared for a month."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._key = keys.unknown_fields
 
     async def add(self, names: Iterable[str]) -> list[str]:
-        """Remember names; return those that nobody had remembered. Beyond MAX_NAMES none is taken."""
+        """Remember names; return those that are new. Beyond MAX_NAMES none is remembered."""
         known = await self.names()
         new = [name for name in names if name not in known][: max(0, MAX_NAMES - len(known))]
         async with self._redis.pipeline() as pipeline:
@@ -25,7 +25,7 @@ class UnknownFields:
                 pipeline.hset(self._key, name, "")
             pipeline.expire(self._key, UNKNOWN_FIELDS_TTL_SECONDS)
             added = await pipeline.execute()
-        # Another worker may have been quicker.
+        # Another worker may have been faster.
         return [name for name, is_new in zip(new, added, strict=False) if is_new]
 
     async def names(self) -> list[str]:

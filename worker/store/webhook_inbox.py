@@ -14,7 +14,7 @@ JOB = "hear_webhook"
 
 
 class Inbox:
-    """The inbox under one KEY_PREFIX; what is put there is a job of `queue_name`."""
+    """The inbox under one KEY_PREFIX; what is put there becomes a job in `queue_name`."""
 
     def __init__(self, redis: Redis, keys: Keys, *, queue_name: str) -> None:
         self._keys = keys
@@ -22,8 +22,8 @@ class Inbox:
         self._scripts = Scripts(redis)
 
     async def put(self, event_id: str, kind: Literal["started", "stopped"], event: dict[str, Any]) -> bool:
-        """Store an event; False: it was stored before."""
-        # The id is whatever the sender wrote: a key takes only a digest of it.
+        """Store an event; return False if it was stored before."""
+        # The sender chooses the id: a key contains only a digest of it.
         digest = hashlib.sha256(event_id.encode()).hexdigest()[:32]
         job: Job[dict[str, str]] = Job(JOB, {"kind": kind, "event": event})
         answer: int = await self._scripts.store_webhook(

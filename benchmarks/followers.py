@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from random import Random
 
+import msgspec
+
 from benchmarks.simulated import RETRY_AFTER, Answer, Fleet, Follower, Result, Scenario, follow
 from worker.domain import policy, prompts, reads, webhooks
 from worker.domain.decision import Context, Decision, Limits
@@ -20,6 +22,7 @@ CHAT, HANDLE = "00000000-0000-4000-8000-000000000000", "+12025550100"
 FURTHER = 0.01  # degrees of longitude, over 100 m
 # The scenarios' rates are for polling alone, and their bounds are for these parameters.
 SCENARIO_LIMITS = Limits(min_poll=10.0, max_poll=math.inf, price_floor=0.0, head_room=0.97)
+DEFAULT_LIMITS = msgspec.structs.replace(SCENARIO_LIMITS, min_poll=Limits().min_poll)
 MAX_BACKOFF_FACTOR = 16.0  # times the base interval
 BACKOFF_SPENDS = 0.99  # of the budget: all that can be spent without queueing for tokens
 BACKOFF_BASES = tuple(0.05 * 1.3**step for step in range(13))  # to try, in mean intervals: 0.05 to 1.16
@@ -257,6 +260,11 @@ def square_root(scenario: Scenario, rate: float, random: Random) -> Result:
 def recommended(scenario: Scenario, rate: float, random: Random) -> Result:
     """Run what the worker does."""
     return _run(scenario, Worker(rate, random), rate)
+
+
+def default_pace(scenario: Scenario, rate: float, random: Random) -> Result:
+    """Run what the worker does with the least interval that is the setting's default."""
+    return _run(scenario, Worker(rate, random, limits=DEFAULT_LIMITS), rate)
 
 
 def clairvoyant(scenario: Scenario, rate: float, random: Random) -> Result:  # noqa: ARG001 - nothing varies

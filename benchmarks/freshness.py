@@ -28,6 +28,7 @@ POLICIES: dict[str, tuple[followers.Policy, str, int]] = {
     "backoff, overbooked": (followers.overbooked, "", 1),
     "square root alone": (followers.square_root, "sqrt_only", SEEDS),
     "this worker": (followers.recommended, "recommended", SEEDS),
+    "MIN_POLL_SECONDS=60": (followers.default_pace, "", SEEDS),
     "clairvoyant": (followers.clairvoyant, "clairvoyant_rate_limited", 1),
 }
 
@@ -99,7 +100,7 @@ def draw() -> str:
         panels.append(
             plot.Panel(
                 title=title,
-                results={policy: [_run(policy, scenario, rate) for rate in rates] for policy in POLICIES},
+                results={policy: [_run(policy, scenario, rate) for rate in rates] for policy in plot.STYLES},
             )
         )
     return plot.render(panels, PER_HOUR, ours="this worker", against="fixed interval")

@@ -36,6 +36,7 @@ from worker.domain.decision import Limits
 from worker.domain.timestamp import parse_time
 
 SEEDS = 5
+MIN_POLL_SECONDS = (60.0, 15.0)  # the default, and the one before it
 TAIL = 60.0  # seconds before the end from which on a position's delay is not counted
 LINGER = 3.0  # seconds for what is under way at the end
 MAX_WAIT_SECONDS = 240.0  # seconds for what should have been seen long before
@@ -120,13 +121,16 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
     seconds, people, requests = (150.0, 200, 60) if quick else (360.0, 400, 200)
     with running_redis() as redis, TemporaryDirectory(prefix="location-lateness-") as folder:
 
-        async def measure() -> tuple[Row, ...]:
+        async def measure() -> list[Row]:
             place = Path(folder)
             return await asyncio.gather(
                 _announced(redis, place, requests),
                 _unannounced(redis, place, requests, latest=60.0 if quick else ACCEPT_LATEST),
-                _tracked(redis, place, "tracking", people, 20.0, seconds),
-                _tracked(redis, place, "tracking, short budget", people, people / 90.0, seconds),
+                *(
+                    _tracked(redis, place, budget, people, rate, seconds, min_poll)
+                    for min_poll in MIN_POLL_SECONDS
+                    for budget, rate in (("tracking", 20.0), ("tracking, short budget", people / 90.0))
+                ),
             )
 
         with console.status(f"people share and move for {seconds:.0f} s"):
@@ -198,14 +202,16 @@ class _Phone(NamedTuple):
 
 
 async def _tracked(  # noqa: PLR0917 (one line for each part in `compare`)
-    redis: RedisServer, folder: Path, name: str, count: int, rate: float, seconds: float
+    redis: RedisServer, folder: Path, budget: str, count: int, rate: float, seconds: float, min_poll: float
 ) -> Row:
     """Track people whose phones publish at known times, and replay the same."""
+    name = f"{budget}, MIN_POLL_SECONDS={min_poll:g}"
     with SimulatorServer() as simulator:
-        generator = random.Random(name)
+        generator = random.Random(budget)
         chats = [simulator.add_person(sharing=True) for _ in range(count)]
         phones = [_Phone(chat, generator.uniform(-60.0, 0.0), _updates(generator, seconds)) for chat in chats]
-        part = Part(redis, simulator, name.partition(",")[2].strip().replace(" ", "-") or name, folder)
+        prefix = f"{budget.replace(', ', '-').replace(' ', '-')}-{min_poll:g}"
+        part = Part(redis, simulator, prefix, folder, MIN_POLL_SECONDS=repr(min_poll))
         part.variables["LINQ_REQUESTS_PER_SECOND"] = repr(rate)
         begin = time.time()
         for number, phone in enumerate(phones):
@@ -221,7 +227,8 @@ async def _tracked(  # noqa: PLR0917 (one line for each part in `compare`)
         starts.setdefault(answer.chat_id or "", answer.decided_at - begin)
     scenario = _scenario(begin, seconds, rate, phones, published, starts)
     delays = _delays(scenario, [entry._replace(streamed_at=entry.streamed_at - begin) for entry in seen], begin)
-    expected = [_replayed(scenario, rate, seed) for seed in range(SEEDS)]
+    limits = Limits(min_poll=min_poll)
+    expected = [_replayed(scenario, rate, limits, seed) for seed in range(SEEDS)]
     mean, p95, requests = (sum(values) / SEEDS for values in zip(*expected, strict=True))
     return _row(name, delays, seen, len(reads), mean, p95, requests)
 
@@ -229,8 +236,8 @@ async def _tracked(  # noqa: PLR0917 (one line for each part in `compare`)
 class _Noting(Worker):
     """Notes what its reads show, as if it were on the stream at once."""
 
-    def __init__(self, scenario: simulated.Scenario, rate: float, seed: int) -> None:
-        super().__init__(rate, random.Random(seed), limits=Limits())
+    def __init__(self, scenario: simulated.Scenario, rate: float, limits: Limits, seed: int) -> None:
+        super().__init__(rate, random.Random(seed), limits=limits)
         self._scenario = scenario
         self.seen: list[Seen] = []
 
@@ -240,9 +247,9 @@ class _Noting(Worker):
         super().told(chat, now, answer, rate)
 
 
-def _replayed(scenario: simulated.Scenario, rate: float, seed: int) -> tuple[float, float, float]:
+def _replayed(scenario: simulated.Scenario, rate: float, limits: Limits, seed: int) -> tuple[float, float, float]:
     """Return mean and 95th percentile of the delays, and the reads, on the simulated clock."""
-    follower = _Noting(scenario, rate, seed)
+    follower = _Noting(scenario, rate, limits, seed)
     result = follow(Fleet(scenario), follower, rate)
     delays = sorted(_delays(scenario, follower.seen, 0.0))
     return sum(delays) / len(delays), quantile(delays, 0.95), result.requests
@@ -350,7 +357,7 @@ def _row(  # noqa: PLR0917 (a row of a table)
     )
 
 
-def _print(console: Console, rows: tuple[Row, ...]) -> None:
+def _print(console: Console, rows: list[Row]) -> None:
     table = Table(title="From readable to on the stream, in seconds: measured / replayed", title_justify="left")
     for heading in ("", "positions", "mean", "median", "p95", "received_at to stream, p95", "reads"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)

@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -163,7 +162,6 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
     """Claim, decide and commit without HTTP; return seconds per chat of each claim and each commit."""
     claims: list[float] = []
     commits: list[float] = []
-    seen = Counter[str]()
     polled = 0
     while polled < polls:
         began = time.perf_counter()
@@ -174,8 +172,7 @@ async def poll_without_http(store: Store, polls: int) -> tuple[list[float], list
         items = []
         for chat in claim.chats:
             decision = Decision(chat.share, chat.chat_id, now=claim.now, context=claim.context, random_unit=0.5)
-            reads.observe(decision, Features([made_position(chat.chat_id, claim.now, seen[chat.chat_id])], []))
-            seen[chat.chat_id] += 1
+            reads.observe(decision, Features([made_position(chat.chat_id, claim.now, chat.share.sequence)], []))
             items.append(store.shares.item(decision, chat.lease, chat.before))
         committing = time.perf_counter()
         await store.shares.commit(items)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -31,7 +32,10 @@ def routes(director: Director) -> list[Route]:
             return _refuse(f"no method {method!r}; there are {', '.join(sorted(METHODS))}", 404)
         try:
             arguments = json.loads(await request.body() or b"{}")
-            result = getattr(director, method)(**arguments)
+            function = getattr(director, method)
+            parameters = inspect.signature(function).parameters.values()
+            names = [one.name for one in parameters if one.kind is one.POSITIONAL_ONLY and one.name in arguments]
+            result = function(*[arguments.pop(name) for name in names], **arguments)
         except KeyError as unknown:
             return _refuse(f"not known: {unknown}", 400)
         except (TypeError, ValueError) as wrong:

@@ -47,9 +47,17 @@ def test_the_whole_story_can_be_told_over_http(linq: httpx.Client) -> None:
     assert state["chats"][0]["sharing"] == []
 
 
+def test_people_and_chats_can_be_changed_over_http(linq: httpx.Client) -> None:
+    chat_id = command(linq, "add_person", handle="+12025550147", sharing=True)
+    command(linq, "change_person", handle="+12025550147", accepts_after=None)
+    command(linq, "change_chat", chat_id=chat_id, features=[])
+    assert linq.get(f"/v3/chats/{chat_id}/location").json()["data"]["features"] == []
+
+
 @pytest.mark.parametrize(
     ("method", "arguments", "said"),
     [
+        ("change_chat", {"features": []}, "chat_id"),
         ("add_person", {"handle": "Ann"}, "is no handle"),
         ("add_person", {"age": 7}, "age"),
         ("fault", {"kind": "explode"}, "is none of"),

@@ -1,8 +1,8 @@
-"""Logs: one line per event on stderr, for people on a terminal, else JSON; nothing private in any of them.
+"""Logs: one line per event on stderr, readable on a terminal, JSON elsewhere, with nothing private in it.
 
-Everything goes the same way, the lines of libraries too. Secrets, telephone numbers and e-mail addresses are masked in
-the finished line, so they are caught wherever they turn up: in a value, a traceback, the repr of an object. What has
-no recognizable form (coordinates, addresses) must not be logged in the first place.
+Every line goes the same way, also those of libraries. Secrets, phone numbers and e-mail addresses are masked in the
+finished line, so they are caught wherever they appear: in a value, a traceback, the repr of an object. What has no
+recognizable form (coordinates, addresses) must not be logged in the first place.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from config.settings import Settings
 
 _HIDDEN = "•••"
-# Below this a "secret" is part of ordinary words, and masking it would only make logs unreadable.
+# A shorter "secret" is part of ordinary words, and masking it would only make logs unreadable.
 _MIN_SECRET_LENGTH = 4
 _MAX_NAME_LENGTH = 100
 _SUM_SECONDS = 1.0
 
-# One list for ever: loggers made before a second `configure_logging` look at it, too.
+# The list itself never changes identity: loggers made before a second `configure_logging` use it, too.
 _processors: list[Processor] = []
 
 _PHONE = r"(?:\+|%2[Bb])[1-9](?:[ ().-]{0,2}[0-9]){6,14}"
@@ -37,7 +37,7 @@ _COLOUR = r"\x1b\[[0-9;]*m"
 
 
 def mask_handle(handle: str) -> str:
-    """Return a handle for people who must not know it: `+1415•••1234`, `a•••@example.org`; else hide it whole."""
+    """Return a handle in a form that hides it: `+1415•••1234`, `a•••@example.org`; hide any other text completely."""
     local, at, domain = handle.rpartition("@")
     if at:
         return f"{local[:1]}{_HIDDEN}@{domain}"
@@ -53,11 +53,11 @@ def mask_text(secrets: Iterable[str]) -> Callable[[str], str]:
     forms = set()
     for secret in secrets:
         if len(secret) >= _MIN_SECRET_LENGTH:
-            # As it is, in JSON, in the repr of a text, in a URL.
+            # Unchanged, in JSON, in the repr of a text, in a URL.
             forms |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
             forms |= {repr(secret)[1:-1], quote(secret, safe="")}
     parts = [re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form))]
-    # A colour code ends in a letter that would else be read as the beginning of an e-mail address.
+    # A colour code ends in a letter that would otherwise count as the beginning of an e-mail address.
     pattern = re.compile(f"(?P<secret>{'|'.join(parts) or '(?!)'})|(?P<colour>{_COLOUR})|(?P<handle>{_PHONE}|{_EMAIL})")
 
     def replace(match: re.Match[str]) -> str:
@@ -93,7 +93,7 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Output(),
-        # A debug line that is switched off then costs hardly anything.
+        # A debug line that is switched off then costs almost nothing.
         cache_logger_on_first_use=True,
     )
     handler = _Handler()
@@ -111,19 +111,19 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(level)
-    # Their debug lines tell of every wake-up and every header.
+    # Their debug lines report every wake-up and every header.
     for name in ("asyncio", "httpcore", "redis"):
         logging.getLogger(name).setLevel(max(level, logging.INFO))
-    # A line for every request, with ids in its URL: for debugging only, although these libraries call it INFO.
+    # A line for every request, with ids in its URL: only for debugging, although these libraries log it as INFO.
     for name in ("httpx", "uvicorn.access"):
         logging.getLogger(name).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
 
 
 class SummedLine:
-    """A line that anybody outside can provoke: written once a second for each cause, with how often it was meant.
+    """A log line that outsiders can provoke: written at most once a second for each cause, with a count.
 
-    Used on an event loop. `write` is a logger's method; `fields` go into every line.
+    For use on an event loop. `write` is a logger's method; `fields` go into every line.
     """
 
     def __init__(self, write: Callable[..., object], event: str, **fields: str) -> None:
@@ -146,7 +146,7 @@ class SummedLine:
 
 
 def _for_people(terminal: bool) -> list[Processor]:
-    # Not rich's tracebacks: they show the values of local variables.
+    # Not rich's tracebacks, which show the values of local variables.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)]
 
@@ -163,7 +163,7 @@ def _for_machines() -> list[Processor]:
 
 
 class _Output:
-    """Where finished lines go; a log that cannot be written must not stop the work."""
+    """Writes finished lines; a log that cannot be written must not stop the work."""
 
     stream: ClassVar[TextIO] = sys.stderr
 
@@ -176,19 +176,19 @@ class _Output:
 
 
 class _Handler(logging.Handler):
-    """The lines of libraries, to the same place."""
+    """Sends the lines of libraries the same way."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001 (whatever is wrong with a line of a library)
-            # Not logging's own report, which shows the arguments.
+            # Instead of logging's own report, which shows the arguments.
             structlog.get_logger().error("a library's log line could not be written", logger=record.name)
         else:
             _Output().msg(line)
 
 
-# arq's lines: what each is called here, and names for its arguments; None drops one. `job` is "id:function".
+# arq's lines: the event that each becomes here, and names for its arguments; None drops it. `job` is "id:function".
 _ARQ_LINES: dict[str, tuple[str, tuple[str | None, ...]]] = {
     "%6.2fs → %s(%s)%s": ("job started", (None, "job", None, None)),
     "%6.2fs ← %s ● %s": ("job finished", ("seconds", "job", None)),
@@ -212,7 +212,7 @@ _TICKS = {"%6.2fs → %s(%s)%s", "%6.2fs ← %s ● %s"}
 
 
 def _is_no_tick(record: logging.LogRecord) -> bool:
-    """Return False for the two lines that arq writes every second for a cron job."""
+    """Return False for the two lines that arq writes for every run of a cron job."""
     if record.msg not in _TICKS or not isinstance(record.args, tuple):
         return True
     return not str(record.args[1]).startswith("cron:")
@@ -235,7 +235,7 @@ def _tame(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def _tame_arq(event: EventDict, template: str, arguments: Any) -> None:
     if arguments:
-        # A line that is not in the table (of another version of arq, say) is shown without its arguments.
+        # A line that is not in the table (from another version of arq, say) is shown without its arguments.
         event["event"], names = _ARQ_LINES.get(template, (template, ()))
         for name, value in zip(names, arguments, strict=False):
             if name == "job":
@@ -248,7 +248,7 @@ def _tame_arq(event: EventDict, template: str, arguments: Any) -> None:
 
 
 def _traceback_without_messages(error: BaseException) -> str:
-    """Where it failed and the kinds of the exceptions: their texts may repeat a job's arguments."""
+    """Return where it failed and the exceptions' types, without their texts, which may repeat a job's arguments."""
     chain: list[BaseException] = []
     following: BaseException | None = error
     while following and following not in chain:

@@ -14,8 +14,8 @@ from location_client.connection import SOCKET_TIMEOUT
 def connect(settings: Settings, *, decode_responses: bool = False, socket_timeout: float = SOCKET_TIMEOUT) -> Redis:
     """Build a client of the configured Redis, not yet connected; close it with `aclose()`.
 
-    `socket_timeout`: seconds that one reply may take, unless REDIS_URL says otherwise; a blocking read must ask the
-    server to wait for less. Raises ValueError without a REDIS_URL.
+    `socket_timeout`: seconds that one reply may take, unless REDIS_URL says otherwise; a blocking read has to block for
+    less. Raises ValueError without a REDIS_URL.
     """
     return connection.connect(redis_address(settings), decode_responses=decode_responses, socket_timeout=socket_timeout)
 

@@ -1,4 +1,4 @@
-"""What is wrong with Redis, and what to do about it, in words for the log, the command line and the doctor."""
+"""What is wrong with Redis and how to fix it, in words for the log, the command line and the doctor."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ from location_client.outages import error_code
 from location_client.sentinel import MasterUnknownError
 
 _PROBE_SECONDS = 3.0
-# What a server that was sent a TLS greeting and speaks none makes TLS complain of.
+# What TLS reports when a server without TLS answers its greeting.
 _NO_TLS = frozenset(
     ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "BAD_RECORD_TYPE")
 )
 
 
 class Trouble(NamedTuple):
-    """A sentence's end after "Redis": `cause`, and what to do. `final`: at a start it is no use to wait."""
+    """What is wrong, to follow the word "Redis" (`cause`), and what to do. `final`: at a start, waiting is useless."""
 
     cause: str
     remedy: str
@@ -29,15 +29,13 @@ class Trouble(NamedTuple):
 _REFUSALS = {
     "OOM": Trouble(
         "is full and refuses writes (OOM)",
-        "it goes on by itself where events grow old; else raise maxmemory, or lower EVENTS_RETENTION_SECONDS",
+        "it recovers by itself as events expire; else raise maxmemory, or lower EVENTS_RETENTION_SECONDS",
     ),
     "READONLY": Trouble(
         "is a replica and refuses writes (READONLY)",
         "a failover passes; else let REDIS_URL name the master, or the sentinels",
     ),
-    "MISCONF": Trouble(
-        "cannot write to its disk and refuses writes (MISCONF)", "look at the disk and at the log of Redis"
-    ),
+    "MISCONF": Trouble("cannot write to its disk and refuses writes (MISCONF)", "check the disk and the log of Redis"),
     "NOREPLICAS": Trouble(
         "has fewer replicas than min-replicas-to-write and refuses writes (NOREPLICAS)", "bring a replica back"
     ),
@@ -72,7 +70,7 @@ _TLS = Trouble("speaks TLS at this port", "let REDIS_URL begin with rediss://, o
 
 
 def explain(error: BaseException) -> Trouble:
-    """Return what an error of Redis means. No password gets into it, nor anything that a command carried."""
+    """Return what an error of Redis means, without any password and without anything from the command."""
     code = error_code(error)
     if code in _REFUSALS:
         return _REFUSALS[code]
@@ -90,9 +88,9 @@ def explain(error: BaseException) -> Trouble:
 
 
 async def explain_refusal(error: BaseException, address: RedisAddress) -> Trouble:
-    """Return what `explain` does, after a look at the port where it may be one for TLS, or for none.
+    """Return what `explain` does, after checking whether the port expects TLS, if that may be the cause.
 
-    Whoever speaks the wrong one is not told: the server hangs or hangs up.
+    A server does not report the mistake: it hangs or closes the connection.
     """
     trouble = explain(error)
     host, port = address.options.get("host"), address.options.get("port", 6379)
@@ -104,7 +102,7 @@ async def explain_refusal(error: BaseException, address: RedisAddress) -> Troubl
 
 
 def _explain_sentinels(error: MasterUnknownError) -> Trouble:
-    """Return why no sentinel names a master, by the first of them that failed; all may be well with the master."""
+    """Return why no sentinel names a master, from the first one that failed; the master itself may be fine."""
     if error.__cause__ is None:
         return Trouble("is being replaced by its sentinels", "it goes on by itself")
     first = explain(error.__cause__)
@@ -114,37 +112,37 @@ def _explain_sentinels(error: MasterUnknownError) -> Trouble:
 
 
 def _origins(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and what it came of, the first cause first: redis-py wraps what the system said."""
+    """Yield the error and its causes, the first cause first: redis-py wraps the system's errors."""
     if error is not None:
         yield from _origins(error.__cause__ or error.__context__)
         yield error
 
 
 def _explain_connection(error: BaseException) -> Trouble | None:
-    remedy = "look at REDIS_URL, the server and the network"
+    remedy = "check REDIS_URL, the server and the network"
     match error:
         case ssl.SSLCertVerificationError():
             return Trouble(
                 f"has a certificate that is not accepted ({error.verify_message})",
-                "name its CA with ?ssl_ca_certs=/path/ca.pem in REDIS_URL; ?ssl_cert_reqs=none looks at no certificate "
+                "name its CA with ?ssl_ca_certs=/path/ca.pem in REDIS_URL; ?ssl_cert_reqs=none checks no certificate "
                 "(needed where it is self-signed, as Heroku's are)",
                 final=True,
             )
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ssl.SSLSyscallError():
-            return Trouble("broke the connection off", remedy)
+            return Trouble("closed the connection", remedy)
         case ssl.SSLError() if error.reason in _NO_TLS:
             return _PLAIN
         case ssl.SSLError():
             return Trouble(
                 f"and this process do not agree on TLS ({error.reason})",
-                "look at ssl_certfile, ssl_keyfile and ssl_ca_certs in REDIS_URL",
+                "check ssl_certfile, ssl_keyfile and ssl_ca_certs in REDIS_URL",
                 final=True,
             )
         case socket.gaierror():
-            return Trouble("cannot be found: its host name is not known", "look at REDIS_URL and at the DNS")
+            return Trouble("cannot be found: its host name is not known", "check REDIS_URL and the DNS")
         case FileNotFoundError() | PermissionError():
             # A Unix socket, or a certificate.
-            return Trouble(f"cannot be reached ({error.strerror})", "look at the paths in REDIS_URL")
+            return Trouble(f"cannot be reached ({error.strerror})", "check the paths in REDIS_URL")
         case ConnectionRefusedError():
             return Trouble("refuses connections", "is it running at the address in REDIS_URL?")
         case TimeoutError():
@@ -159,7 +157,7 @@ def _is_encrypted(address: RedisAddress) -> bool:
 
 
 async def _speaks_plainly(host: str, port: int) -> bool:
-    """Return whether a server answers a PING that is not encrypted, with a refusal for example."""
+    """Return whether a server answers an unencrypted PING, even with a refusal."""
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         async with asyncio.timeout(_PROBE_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
@@ -174,7 +172,7 @@ async def _speaks_plainly(host: str, port: int) -> bool:
 async def _speaks_tls(host: str, port: int) -> bool:
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # what is asked is only whether there is TLS; nothing is sent
+    context.verify_mode = ssl.CERT_NONE  # the question is only whether there is TLS; nothing is sent
     with contextlib.suppress(OSError):
         async with asyncio.timeout(_PROBE_SECONDS):
             _, writer = await asyncio.open_connection(host, port, ssl=context)

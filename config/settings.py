@@ -1,4 +1,4 @@
-"""Every setting of the project: read from the environment and `.env`, checked, explained when wrong."""
+"""Every setting of the project: read from the environment and `.env`, validated, and explained if wrong."""
 
 import base64
 import binascii
@@ -33,7 +33,7 @@ _NAMES = {
     "view_tokens": ("VIEW_TOKEN",),
 }
 _SECRETS = {"linq_api_key", "linq_webhook_secrets", "chert_signing_secret", "view_tokens"}
-# A tile server's key may stand in the query of MAP_TILES.
+# The query of MAP_TILES may contain a tile server's key.
 _URLS = {"redis_url", "linq_base_url", "chert_base_url", "map_tiles"}
 _FILE = Path(".env")
 _MAX_SHOWN_LENGTH = 80
@@ -64,13 +64,13 @@ def _upper(value: object) -> object:
 
 def _printable(value: str) -> str:
     if not value or not value.isprintable() or " " in value:
-        raise ValueError("empty, or a space or control character is in it")
+        raise ValueError("empty, or with a space or control character in it")
     return value
 
 
 def _header(value: str) -> str:
     if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("a space, a control character or one outside ASCII is in it")
+        raise ValueError("with a space, a control character or one outside ASCII in it")
     return value
 
 
@@ -134,7 +134,7 @@ def _tiles(value: str) -> str:
         valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
-    # The host goes into the page's content security policy, whose own signs it must not have.
+    # The host goes into the page's content security policy, so it must not contain that syntax.
     if not valid or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc, re.ASCII):
         raise ValueError("not such a URL")
     return value
@@ -167,10 +167,10 @@ _NAME = "printable characters without spaces"
 
 
 class Settings(BaseSettings):
-    """The settings of docs/reference/settings.md, checked; the description of each field is what it accepts.
+    """The settings of docs/reference/settings.md, validated; the description of each field says what it accepts.
 
-    Attributes are the lower-case names of the variables, but `linq_api_key`, `linq_base_url`,
-    `linq_webhook_secrets` and `view_tokens`. Read once, by `load_settings`; tests and the demo pass fields by name.
+    Attributes have the lower-case names of the variables, except `linq_api_key`, `linq_base_url`,
+    `linq_webhook_secrets` and `view_tokens`. `load_settings` reads them once; tests and the demo pass fields by name.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     linq_base_url: _BaseUrl = Field("https://api.linqapp.com/api/partner", description=_BASE_URL)
     linq_webhook_secrets: Annotated[
         tuple[Annotated[str, AfterValidator(_webhook_secret)], ...], BeforeValidator(_parts)
-    ] = Field((), repr=False, description="whsec_ and base64, as Linq shows it once; several separated by commas")
+    ] = Field((), repr=False, description="whsec_ and base64, as Linq showed it; several separated by commas")
     linq_requests_per_second: _Rate = Field(20, description=f"a number above 0, at most {_MAX_RATE}")
     poll_client: Annotated[Literal["socket", "httpx"], BeforeValidator(_lower)] = Field(
         "socket", description="socket or httpx"
@@ -254,12 +254,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then our own source: pydantic-settings' do not tell which alias a value came from."""
+        """Use arguments, then our own source: pydantic-settings' sources do not tell which alias a value came from."""
         del env_settings, dotenv_settings, file_secret_settings
         return init_settings, _Variables(settings_cls)
 
     def secrets(self) -> tuple[str, ...]:
-        """Clear text of every configured secret, in each form in which it may turn up; longest first."""
+        """Return every configured secret in clear text, in each form in which it may appear; longest first."""
         found = {secret.get_secret_value() for secret in (self.linq_api_key, self.chert_signing_secret) if secret}
         for secret in self.linq_webhook_secrets:
             found |= {secret, secret.removeprefix("whsec_")}
@@ -271,7 +271,7 @@ class Settings(BaseSettings):
 
 
 class _Variables(PydanticBaseSettingsSource):
-    """The environment before `.env`, by field name."""
+    """Values by field name, from the environment and then from `.env`."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 (base class)
         return None, field_name, False
@@ -281,7 +281,7 @@ class _Variables(PydanticBaseSettingsSource):
 
 
 def load_settings(needs: Needs) -> Settings:
-    """Read the settings and check that what this process cannot do without is there.
+    """Read the settings, and check that those that this process needs are set.
 
     Raises SettingsError with one line per wrong or missing variable.
     """
@@ -294,7 +294,7 @@ def load_settings(needs: Needs) -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        # Several webhook secrets can be wrong: still one line. QUEUE_NAME's default waits for all before it.
+        # Several webhook secrets can be wrong: still one line. QUEUE_NAME's default needs the fields before it.
         wrong = {
             str(problem["loc"][0]): problem["msg"]
             for problem in error.errors()
@@ -308,12 +308,12 @@ def load_settings(needs: Needs) -> Settings:
 
 
 def names_of(field: str) -> tuple[str, ...]:
-    """Names of the variables that set a field, in their order of precedence."""
+    """Return the names of the variables that set a field, in order of precedence."""
     return _NAMES.get(field, (field.upper(),))
 
 
 def _read_variables() -> dict[str, _Given]:
-    """Return what is set, by field name; an empty or blank text counts as unset."""
+    """Return the values that are set, by field name; an empty or blank text counts as unset."""
     sources: list[Mapping[str, str | None]] = [os.environ, dotenv_values(_FILE) if _FILE.exists() else {}]
     found = {}
     for field in Settings.model_fields:
@@ -333,7 +333,7 @@ def _explain(field: str, message: str, given: dict[str, _Given]) -> str:
     else:
         text = address.show_url(text) if field in _URLS else text
         shown = repr(text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…")
-    # The texts of our own checks add to the description; pydantic's repeat it.
+    # The messages of our own checks add to the description; pydantic's would repeat it.
     own = message.removeprefix("Value error, ")
     reason = f" ({own})" if own != message else ""
     return f"{name}: given {shown}{reason}; accepted: {Settings.model_fields[field].description}"
@@ -344,11 +344,11 @@ def _missing(needs: Needs, given: dict[str, _Given]) -> list[str]:
     if needs != "demo" and "redis_url" not in given:
         lines.append(
             "REDIS_URL: not set; set it to your Redis server, such as redis://localhost:6379/0 "
-            "(`location-worker demo` brings a server of its own)"
+            "(`location-worker demo` needs none)"
         )
     if needs == "worker" and not {"linq_api_key", "chert_signing_secret"} & set(given):
         lines.append(
             "LINQ_API_V3_API_KEY: not set, and neither is CHERT_SIGNING_SECRET; set at least one: "
-            "the key of the API that the worker shall use"
+            "the key of the API that the worker is to use"
         )
     return lines

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         UntrackResult,
     )
 else:
-    # Loaded when first asked for: whoever needs an address or a bound only does not wait for the rest.
+    # Loaded on first use: code that only needs an address or a bound does not wait for the rest.
     def __getattr__(name):  # noqa: ANN001, ANN202  # for run time only: type checkers read the imports above
         if name in __all__:
             for module in ("arguments", "data", "results", "events", "jobs", "locating", "client"):

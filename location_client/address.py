@@ -1,4 +1,4 @@
-"""REDIS_URL taken apart: what redis-py accepts, and Sentinel, which it has no URL for."""
+"""Parse REDIS_URL: what redis-py accepts, and Sentinel, for which redis-py has no URL."""
 
 import re
 from typing import Any, NamedTuple, cast
@@ -13,7 +13,7 @@ ACCEPTED = (
     "password URL-quoted"
 )
 
-# What a query may set: redis-py takes any argument of its classes, but most are no text.
+# What a query may set: redis-py takes any argument of its classes, but most cannot be given as text.
 _OPTIONS = {
     *("host", "port", "path", "db", "username", "password", "connection_class", "client_name"),
     *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval", "max_connections"),
@@ -27,8 +27,8 @@ _OPTIONS = {
         "ssl_ciphers",
     ),
 }
-# What this project's code depends on, so a query cannot change it: the shape of replies, and that no command is sent
-# twice (after a time-out redis-py would repeat a script that has run).
+# What this project depends on, and a query cannot change: the shape of replies, and that no command is sent twice
+# (after a timeout redis-py would repeat a script that has run).
 _OURS = {"decode_responses", "encoding", "encoding_errors", "protocol", "retry_on_error", "retry_on_timeout"}
 
 _CERTIFICATE_CHECKS = ("none", "optional", "required")
@@ -39,8 +39,8 @@ _SENTINEL_PORT = 26379
 class RedisAddress(NamedTuple):
     """Where Redis is.
 
-    `options`: keyword arguments of a redis-py connection pool; host, port or path are among them but for
-    Sentinel. `sentinels`: (host, port) pairs; without Sentinel it is empty, and so is `master`.
+    `options`: keyword arguments of a redis-py connection pool, with host and port or path unless Sentinel names the
+    server. `sentinels`: (host, port) pairs; without Sentinel they are empty, and so is `master`.
     """
 
     options: dict[str, Any]
@@ -49,37 +49,37 @@ class RedisAddress(NamedTuple):
 
 
 def parse_address(url: str) -> RedisAddress:
-    """Take a REDIS_URL apart; raises ValueError, whose text never contains the password."""
+    """Parse a REDIS_URL. Raises ValueError, whose text never contains the password."""
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in {"redis", "rediss", "unix", _SENTINEL_SCHEME}:
-        raise ValueError("it begins with none of these schemes")
+        raise ValueError("it does not begin with one of these schemes")
     address = _sentinel(url) if scheme == _SENTINEL_SCHEME else RedisAddress(_options(url))
-    # Impossible values show only when redis-py builds a connection: build one.
+    # Impossible values only show when redis-py builds a connection: build one.
     arguments = dict(address.options)
     if not set(arguments) <= _OPTIONS:
         raise ValueError("an option after the ? is unknown")
     if arguments.get("ssl_cert_reqs", "none") not in _CERTIFICATE_CHECKS:
-        # redis-py's words; CERT_NONE and the like are Python's.
+        # These words are redis-py's; CERT_NONE and the like are Python's.
         raise ValueError(f"ssl_cert_reqs is not one of {', '.join(_CERTIFICATE_CHECKS)}")
     arguments.pop("max_connections", None)
     connection_class = arguments.pop("connection_class", Connection)
     try:
         connection_class(**arguments)
     except (TypeError, ValueError, NameError, RedisError, OSError) as error:
-        # redis-py's texts can repeat values of the URL, a password among them.
+        # redis-py's messages can repeat values from the URL, such as a password.
         raise ValueError("an option after the ? has a wrong value, or is not for this kind of connection") from error
     return address
 
 
 def show_url(url: str) -> str:
-    """Return the URL for people: without user, password and unknown query values, even where it is no valid URL."""
+    """Return the URL for people: without user, password and unknown query values, even if it is not a valid URL."""
     scheme, separator, rest = url.partition("://")
     if not re.fullmatch(r"[a-z+]+", scheme):
         scheme, separator, rest = "", "", url
     # Up to the last @: a password that is not URL-quoted may contain @, /, ? and #.
     user, at, rest = rest.rpartition("@")
     rest, question, query = rest.partition("?")
-    # Without an @ what stands for the port may be a password.
+    # Without an @, what looks like the port may be a password.
     rest = re.sub(r":(?!\d+(?=[,/#]|$))[^,/#\[\]]+(?![^\[]*\])", ":•••", rest)
     options = "&".join(_show_option(option) for option in query.split("&"))
     return f"{scheme}{separator}{'•••' if user else ''}{at}{rest}{question}{options}"
@@ -123,7 +123,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _sentinel(url: str) -> RedisAddress:
-    # By hand: urlsplit of newer Pythons refuses an IPv6 address that is not the only host.
+    # By hand: in newer Pythons, urlsplit refuses an IPv6 address that is not the only host.
     place, rest = re.fullmatch(r"[^:]*://([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr] # it matches
     user, at, hosts = place.rpartition("@")
     sentinels = tuple(_sentinel_host(host) for host in hosts.split(","))

@@ -1,4 +1,4 @@
-"""What jobs are told, and what of it can be checked before they are queued."""
+"""The arguments of jobs, and the checks that are possible before a job is queued."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Required, TypedDict
@@ -11,11 +11,11 @@ from location_client.limits import Form
 class Chat(TypedDict, total=False):
     """Whom a share is about: `chat_id` (UUID), or `to` (the contact's handle) and `from_` (the own line).
 
-    `reference` (1 to 128 printable characters) comes back in every event of the share. All times in seconds; the
-    intervals bound the scheduled reads of this share. `follow=False` ends it with the first position: with `max_age`,
-    with the first that was at most so old when it was read. `stop_when_done`: when the share has done what it is for,
-    Linq is asked to end the contact's share. `places` (at most 16) cause events when a contact enters or leaves them;
-    `until` is the name of the one whose entering ends the share.
+    `reference` (1 to 128 printable characters) is in every event of the share. All times are in seconds; the intervals
+    bound the scheduled reads of this share. `follow=False` ends it with the first position, or with `max_age`, with the
+    first that was at most that old when it was read. `stop_when_done`: ask Linq to end the contact's share once this
+    one has served its purpose. `places` (at most 16): publish when a contact enters or leaves them; `until` names the
+    one whose entering ends the share.
     """
 
     chat_id: str
@@ -33,10 +33,10 @@ class Chat(TypedDict, total=False):
 
 
 class Request(Chat, total=False):
-    """What `request_location` takes beyond `track_location`.
+    """The arguments that `request_location` has and `track_location` has not.
 
-    `message`: the text with which a missing 1:1 chat is created (with `to` and `from_` only). `accept_within`: seconds
-    for which the answer is waited for.
+    `message`: the first message of a 1:1 chat that does not exist yet (only with `to` and `from_`). `accept_within`:
+    seconds to wait for the contact's answer.
     """
 
     message: str
@@ -46,7 +46,7 @@ class Request(Chat, total=False):
 class Pin(TypedDict, total=False):
     """A pin. Exactly one of `phone` (E.164) and `chat_id` (Chert's); degrees are WGS 84; `expires_at` RFC 3339.
 
-    `idempotency_key` (at most 200 bytes) is the job's id if left out.
+    `idempotency_key` (at most 200 bytes) is by default the job's id.
     """
 
     phone: str
@@ -130,7 +130,7 @@ class Fault(NamedTuple):
     field: str
     message: str
     given: str | None = None
-    """The value, where it does not say who or where somebody is."""
+    """The value, unless it says who or where somebody is."""
 
     def __str__(self) -> str:
         given = "" if self.given is None else f" given {self.given};"
@@ -138,9 +138,9 @@ class Fault(NamedTuple):
 
 
 def find_faults(function: str, arguments: Mapping[str, Any]) -> list[Fault]:
-    """Return what no worker would take of the arguments of a job, which have their names on the wire.
+    """Return what every worker would refuse in a job's arguments, which have their wire names.
 
-    A function that this version does not know is left to the worker.
+    Arguments of a function that this version does not know are left to the worker.
     """
     return [*_faults(function, arguments)] if function in FORMS else []
 
@@ -155,7 +155,7 @@ def _faults(function: str, arguments: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(name[:100], f"no such argument; there are {', '.join(forms)}")
         elif not forms[name].accepts(value):
             fault = _fault(name, value, forms[name])
-            # Chert's chat ids have the number in them.
+            # Chert's chat ids contain the phone number.
             yield fault._replace(given=None) if function == "send_pin" else fault
         elif name == "places":
             yield from _faults_of_places(value)
@@ -172,12 +172,12 @@ def _faults_of_chat(arguments: Mapping[str, Any]) -> Iterator[Fault]:
     if ("chat_id" in arguments) == by_handles or (("to" in arguments) != ("from" in arguments)):
         yield Fault("arguments", "give chat_id, or both to and from")
     if "message" in arguments and "to" not in arguments:
-        yield Fault("message", "it creates the chat of to and from; leave it out where there is a chat_id")
+        yield Fault("message", "it creates the chat of to and from; leave it out if there is a chat_id")
     shortest, longest = arguments.get("min_interval"), arguments.get("max_interval")
     if limits.is_number(shortest) and limits.is_number(longest) and shortest > longest:
         yield Fault("min_interval", f"{shortest:g} is above max_interval {longest:g}")
     if "max_age" in arguments and arguments.get("follow") is not False:
-        yield Fault("max_age", "it goes with follow=false only")
+        yield Fault("max_age", "it only goes with follow=false")
 
 
 def _faults_of_places(places: list[Mapping[str, Any]]) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""LocationClient: how other Python services queue jobs, read the events and look up the latest positions.
+"""LocationClient: other Python services queue jobs, read events and look up the latest positions with it.
 
     async with LocationClient("redis://localhost:6379/0") as client:
         job = await client.request_location(chat_id="3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13", reference="7")
@@ -7,7 +7,8 @@
             ...
             await event.acknowledge()
 
-It needs Redis and nothing else of this project: what it writes and reads is docs/reference/jobs.md and events.md.
+It needs only Redis, nothing else of this project. docs/reference/jobs.md and events.md describe what it writes and
+reads.
 """
 
 import asyncio
@@ -57,22 +58,22 @@ ResultT = TypeVar("ResultT")
 # only.
 _BATCH = 500
 
-# How long neither job nor result may be seen before the job counts as lost: a worker writes the one as it
-# deletes the other, so this is generous.
+# How long neither job nor result may be visible before the job counts as lost. Generous: a worker writes the result as
+# it deletes the job.
 _LOST_AFTER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob(Generic[ResultT]):
-    """A job that stands in the queue."""
+    """A job that was queued."""
 
     id: str
     client: "LocationClient"
 
     async def result(self, *, timeout: float | None = 60.0) -> ResultT:
-        """Wait for the job's answer, at most `timeout` seconds (None: for ever).
+        """Wait for the job's answer, at most `timeout` seconds (None: for ever), and return it.
 
-        Raises JobFailed where the job failed or is lost, TimeoutError where there is no answer in time.
+        Raises JobFailed if the job failed or is lost, TimeoutError if there is no answer in time.
         """
         async for _, outcome in self.client.results([self], timeout=timeout):
             if isinstance(outcome, JobFailed):
@@ -82,15 +83,14 @@ class QueuedJob(Generic[ResultT]):
 
 
 class LocationClient:
-    """Queue jobs, read events. One client serves a whole program; its methods may run at the same time."""
+    """Queue jobs and read events. One client serves a whole program; its methods may run concurrently."""
 
     def __init__(
         self, redis_or_url: Redis | str, *, key_prefix: str = "location", queue_name: str | None = None
     ) -> None:
-        """`redis_or_url`: a URL as in the worker's REDIS_URL, `redis+sentinel://` too, or a Redis, which stays open.
+        """Use a URL as in the worker's REDIS_URL, also `redis+sentinel://`, or a Redis client, which stays open.
 
-        `key_prefix` and `queue_name`: KEY_PREFIX and QUEUE_NAME of the workers. Raises ValueError for a URL that is
-        none.
+        `key_prefix` and `queue_name`: KEY_PREFIX and QUEUE_NAME of the workers. Raises ValueError for an invalid URL.
         """
         self._owns_redis = isinstance(redis_or_url, str)
         self.redis = _connect(redis_or_url) if isinstance(redis_or_url, str) else redis_or_url
@@ -108,7 +108,7 @@ class LocationClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, unless the Redis was given."""
+        """Close the connections, unless a Redis client was passed in."""
         if self._owns_redis:
             await self.redis.aclose()
 
@@ -125,8 +125,8 @@ class LocationClient:
     ) -> Feature:
         """Ask the contact and return one position, at most `max_age` seconds old when it was read.
 
-        Without `max_age` any position will do. Raises NotLocatedError where Linq refused, the contact did not accept
-        in time, or shared nothing so fresh; TimeoutError where nothing came within `timeout` seconds; JobFailed and
+        Without `max_age`, any position will do. Raises NotLocatedError if Linq refused, or the contact did not accept
+        in time or shared nothing fresh enough; TimeoutError if nothing came within `timeout` seconds; JobFailed and
         ValueError as `request_location`.
         """
         if chat_id is not None:
@@ -134,7 +134,7 @@ class LocationClient:
         return await locate(self, timeout=timeout, **arguments)
 
     async def track_location(self, *, job_id: str | None = None, **arguments: Unpack[Chat]) -> QueuedJob[TrackResult]:
-        """Follow a chat without a prompt: a group, or a contact who shares already."""
+        """Track a chat without a prompt: a group, or a contact who shares already."""
         return await self.queue(Job.track_location(job_id=job_id, **arguments))
 
     async def set_places(
@@ -160,20 +160,17 @@ class LocationClient:
         return await self.queue(Job.forget_handle(handle, job_id=job_id))
 
     async def queue(self, job: Job[ResultT]) -> QueuedJob[ResultT]:
-        """Queue one job. Raises JobExists where its id is in use, redis.RedisError where it was not
-        written.
-        """
+        """Queue one job. Raises JobExists if its id is in use, redis.RedisError if it was not written."""
         (queued,) = await self.queue_many([job])
         return queued
 
     async def queue_many(
         self, jobs: Iterable[Job[ResultT]], *, progress: Callable[[int], object] | None = None
     ) -> list[QueuedJob[ResultT]]:
-        """Queue any number of jobs, a few hundred at a time; `progress` is told how many more are written.
+        """Queue any number of jobs, a few hundred at a time; `progress` is called with the size of each batch.
 
-        Raises JobExists where ids are in use (the other jobs of that few hundred are queued),
-        redis.RedisError where Redis is away: writing the same jobs again is safe as long as none of them has
-        run.
+        Raises JobExists if ids are in use (the other jobs of that batch are queued), redis.RedisError if Redis is away:
+        writing the same jobs again is safe as long as none of them has run.
         """
         queued: list[QueuedJob[ResultT]] = []
         for batch in _batches(jobs, _BATCH):
@@ -184,8 +181,7 @@ class LocationClient:
         return queued
 
     async def _write(self, jobs: Sequence[Job[Any]]) -> None:
-        # A worker compares run-at with its own clock. Redis' clock stands between those of all machines, so
-        # that a client whose clock is fast does not delay its jobs.
+        # By Redis' clock, which is common to all machines: a client whose clock is fast must not delay its jobs.
         looking = self.redis.pipeline(transaction=False)
         looking.execute_command("TIME")
         for job in jobs:
@@ -197,7 +193,7 @@ class LocationClient:
         for job, is_finished in zip(jobs, finished, strict=True):
             if not is_finished:
                 written.append(job)
-                # NX: a job of the same id is left alone, and so is its place in the queue.
+                # NX: a job with the same id stays as it is, and so does its place in the queue.
                 body = job.encode(now)
                 writing.execute_command("SET", JOB_KEY + job.id, body, "PX", LIFE_MILLISECONDS, "NX")
                 writing.execute_command("ZADD", self.queue_name, "NX", now, job.id)
@@ -210,9 +206,7 @@ class LocationClient:
     async def results(
         self, jobs: Iterable[QueuedJob[ResultT]], *, timeout: float | None = 60.0
     ) -> AsyncIterator[tuple[QueuedJob[ResultT], ResultT | JobFailed]]:
-        """Yield the answers of many jobs as they come; ends when all are there or `timeout` seconds have
-        passed.
-        """
+        """Yield the answers of many jobs as they come; end when all have come or `timeout` seconds have passed."""
         waiting = {job.id: job for job in jobs}
         missing_since: dict[str, float] = {}
         pace = Pace.until(timeout)
@@ -234,14 +228,14 @@ class LocationClient:
     async def _look(
         self, jobs: Sequence[QueuedJob[ResultT]], missing_since: dict[str, float]
     ) -> list[tuple[QueuedJob[ResultT], ResultT | JobFailed]]:
-        # Both keys of a job in one MGET: what is neither waiting nor answered has been lost.
+        # Both keys of a job in one MGET: a job that is neither waiting nor answered has been lost.
         keys = [kind + job.id for job in jobs for kind in (RESULT_KEY, JOB_KEY)]
         try:
             values = await self._commands.send("MGET", *keys)
         except (RedisError, OSError) as error:
             if not self._commands.passes(error):
                 raise
-            return []  # looked at again, until the time is up
+            return []  # tried again, until the time is up
         now = asyncio.get_running_loop().time()
         found: list[tuple[QueuedJob[ResultT], ResultT | JobFailed]] = []
         for job, result, body in zip(jobs, values[::2], values[1::2], strict=True):
@@ -268,11 +262,11 @@ class LocationClient:
     ) -> AsyncIterator[Event]:
         """Yield events in order, without a group: every reader sees all of them.
 
-        `after`: `$` begins with what is published from the first step of the iteration on, `0` with the
-        oldest event kept, a stream id behind that entry. `types`: only these. `block`: seconds to wait for
-        the next event before the iteration ends, None for ever. A Redis that is away, full, or not the master
-        is waited for, and so is a password that is being changed; nothing is left out or repeated. Raises
-        what redis-py does for the rest: missing rights, a login that is refused from the start.
+        `after`: `$` begins with what is published after the iteration has begun, `0` with the oldest event kept, a
+        stream id after that entry. `types`: only these. `block`: seconds to wait for the next event before the
+        iteration ends, None for ever. The iteration waits for a Redis that is away, full, or not the master, and while
+        a password is being changed; nothing is left out or repeated. Other errors of redis-py are raised: missing
+        rights, a login that is refused from the start.
         """
         return stream.read_events(self._commands, self._stream, after, types=types, block=block, count=count)
 
@@ -287,14 +281,12 @@ class LocationClient:
         block: float | None = None,
         count: int = 500,
     ) -> AsyncIterator[Event]:
-        """Yield events as one consumer of a group: each event goes to one consumer, until somebody
-        acknowledges it.
+        """Yield events as one consumer of a group: each event goes to one consumer, until it is acknowledged.
 
-        First come the events that this consumer had not acknowledged when it last ran. What nobody has
-        acknowledged for `claim_idle` seconds is handed out again, so it has to be longer than `count` events
-        take; None never. `start`: where a new group begins, `$` or `0`; one whose stream was deleted begins
-        again at `0`. Events of other `types` are acknowledged unseen. `block` and what is waited for as in
-        events().
+        First come the events that this consumer had not acknowledged when it last ran. Events that nobody has
+        acknowledged for `claim_idle` seconds are handed out again, so `count` events must not take longer; None: never.
+        `start`: where a new group begins, `$` or `0`; a group whose stream was deleted begins again at `0`. Events of
+        other `types` are acknowledged unseen. `block` and outages as in events().
         """
         reader = stream.Group(self._commands, self._stream, group, consumer, start)
         return stream.read_group_events(reader, claim_idle=claim_idle, types=types, block=block, count=count)
@@ -315,7 +307,7 @@ class LocationClient:
         return {handle.decode(): msgspec.json.decode(value) for handle, value in fields.items()}
 
     async def nearby(self, longitude: float, latitude: float, radius: float) -> list[tuple[str, float]]:
-        """Who shares a position within `radius` metres: handles with their distance in metres, nearest first.
+        """Return who shares a position within `radius` metres: handles with their distance in metres, nearest first.
 
         Raises ValueError for a point that is not on the map (Redis: latitudes up to 85.05112878°).
         """
@@ -342,8 +334,8 @@ def _connect(url: str) -> Redis:
 _MAX_GEO_LATITUDE = 85.05112878
 
 _NOT_FOUND = (
-    "neither the job nor its result is in Redis: it ran more than an hour ago, waited for a day without a "
-    "worker, or Redis lost it"
+    "neither the job nor its result is in Redis: it ran over an hour ago, waited a day without a worker, "
+    "or Redis lost it"
 )
 
 

@@ -1,8 +1,8 @@
-"""Connections to Redis, made one way by the client and by the worker.
+"""Connections to Redis, the same for the client and the worker.
 
-No command is ever sent twice by the connection: redis-py cannot know whether a script that got no answer has run.
-Only connecting is repeated (the first command after an outage, and the PING that checks an idle connection), so
-errors in the middle of a command reach the caller, who knows whether the command may be repeated.
+A connection never sends a command twice: redis-py cannot know whether a script that got no answer has run. Only
+connecting is repeated (before the first command after an outage, and for the PING that checks an idle connection). So
+errors during a command reach the caller, who knows whether the command may be repeated.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from location_client.sentinel import MasterPool
 # Longer than any script of this project runs, shorter than the smallest sensible lease.
 SOCKET_TIMEOUT = 5.0
 _CONNECT_TIMEOUT = 3.0
-# An idle connection is tried with a PING before it is used again: firewalls drop idle ones without a word.
+# After this long, an idle connection is checked with a PING before use: firewalls drop idle ones silently.
 _HEALTH_CHECK_INTERVAL = 15
 _CONNECT_RETRIES = 2
 _RETRY_BASE = 0.05
@@ -32,8 +32,8 @@ _RETRY_CAP = 0.5
 def connect(address: RedisAddress, *, decode_responses: bool = False, socket_timeout: float = SOCKET_TIMEOUT) -> Redis:
     """Return a client of the Redis at an address, not yet connected; close it with `aclose()`.
 
-    `socket_timeout`: seconds that one reply may take, unless the address says otherwise; a blocking read must ask the
-    server to wait for less.
+    `socket_timeout`: seconds that one reply may take, unless the address says otherwise; a blocking read has to block
+    for less.
     """
     client: Redis = Redis(connection_pool=make_pool(address, decode_responses, socket_timeout))
     client.auto_close_connection_pool = True
@@ -59,7 +59,7 @@ def make_pool(
         }
     arguments |= address.options
     if "path" in address.options:
-        # On a Unix socket redis-py logs in past `_greet`, and nothing on the way drops idle connections.
+        # On a Unix socket redis-py logs in without `_greet`, and nothing in between drops idle connections.
         arguments.pop("health_check_interval", None)
     if not address.sentinels:
         return ConnectionPool(**arguments)
@@ -73,7 +73,7 @@ def _retry() -> Retry:
     return Retry(
         FullJitterBackoff(cap=_RETRY_CAP, base=_RETRY_BASE),
         0 if repeats_commands else _CONNECT_RETRIES,
-        # Refused, closed, not there, not resolved. Not a time-out: the caller has waited long enough.
+        # Refused, closed, absent, not resolved. Not a timeout: then the caller has waited long enough.
         supported_errors=(RedisConnectionError, ConnectionError, FileNotFoundError, socket.gaierror),  # type: ignore[arg-type] # redis-py means any exception
     )
 
@@ -81,8 +81,8 @@ def _retry() -> Retry:
 async def _greet(connection: AbstractConnection) -> None:
     """Log in on a new connection, without redis-py's health check.
 
-    redis-py 5.3 would check the health of the connection that it is making; where that fails (a server that hangs or
-    refuses us) it would connect again and check again, one call within the other, for ever.
+    redis-py 5.3 would check the health of the connection that it is making. If that fails (a server that hangs or
+    refuses us), it would connect again and check again, recursively, for ever.
     """
     now = asyncio.get_running_loop().time()
     connection.next_health_check = now + connection.health_check_interval
@@ -90,6 +90,6 @@ async def _greet(connection: AbstractConnection) -> None:
 
 
 def _keepalive_options() -> dict[int, int]:
-    """Seconds until a silent peer is tried, between two tries, and their number; not every system knows each."""
+    """Return the keep-alive options of this system: seconds of silence, seconds between probes, number of probes."""
     wanted = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}

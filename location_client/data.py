@@ -1,7 +1,7 @@
-"""What events say: the shape of `data` for each type, as the JSON Schemas of the worker have it.
+"""The shape of `data` for each type of event, as in the worker's JSON Schemas.
 
-All of it is plain JSON. A newer worker may add fields, reasons and types of events: readers pass over what they do not
-know. Times are RFC 3339, UTC.
+All of it is plain JSON. A newer worker may add fields, reasons and event types: readers ignore what they do not know.
+Times are RFC 3339, UTC.
 """
 
 from typing import Literal, Required, TypedDict
@@ -61,7 +61,7 @@ class RequestExpiredData(_OfShare):
 
 
 class SharingStartedData(_OfShare):
-    """`location.sharing.started`: times are None where Linq has not told them."""
+    """`location.sharing.started`: times are None where Linq gave none."""
 
     handle: str
     began_at: str | None
@@ -77,7 +77,7 @@ class Point(TypedDict):
 
 
 class PositionProperties(_OfShare):
-    """`received_at - updated_at` is the honest age of the position."""
+    """`received_at - updated_at` is the age of the position when it was read."""
 
     handle: str
     latitude: float
@@ -149,7 +149,7 @@ class TrackingEndedData(_OfShare):
 
 
 class PinLocation(TypedDict, total=False):
-    """The pin as Chert said it back."""
+    """The pin as Chert returned it."""
 
     latitude: Required[float]
     longitude: Required[float]
@@ -161,7 +161,7 @@ class PinLocation(TypedDict, total=False):
 
 
 class PinQueuedData(TypedDict):
-    """`location.pin.queued`: Chert took the pin on."""
+    """`location.pin.queued`: Chert accepted the pin."""
 
     message_id: str
     phone_line_id: str | None

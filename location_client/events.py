@@ -1,4 +1,4 @@
-"""Events as other services read them, each with the type of its data."""
+"""The events that other services read, each with the type of its data."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ class Acknowledger(Protocol):
 
 
 class TypedEvent(Generic[TypeT_co, DataT_co]):
-    """One entry of the stream. What is not asked for is not decoded."""
+    """One entry of the stream. A field is decoded only when it is accessed."""
 
     __slots__ = ("_data", "_fields", "group", "stream_id")
 
     def __init__(self, stream_id: bytes, fields: Mapping[bytes, bytes], group: Acknowledger | None = None) -> None:
-        """`fields` as Redis has them; `group` where the entry waits for an acknowledgement."""
+        """Keep `fields` as Redis has them, and the `group` if the entry waits for an acknowledgement."""
         self.stream_id = stream_id.decode()
         self.group = group
         self._fields = fields
@@ -43,7 +43,7 @@ class TypedEvent(Generic[TypeT_co, DataT_co]):
 
     @property
     def id(self) -> str:
-        """The same for the same fact: drop what was seen before. Do not take it apart."""
+        """The same id means the same fact: drop repeats. Do not parse it."""
         return self._text(b"id")
 
     @property
@@ -78,19 +78,19 @@ class TypedEvent(Generic[TypeT_co, DataT_co]):
 
     @property
     def sequence(self) -> int:
-        """1, 2, 3 … within one share. Raises ValueError where the field is not a number."""
+        """1, 2, 3 … within one share. Raises ValueError if the field is not a number."""
         return int(self._text(b"sequence"))
 
     @property
     def reference(self) -> str | None:
-        """The caller's own id; None where none was given."""
+        """The caller's own id; None if none was given."""
         return self._text(b"reference") or None
 
     @property
     def data(self) -> DataT_co:
-        """What the event says, plain JSON in the shape of its type. Raises ValueError where it is not JSON.
+        """The data, plain JSON in the shape of the event's type. Raises ValueError if it is not JSON.
 
-        It is not checked against that shape: fields of a newer worker are there, too.
+        It is not validated, and includes fields that only a newer worker knows.
         """
         if self._data is msgspec.UNSET:
             try:
@@ -102,13 +102,13 @@ class TypedEvent(Generic[TypeT_co, DataT_co]):
 
     @property
     def chat_id(self) -> str | None:
-        """The chat that the event is about; None for pins."""
+        """The chat of the event; None for pins."""
         prefix, _, chat_id = self.source.rpartition("/")
         return chat_id if prefix == "/linq/chats" else None
 
     @property
     def share_id(self) -> str | None:
-        """The share that the event belongs to; None for pins. Raises ValueError where the data is not JSON."""
+        """The share of the event; None for pins. Raises ValueError if the data is not JSON."""
         data: Any = self.data
         for part in (data, data.get("properties") if isinstance(data, dict) else None):
             if isinstance(part, dict) and isinstance(part.get("share_id"), str):
@@ -149,10 +149,10 @@ Event = (
     | TypedEvent[Literal["location.pin.queued"], event_data.PinQueuedData]
     | TypedEvent[Literal["location.pin.failed"], event_data.PinFailedData]
 )
-"""An event of a known type: where `event.type == "location.updated"`, `event.data` is a Feature."""
+"""An event of a known type: if `event.type == "location.updated"`, `event.data` is a Feature."""
 
 AnyEvent = TypedEvent[str, Any]
-"""An event of any type, also of those that only a newer worker knows."""
+"""An event of any type, including those that only a newer worker knows."""
 
 
 async def acknowledge(events: Iterable[AnyEvent]) -> None:

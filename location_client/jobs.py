@@ -1,4 +1,4 @@
-"""Jobs as other services write them, and their results: the JSON of docs/reference/jobs.md ("Wire format")."""
+"""Jobs that other services queue, and their results: the JSON of docs/reference/jobs.md ("Wire format")."""
 
 import json
 import time
@@ -26,14 +26,14 @@ FIRST_PAUSE_SECONDS = 0.02
 JOB_KEY = "arq:job:"
 RESULT_KEY = "arq:result:"
 LIFE_MILLISECONDS = 86_400_000
-"""How long a job that no worker takes stays in Redis."""
+"""How long a job that no worker runs stays in Redis."""
 
 
-class JobFailed(Exception):  # noqa: N818  # named for what the caller reads: the job failed
-    """The job did not run to its end: `error` is the name of the failure, `detail` (JSON) says what is wrong.
+class JobFailed(Exception):  # noqa: N818  # named for what it tells the caller: the job failed
+    """The job failed: `error` is the name of the failure, `detail` (JSON) says what is wrong.
 
-    `detail` is a text, or for wrong arguments (`InvalidJobError`) a list with `field`, `message` and, unless it is
-    personal, `given` of each.
+    `detail` is a text or, for wrong arguments (`InvalidJobError`), a list with the `field`, the `message` and, unless
+    personal, the value `given` of each.
     """
 
     def __init__(self, error: str, detail: Any) -> None:
@@ -51,7 +51,7 @@ def _in_words(detail: Any) -> str:
 
 
 class JobExists(Exception):  # noqa: N818  # see JobFailed
-    """A job with this id is queued or running, or its result is still kept: ids are never used twice."""
+    """A job with this id is queued or running, or its result is still kept: an id must not be used twice."""
 
 
 def _new_id() -> str:
@@ -60,9 +60,9 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[ResultT]):
-    """One job to be queued: `arguments` by their names on the wire; `id` as the contract has it, never used before.
+    """One job to be queued: `arguments` by their wire names, and an `id` that was never used before.
 
-    The methods named after jobs check what they are given; a Job made directly is taken as it stands.
+    The methods named after jobs check their arguments; a Job made directly is not checked.
     """
 
     function: str
@@ -76,7 +76,7 @@ class Job(Generic[ResultT]):
 
     @classmethod
     def checked(cls, function: str, arguments: Mapping[str, Any], job_id: str | None = None) -> "Job[Any]":
-        """Return a job whose arguments are checked; those that are None are left out, and `from_` is `from`.
+        """Return a job with checked arguments; those that are None are left out, and `from_` becomes `from`.
 
         Raises ValueError, which names what is wrong and what is accepted.
         """
@@ -133,7 +133,7 @@ class Job(Generic[ResultT]):
 
 
 def decode_result(raw: bytes) -> Any:
-    """Return the job's answer out of what stands at `arq:result:ID`. Raises JobFailed."""
+    """Return the job's answer from the value at `arq:result:ID`. Raises JobFailed."""
     try:
         result = json.loads(raw)
         succeeded, answer = result["s"], result["r"]
@@ -151,9 +151,7 @@ def decode_result(raw: bytes) -> Any:
 
 @dataclass(slots=True)
 class Pace:
-    """When to look again: soon at first, then less and less often, so that waiting for a slow job costs
-    little.
-    """
+    """When to look for a result: soon at first, then less and less often, so that waiting costs little."""
 
     deadline: float | None
     pause: float = FIRST_PAUSE_SECONDS
@@ -161,16 +159,16 @@ class Pace:
 
     @classmethod
     def until(cls, timeout: float | None) -> "Pace":
-        """Return a pace that ends `timeout` seconds from now; None never ends."""
+        """Set a deadline `timeout` seconds from now; None: no deadline."""
         return cls(None if timeout is None else time.monotonic() + timeout)
 
     @property
     def over(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def next_pause(self) -> float:
-        """Seconds to sleep before the next look, never beyond the deadline."""
+        """Return the seconds to sleep before the next look, never beyond the deadline."""
         pause = self.pause
         self.pause = min(pause * 1.5, self.longest)
         if self.deadline is None:

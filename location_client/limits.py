@@ -1,7 +1,6 @@
-"""Bounds and forms of what people and programs may give: one set for the client, the command line, jobs and settings.
+"""Bounds and forms of values that people and programs may give, for the client, the command line, jobs and settings.
 
-What needs more than the value itself (whether a handle can be called, whether a chat exists) is found out by the
-worker.
+Only the worker finds out what takes more than the value itself: whether a number can be called, whether a chat exists.
 """
 
 import math
@@ -11,7 +10,7 @@ from typing import NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
 MAX_SECONDS = 316_224_000
-"""Ten years: more is a mistake, and would not fit a date any more."""
+"""Ten years: more is a mistake, and might not fit a date."""
 MAX_REFERENCE = 128
 MAX_MESSAGE = 10_000
 MAX_HANDLE = 400
@@ -20,7 +19,7 @@ MAX_PLACE_NAME = 64
 MIN_RADIUS = 20
 MAX_RADIUS = 100_000
 MAX_IDEMPOTENCY_KEY = 200
-"""Bytes, as Chert's own SDK bounds it. Chert states no limits for the rest of a pin: these leave room."""
+"""Bytes, the bound of Chert's own SDK. Chert states no limits for the rest of a pin: these are generous."""
 MAX_PIN_TEXT = 300
 MAX_PIN_IDENTIFIER = 200
 MAX_PIN_URL = 2048
@@ -29,13 +28,13 @@ FALLBACK_MODES = ("auto", "balloon", "geo_url")
 PERSONAL = frozenset(
     {"to", "from", "handle", "phone", "message", "latitude", "longitude", "address", "label", "url", "name", "until"}
 )
-"""Arguments that say who or where somebody is: no message or log line repeats their values."""
+"""Arguments that say who or where somebody is: messages and log lines never repeat their values."""
 
 EXAMPLE_CHAT_ID = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13"
 
 # Not uuid.UUID, which takes misplaced hyphens and digits of every script.
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # which no JSON in UTF-8 can say
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # which JSON in UTF-8 cannot contain
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 # E.164 has 7 to 15 digits; people add a trunk prefix of one or two, as in +44 (0)20.
 _MIN_PHONE_DIGITS = 7
@@ -43,14 +42,14 @@ _MAX_PHONE_DIGITS = 17
 
 
 class Form(NamedTuple):
-    """What a value has to look like; `accepted` says it to people."""
+    """The form that a value must have; `accepted` describes it for people."""
 
     accepted: str
     accepts: Callable[[object], bool]
 
 
 def printable(maximum: int) -> Form:
-    """Return the form of a text of 1 to `maximum` printable characters, of any script."""
+    """Return the form of a text of 1 to `maximum` printable characters in any script."""
     return Form(
         f"1 to {maximum} printable characters",
         lambda value: isinstance(value, str) and 1 <= len(value) <= maximum and value.isprintable(),

@@ -1,4 +1,4 @@
-"""One position, now: queue a request, wait for what it brings, and give that or raise what happened instead."""
+"""One position, now: queue a request, wait for its outcome, and return a position or raise what happened instead."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class NotLocatedError(Exception):
-    """There is no position to be had; `reason` says why, as `location.tracking.ended` or `rejected` name it.
+    """No position can be had; `reason` is that of `location.tracking.ended` or `location.request.rejected`.
 
-    `last` is the newest position that was too old, None where there was none.
+    `last` is the newest position that was too old, None if there was none.
     """
 
     def __init__(self, reason: str, last: Feature | None = None) -> None:
-        """`reason` and `last` are kept."""
+        """Keep `reason` and `last`."""
         super().__init__(f"no position: {reason}")
         self.reason = reason
         self.last = last
@@ -49,7 +49,7 @@ async def _await_position(client: "LocationClient", arguments: Request) -> Featu
     share_id = result["share_id"]
     is_own = result["status"] != "already_tracked"
     if not is_own:
-        # The chat was tracked before: a position that is known already may be fresh enough.
+        # The chat was tracked before: a known position may be fresh enough.
         for feature in (await client.latest(result["chat_id"])).values():
             if is_fresh(feature, max_age, datetime.now(UTC)):
                 return feature
@@ -71,7 +71,7 @@ async def _await_position(client: "LocationClient", arguments: Request) -> Featu
 def is_fresh(feature: Feature, max_age: float | None, at: datetime | None = None) -> bool:
     """Return whether a position was at most `max_age` seconds old `at` that time; None: when it was read.
 
-    One without `updated_at` is as old as its reading.
+    The age of one without `updated_at` counts from when it was read.
     """
     if max_age is None:
         return True

@@ -1,4 +1,4 @@
-"""What Redis answers when it refuses something, and which of it passes: one list, for the client and the worker."""
+"""Redis' refusals, and which of them are temporary: one list, for the client and the worker."""
 
 import re
 
@@ -18,14 +18,14 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-# Whatever went wrong on the way: away, not there yet, cut off, too many clients, no answer in time.
+# Failures to reach Redis: away, not there yet, cut off, too many clients, no answer in time.
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 
 _PASSING = frozenset(
     (
         "OOM",  # full
         "READONLY",  # a replica, or a master that has just become one
-        "MISCONF",  # a snapshot failed: nothing may be written
+        "MISCONF",  # a snapshot failed: no writes
         "NOREPLICAS",  # fewer replicas than min-replicas-to-write
         "MASTERDOWN",  # a replica without its master
         "LOADING",  # it starts
@@ -37,7 +37,7 @@ _PASSING = frozenset(
     )
 )
 
-# redis-py takes the first word off the replies that it has classes for; its versions have classes for different ones.
+# redis-py removes the first word of replies for which it has a class, and its versions have different classes.
 _CODES: dict[type[Exception], str] = {
     OutOfMemoryError: "OOM",
     ReadOnlyError: "READONLY",
@@ -49,8 +49,8 @@ _CODES: dict[type[Exception], str] = {
     TryAgainError: "TRYAGAIN",
 }
 
-# The first word of a reply; behind what redis-py puts in front of it in a pipeline, and what Redis 6.2 puts in front of
-# it when a script was refused something.
+# The first word of a reply, after the prefixes of redis-py for a pipeline, and of Redis 6.2 for a refusal inside a
+# script.
 _CODE = re.compile(
     r"(?:Command # .* of pipeline caused error: (?:\([\"'])?)?"
     r"(?:(?:ERR )?Error running script .*: -)?"
@@ -60,10 +60,10 @@ _CODE = re.compile(
 
 
 def error_code(error: BaseException) -> str:
-    """Return the word with which Redis names what it refuses (`OOM`, `NOPERM`, …); empty where there is none.
+    """Return Redis' word for a refusal (`OOM`, `NOPERM`, …), empty if there is none.
 
-    A refused login is `NOAUTH` (a password is asked for and none was given), `WRONGPASS` (user or password are wrong)
-    or `NOPASS` (ours: a password was given where none is known).
+    A refused login is `NOAUTH` (a password is needed and none was given), `WRONGPASS` (user or password is wrong) or
+    `NOPASS` (our word: a password was given, but Redis has none).
     """
     error = _said(error)
     if isinstance(error, AuthenticationError):
@@ -81,7 +81,7 @@ def error_code(error: BaseException) -> str:
 def passes_by_itself(error: BaseException) -> bool:
     """Return whether an error of Redis ends without a change to the program, its settings or its rights.
 
-    Redis is away, starts, hangs, is full, or may not be written now. A refused login (`is_login_refused`) is not among
+    Redis is away, starts, hangs, is full, or refuses writes for now. A refused login (`is_login_refused`) is not among
     these errors.
     """
     if is_login_refused(error):
@@ -92,13 +92,12 @@ def passes_by_itself(error: BaseException) -> bool:
 def is_login_refused(error: BaseException) -> bool:
     """Return whether Redis refused user or password.
 
-    This is final for whoever connects for the first time. Whoever was let in before waits: the password may be changed
-    at this moment.
+    This is final on a first connection. After a successful one it is worth waiting: the password may be being changed.
     """
     return isinstance(_said(error), AuthenticationError)
 
 
 def _said(error: BaseException) -> BaseException:
-    """Return what Redis said where redis-py has wrapped it: what is refused while it connects to a Unix socket."""
+    """Return Redis' own error if redis-py has wrapped it, as it does for refusals while connecting to a Unix socket."""
     cause = error.__cause__
     return cause if type(error) is RedisConnectionError and isinstance(cause, RedisError) else error

@@ -1,4 +1,4 @@
-"""What jobs answer: plain JSON, one shape for each `status`."""
+"""The results of jobs: plain JSON, one shape for each `status`."""
 
 from typing import Literal, NotRequired, TypedDict
 
@@ -6,9 +6,9 @@ from location_client.data import RejectionReason
 
 
 class RequestedResult(TypedDict):
-    """The request was taken on, or need not be; `prompt` says how far it is.
+    """The request was accepted or was not needed; `prompt` says how far it has come.
 
-    `uncertain`: the connection broke, which is settled by reading. `waiting`: sent as soon as it may be.
+    `uncertain`: the connection broke, and a read will settle it. `waiting`: to be sent as soon as possible.
     """
 
     status: Literal["requested", "already_sharing", "already_tracked"]
@@ -18,7 +18,7 @@ class RequestedResult(TypedDict):
 
 
 class RejectedResult(TypedDict):
-    """Linq refused; `code` is Linq's. Where there is no chat, there is no share either."""
+    """Linq refused; `code` is Linq's. Without a chat there is no share either."""
 
     status: Literal["rejected"]
     reason: RejectionReason
@@ -48,13 +48,13 @@ class UntrackResult(TypedDict):
 
 
 class StopResult(TypedDict):
-    """`stopping`: Linq took the order; `location.sharing.stopped` follows when the share is really over."""
+    """`stopping`: Linq accepted the request; `location.sharing.stopped` follows when the share is really over."""
 
     status: Literal["stopping", "not_sharing"]
 
 
 class PinQueuedResult(TypedDict):
-    """Chert took the pin on."""
+    """Chert accepted the pin."""
 
     status: Literal["queued"]
     message_id: str
@@ -70,7 +70,7 @@ class PinFailedResult(TypedDict):
 
 
 class ForgetResult(TypedDict):
-    """How many tracked shares were touched, and how many stream entries erased."""
+    """How many tracked shares were changed, and how many stream entries erased."""
 
     status: Literal["forgotten"]
     shares: int

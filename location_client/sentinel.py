@@ -1,7 +1,7 @@
 """Redis behind Sentinel: one master for a whole process, which leaves it at once when the sentinels name another.
 
-redis-py asks the sentinels only when it connects. While an old master lives (a planned failover, a false alarm, a
-partition) it would go on writing there for ten seconds, until the sentinels make a replica of it and all of it is lost.
+redis-py asks the sentinels only when it connects. If an old master is still alive (a planned failover, a false alarm, a
+partition), it would go on writing there for ten seconds, until the sentinels turn it into a replica and all is lost.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-LOOK_SECONDS = 0.5  # between two questions to a sentinel whose messages may get lost
+LOOK_SECONDS = 0.5  # between two questions to a sentinel, as its messages may get lost
 _CHANGING_LOOK_SECONDS = 0.1
-_MAX_CHANGE_SECONDS = 10.0  # a failover that has not named another master by then has failed, or its end was not heard
-_ANSWER_SECONDS = 1.0  # what a sentinel is given; others are asked at the same time
-_WAIT_SECONDS = 2.0  # for the first answer, or the end of a failover, which takes a good second
+_MAX_CHANGE_SECONDS = 10.0  # a failover that has not named another master by then has failed, or its message was lost
+_ANSWER_SECONDS = 1.0  # for the answer of one sentinel; all are asked at the same time
+_WAIT_SECONDS = 2.0  # for the first answer, or the end of a failover, which takes just over a second
 _CANCEL_AGAIN_SECONDS = 0.1
-# The leader of a failover says whom it will promote a tenth of a second before it does; what the old master takes from
-# then on may be lost. That the other one is promoted is found out up to a second later.
+# The leader of a failover announces whom it will promote a tenth of a second before it does. What is written to the old
+# master from then on may be lost; the other sentinels learn of the promotion up to a second later.
 _BEGUN = "+selected-slave"
 _ENDED = "+switch-master"
 _ABORTED = "-failover-abort*"
@@ -38,22 +38,22 @@ class MasterUnknownError(RedisConnectionError):
 
 
 class MasterChangedError(RedisConnectionError):
-    """The sentinels have named another master: what the old one did or said does not count."""
+    """The sentinels have named another master: what the old one did or answered does not count."""
 
 
 class Named(NamedTuple):
-    """What a sentinel says: the master, and by which failover (of two, the later one has the higher epoch)."""
+    """A sentinel's answer: the master, and the epoch of the failover that made it one (later ones are higher)."""
 
     epoch: int
     master: Host
 
 
 def choose(current: Named | None, named: Collection[Named], sentinels: int) -> Named | None:
-    """Return whom to follow, by what each of the `sentinels` that answer says; None where none does.
+    """Return the master to use, given the answers of those of the `sentinels` that answer; None if none does.
 
-    A later failover is believed whoever tells of it first. An earlier one only where nobody tells of the later one any
-    more, and most sentinels agree: then the failover came to nothing, or everything was set up anew. One alone may have
-    been cut off.
+    A later failover is believed from the first sentinel that reports it. An earlier one is believed only if nobody
+    reports the later one any more and most sentinels agree: then the failover came to nothing, or everything was set up
+    anew. A single sentinel may have been cut off.
     """
     if not named:
         return current
@@ -79,7 +79,7 @@ class MasterPool(ConnectionPool):
         self._watch: _Watch | None = None
 
     async def get_connection(self, *positional: Any, **named: Any) -> Any:
-        """Return a connection to the master. Raises MasterUnknownError, and what redis-py raises."""
+        """Return a connection to the master. Raises MasterUnknownError, and redis-py's errors."""
         if self._watch is None:
             self._watch = _watch_of(self._place)
             self._watch.join(self)
@@ -92,7 +92,7 @@ class MasterPool(ConnectionPool):
         return connection
 
     async def disconnect(self, inuse_connections: bool = True, **named: Any) -> None:
-        """Disconnect; with the connections that are in use, the sentinels are left, too."""
+        """Disconnect; if connections in use are closed as well, stop watching the sentinels, too."""
         try:
             await super().disconnect(inuse_connections, **named)
         finally:
@@ -108,13 +108,13 @@ class _MasterConnection(Connection):
     _master: Host | None = None
 
     async def connect(self) -> None:
-        """Connect; one that has waited in the pool while the master changed connects again."""
+        """Connect, again if the master has changed while the connection waited in the pool."""
         if self.is_connected and not self._is_current():
             await self.disconnect(nowait=True)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def _connect(self) -> None:
-        # Called for every try to connect, so that a new master is tried as soon as it is known.
+        # Called for every try, so that a new master is used as soon as it is known.
         master = await self.watch.master()
         self.host, self.port = master
         await super()._connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
@@ -125,17 +125,17 @@ class _MasterConnection(Connection):
         self.watch.connections.add(self)
 
     async def send_packed_command(self, *positional: Any, **named: Any) -> None:
-        """Send a command. Raises MasterChangedError where the connection was cut off before it was sent."""
+        """Send a command. Raises MasterChangedError if the connection was cut off before it was sent."""
         try:
             await super().send_packed_command(*positional, **named)
         except RuntimeError as error:
-            # uvloop's word for a transport that is closed; redis-py knows none but OSError.
+            # uvloop's error for a closed transport; redis-py only handles OSError.
             if self._is_current():
                 raise RedisConnectionError("the connection is closed") from error
             await self._refuse(error)
 
     async def read_response(self, *positional: Any, **named: Any) -> Any:
-        """Read a reply. Raises MasterChangedError where it comes of a server that is the master no longer."""
+        """Read a reply. Raises MasterChangedError if it comes from a server that is no longer the master."""
         try:
             reply = await super().read_response(*positional, **named)
         except (RedisError, OSError) as error:
@@ -154,8 +154,8 @@ class _MasterConnection(Connection):
         return self._master == self.watch.known
 
     def drop(self) -> None:
-        """Cut the connection off; whoever waits for a reply gets an error at once."""
-        # Not `disconnect`, which takes reader and writer away from a command that is being sent.
+        """Cut the connection off; a caller that waits for a reply gets an error at once."""
+        # Not `disconnect`, which would remove reader and writer during a command.
         if self._writer is not None:
             self._writer.transport.abort()
 
@@ -219,7 +219,7 @@ class _Watch:
             self._tasks = {asyncio.create_task(self._follow(host)) for host in self._hosts}
 
     async def leave(self, pool: MasterPool) -> None:
-        """End with the last pool."""
+        """Stop watching with the last pool."""
         self._pools.discard(pool)
         if self._pools:
             return
@@ -228,11 +228,11 @@ class _Watch:
         while pending:
             for task in pending:
                 task.cancel()
-            # Again: before Python 3.12 a cancellation gets lost where what is awaited ends just then.
+            # Again: before Python 3.12 a cancellation gets lost if what is awaited ends at that moment.
             _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
     async def master(self) -> Host:
-        """Return the master. Raises MasterUnknownError where every sentinel was asked and none names one."""
+        """Return the master. Raises MasterUnknownError if every sentinel was asked and none names one."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_SECONDS):
                 while not self._is_settled():
@@ -249,7 +249,7 @@ class _Watch:
         """Return whether there is nothing to wait for."""
         if self._is_changing():
             return False
-        # The first to answer may be one that was cut off: most are heard before the first connection is made.
+        # The first to answer may have been cut off: hear most of them before the first connection is made.
         return len(self._named) > len(self._hosts) / 2 or len(self._named) + len(self._failed) >= len(self._hosts)
 
     async def _follow(self, host: Host) -> None:
@@ -271,7 +271,7 @@ class _Watch:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _apply_message(self, event: str) -> None:
-        """Leave a master that is about to be replaced. Who takes its place is asked: an answer tells it better."""
+        """Leave a master that is about to be replaced. Its successor is asked for: an answer is more reliable."""
         if event == _BEGUN:
             self._changing_until = asyncio.get_running_loop().time() + _MAX_CHANGE_SECONDS
             self._drop_all()
@@ -280,7 +280,7 @@ class _Watch:
             self._news.set()
 
     async def _ask(self, sentinel: Redis) -> Named:
-        # In one go: during a failover the leader's two answers change at the same moment.
+        # In one round trip: during a failover the leader's two answers change at the same moment.
         pipeline = sentinel.pipeline(transaction=False)
         pipeline.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
         pipeline.execute_command("SENTINEL", "MASTER", self._name)
@@ -331,7 +331,7 @@ def _sentinel(host: Host, username: str | None, password: str | None) -> Redis:
 
 
 def _stop_if_cancelled() -> None:
-    """Raise CancelledError where redis-py has swallowed it, as asyncio.wait_for may before Python 3.12."""
+    """Raise CancelledError if redis-py has swallowed it, as asyncio.wait_for may before Python 3.12."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

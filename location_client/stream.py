@@ -1,4 +1,4 @@
-"""Reading the event stream, with or without a consumer group, through outages of Redis."""
+"""Read the event stream, with or without a consumer group, through outages of Redis."""
 
 import time
 from collections.abc import AsyncIterator, Collection, Iterable
@@ -20,7 +20,7 @@ class Group:
     """A consumer of a consumer group of one stream."""
 
     def __init__(self, commands: Commands, stream: str, group: str, consumer: str, start: str) -> None:
-        """`start`: where the group begins where it does not exist yet, `$` or `0`."""
+        """Use `start`, `$` or `0`, as the beginning of a group that does not exist yet."""
         self.commands = commands
         self._stream = stream
         self._group = group
@@ -28,7 +28,7 @@ class Group:
         self._start = start
 
     async def create(self, start: str | None = None) -> None:
-        """Create the group, and the stream where it is missing; leave an existing group as it is."""
+        """Create the group, and the stream if it is missing; leave an existing group as it is."""
         where = (self._stream, self._group, start or self._start)
         try:
             await self.commands.send("XGROUP", "CREATE", *where, "MKSTREAM")
@@ -37,7 +37,7 @@ class Group:
                 raise
 
     async def read(self, after: str, count: int, block: float) -> list[Entry]:
-        """Read new entries (`after` is `>`), or the own ones behind an id that wait for an acknowledgement."""
+        """Read new entries (`after` is `>`), or this consumer's unacknowledged ones after an id."""
         waiting = ("BLOCK", round(block * 1000)) if after == ">" and block >= 0.001 else ()
         reader = ("GROUP", self._group, self._consumer)
         where = ("STREAMS", self._stream, after)
@@ -45,10 +45,10 @@ class Group:
         return _entries_of_only_stream(reply)
 
     async def claim_idle(self, idle: float, after: bytes, count: int) -> tuple[bytes, list[Entry]]:
-        """Take over what nobody acknowledged for `idle` seconds; the first of the two is where to go on."""
+        """Take over entries that nobody acknowledged for `idle` seconds; return where to go on, and the entries."""
         reader = (self._stream, self._group, self._consumer)
         reply = await self.commands.send("XAUTOCLAIM", *reader, round(idle * 1000), after, "COUNT", count)
-        # Redis 6.2 gives None for an entry that was deleted meanwhile; later versions drop it by themselves.
+        # Redis 6.2 returns None for an entry that was deleted meanwhile; later versions leave it out.
         return reply[0], [entry for entry in reply[1] if entry[0] is not None]
 
     async def acknowledge(self, stream_ids: Iterable[str | bytes]) -> None:
@@ -71,7 +71,7 @@ def _entries_of_only_stream(reply: Any) -> list[Entry]:
 
 
 class _Wait:
-    """How long the reader may still wait for the next event; `limit` None is for ever."""
+    """The time that a reader may still wait for the next event; `limit` None: for ever."""
 
     def __init__(self, limit: float | None, longest: float) -> None:
         self._limit = limit
@@ -91,13 +91,13 @@ class _Wait:
 
 
 def _longest_block(commands: Commands) -> float:
-    """Seconds for which one command may wait: well below the socket's time-out, which would count it as broken."""
+    """Return for how many seconds one command may block: well below the socket's timeout."""
     timeout = commands.redis.connection_pool.connection_kwargs.get("socket_timeout")
     return min(_MAX_BLOCK_SECONDS, timeout / 2) if timeout else _MAX_BLOCK_SECONDS
 
 
 async def last_stream_id(commands: Commands, stream: str) -> str:
-    """Return the id of the newest entry, `0-0` where there is none; waits for a Redis that is away."""
+    """Return the id of the newest entry, `0-0` if there is none; waits for a Redis that is away."""
     newest = await commands.persistently("XREVRANGE", stream, "+", "-", "COUNT", 1)
     return newest[0][0].decode() if newest else "0-0"
 
@@ -105,7 +105,7 @@ async def last_stream_id(commands: Commands, stream: str) -> str:
 async def read_events(
     commands: Commands, stream: str, after: str, *, types: Collection[str] | None, block: float | None, count: int
 ) -> AsyncIterator[Event]:
-    """Do what LocationClient.events() promises."""
+    """Yield events; see LocationClient.events()."""
     wanted = None if types is None else {name.encode() for name in types}
     if after == "$":
         after = await last_stream_id(commands, stream)
@@ -127,24 +127,22 @@ async def read_events(
 
 
 class GroupReader:
-    """Reads as one consumer: first what it had not acknowledged, then what is new, and now and then what
-    others left.
-    """
+    """Reads as one consumer: first what it has not acknowledged, then what is new, and at times what others left."""
 
     def __init__(self, group: Group, *, claim_idle: float | None, count: int, wait: _Wait) -> None:
-        """`claim_idle` in seconds, None claims nothing; `count` entries a read."""
+        """Claim entries idle for `claim_idle` seconds, None: none; read up to `count` entries at a time."""
         self._group = group
         self._claim_idle = claim_idle
         self._count = count
         self._wait = wait
         self._created = False
-        # The own entries after this id are read again; None reads new ones.
+        # Own entries after this id are read again; None: read new ones.
         self._pending_after: str | None = "0"
         self._newest = "0"
         self._next_claim = 0.0
 
     async def batch(self) -> list[Entry]:
-        """Return the next entries, none where the wait ended without any. Waits for a Redis that is away."""
+        """Return the next entries, none if the wait ended without any. Waits for a Redis that is away."""
         outage = Outage()
         start: str | None = None
         while True:
@@ -156,14 +154,14 @@ class GroupReader:
                 entries = await self._next_entries()
             except (RedisError, OSError) as error:
                 if str(error).startswith(_GROUP_IS_GONE):
-                    # The stream is gone, and its group with it: all that a new stream holds is new.
+                    # The stream is gone, and its group with it: everything in a new stream is new.
                     self._created, start = False, "0"
                     self._pending_after = self._newest = "0"
                     continue
                 if not self._group.commands.passes(error):
                     raise
                 await outage.wait(error)
-                # The reply that was lost may have handed out entries: they wait behind the newest one seen.
+                # The lost reply may have handed out entries: they come after the newest one seen.
                 if self._pending_after is None:
                     self._pending_after = self._newest
             else:
@@ -195,7 +193,7 @@ class GroupReader:
                 # There may be more: the next batch begins with another look.
                 return entries
             if after == b"0-0":
-                # A quarter: what was left behind waits little longer than it has to.
+                # A quarter: abandoned entries wait little longer than necessary.
                 self._next_claim = time.monotonic() + self._claim_idle / 4
                 return []
 
@@ -203,14 +201,14 @@ class GroupReader:
 async def read_group_events(
     group: Group, *, claim_idle: float | None, types: Collection[str] | None, block: float | None, count: int
 ) -> AsyncIterator[Event]:
-    """Do what LocationClient.group_events() promises."""
+    """Yield events as a consumer of a group; see LocationClient.group_events()."""
     wanted = None if types is None else {name.encode() for name in types}
     longest = _longest_block(group.commands)
     wait = _Wait(block, longest if claim_idle is None else min(longest, max(claim_idle / 4, 0.05)))
     reader = GroupReader(group, claim_idle=claim_idle, count=count, wait=wait)
     while True:
         entries = await reader.batch()
-        # An entry without fields was trimmed or erased while it waited; one of another type is not wanted.
+        # An entry without fields was trimmed or erased while it waited; entries of other types are not wanted.
         wanted_entries = [
             entry for entry in entries if entry[1] and (wanted is None or entry[1].get(b"type") in wanted)
         ]

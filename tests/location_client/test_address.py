@@ -24,7 +24,7 @@ def test_a_query_cannot_make_redis_py_repeat_commands_or_shape_replies() -> None
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://host", "it begins with none of these schemes"),
+        ("http://host", "it does not begin with one of these schemes"),
         ("redis://:secret@/0", "the host is missing"),
         ("redis+sentinel://:secret@host:26379/0", "the name of the master that Sentinel watches, is missing"),
         ("redis://:secret@host?timeout=x", "accepted: redis://"),

@@ -46,7 +46,7 @@ def test_what_a_worker_takes_is_taken(function: str, arguments: dict[str, Any]) 
         ("request_location", {"to": ANNA}, "give chat_id, or both to and from"),
         ("request_location", {"chat_id": CHAT, "to": ANNA, "from_": LINE}, "give chat_id, or both to and from"),
         ("request_location", {"chat_id": CHAT, "from_": LINE}, "give chat_id, or both to and from"),
-        ("request_location", {"chat_id": CHAT, "message": "Hello"}, "leave it out where there is a chat_id"),
+        ("request_location", {"chat_id": CHAT, "message": "Hello"}, "leave it out if there is a chat_id"),
         ("request_location", {"to": "12025550147", "from_": LINE}, "to: accepted: a phone number with +"),
         ("request_location", {"chat_id": CHAT, "follow": 1}, "follow: given 1; accepted: true or false"),
         (
@@ -54,7 +54,7 @@ def test_what_a_worker_takes_is_taken(function: str, arguments: dict[str, Any]) 
             {"chat_id": CHAT, "follow_for": 10**9},
             "follow_for: given 1000000000; accepted: a number",
         ),
-        ("request_location", {"chat_id": CHAT, "max_age": 60}, "max_age: it goes with follow=false only"),
+        ("request_location", {"chat_id": CHAT, "max_age": 60}, "max_age: it only goes with follow=false"),
         ("request_location", {"chat_id": CHAT, "reference": "x" * 129}, "accepted: 1 to 128 printable characters"),
         ("track_location", {"chat_id": CHAT, "accept_within": 5}, "accept_within: no such argument; there are chat_id"),
         ("track_location", {"chat_id": CHAT, "min_interval": 9, "max_interval": 3}, "9 is above max_interval 3"),

@@ -116,6 +116,16 @@ async def test_in_a_group_the_handle_is_left_out_and_the_others_stay(
     assert (await run_job("forget_handle", job_id="again", handle=ANNA)).result["shares"] == 0
 
 
+async def test_a_reference_that_names_the_contact_goes_with_the_share(
+    run_job: RunJob, services: Services, simulator: SimulatorServer, redis: Redis, prefix: str
+) -> None:
+    chat = simulator.add_person(ANNA, sharing=True)
+    share_id = await follow(services, run_job, chat, reference=f"for {ANNA}")
+    await run_job("forget_handle", handle=ANNA)
+    assert await named(redis, prefix, ANNA) == []
+    assert await types(redis, prefix, share_id) == []
+
+
 async def test_of_an_ended_share_the_cool_down_is_all_that_stays(
     run_job: RunJob, services: Services, simulator: SimulatorServer, redis: Redis, prefix: str
 ) -> None:

@@ -152,6 +152,8 @@ class _Forgetting:
                 share.group = group
             decision = loaded.decide_on(share)
             decision.forget(self._handle, ends_share=not share.group)
+            if share.ended is not None and self._mentions.exactly(share.reference):
+                share.reference = ERASED
             return decision, share.share_id
 
         changed = await self._shares.update(chat_id, decide)

@@ -1,9 +1,9 @@
 """A pin: one fixed position that Chert sends as a map card (docs/reference/chert.md, Sending a pin)."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from location_client import limits
 from worker.domain.handle import normalize_handle
@@ -30,8 +30,13 @@ def _of(form: limits.Form) -> AfterValidator:
     return AfterValidator(check)
 
 
-_Text = Annotated[str, _of(limits.PIN_TEXT)]
-_Identifier = Annotated[str, _of(limits.PIN_IDENTIFIER)]
+def _described(**schema: Any) -> Any:
+    # The forms are functions: docs/asyncapi.yaml has their bounds from here.
+    return Field(json_schema_extra=schema)
+
+
+_Text = Annotated[str, _of(limits.PIN_TEXT), _described(minLength=1, maxLength=limits.MAX_PIN_TEXT)]
+_Identifier = Annotated[str, _of(limits.PIN_IDENTIFIER), _described(minLength=1, maxLength=limits.MAX_PIN_IDENTIFIER)]
 
 
 class Pin(BaseModel):
@@ -45,15 +50,17 @@ class Pin(BaseModel):
 
     phone: Annotated[str, AfterValidator(_phone)] | None = None
     chat_id: _Identifier | None = None
-    latitude: Annotated[float, _of(limits.LATITUDE)]
-    longitude: Annotated[float, _of(limits.LONGITUDE)]
+    latitude: Annotated[float, _of(limits.LATITUDE), _described(minimum=-90, maximum=90)]
+    longitude: Annotated[float, _of(limits.LONGITUDE), _described(minimum=-180, maximum=180)]
     label: _Text | None = None
     address: _Text | None = None
-    url: Annotated[str, _of(limits.PIN_URL)] | None = None
-    fallback_mode: Annotated[str, _of(limits.FALLBACK_MODE)] = "auto"
+    url: Annotated[str, _of(limits.PIN_URL), _described(maxLength=limits.MAX_PIN_URL)] | None = None
+    fallback_mode: Annotated[str, _of(limits.FALLBACK_MODE), _described(enum=list(limits.FALLBACK_MODES))] = "auto"
     expires_at: Annotated[str, AfterValidator(_time)] | None = None
     phone_line_id: _Identifier | None = None
-    idempotency_key: Annotated[str, _of(limits.IDEMPOTENCY_KEY)]
+    idempotency_key: Annotated[
+        str, _of(limits.IDEMPOTENCY_KEY), _described(minLength=1, maxLength=limits.MAX_IDEMPOTENCY_KEY)
+    ]
     external_id: _Identifier | None = None
 
     @model_validator(mode="after")

@@ -72,11 +72,7 @@ _PLACE = {
 }
 _PLACES = Form(
     f"at most {limits.MAX_PLACES} places, each with {', '.join(_PLACE)}",
-    lambda value: (
-        isinstance(value, list)
-        and len(value) <= limits.MAX_PLACES
-        and all(isinstance(place, Mapping) and set(place) == set(_PLACE) for place in value)
-    ),
+    lambda value: isinstance(value, list) and len(value) <= limits.MAX_PLACES,
 )
 _TRACK = {
     "chat_id": limits.CHAT_ID,
@@ -180,22 +176,30 @@ def _faults_of_chat(arguments: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("max_age", "it only goes with follow=false")
 
 
-def _faults_of_places(places: list[Mapping[str, Any]]) -> Iterator[Fault]:
+def _faults_of_places(places: list[object]) -> Iterator[Fault]:
     for number, place in enumerate(places):
+        field = f"places.{number}"
+        if not isinstance(place, Mapping):
+            yield Fault(field, f"accepted: an object with {', '.join(_PLACE)}")
+            continue
         for name, form in _PLACE.items():
-            if not form.accepts(place[name]):
-                yield _fault(f"places.{number}.{name}", place[name], form)
+            if name not in place:
+                yield Fault(f"{field}.{name}", f"missing; accepted: {form.accepted}")
+            elif not form.accepts(place[name]):
+                yield _fault(f"{field}.{name}", place[name], form)
+        for name in place.keys() - _PLACE.keys():
+            yield Fault(f"{field}.{name}"[:100], f"no such field; there are {', '.join(_PLACE)}")
     names = _names(places)
     if len(set(names)) < len(names):
         yield Fault("places", "two have the same name")
 
 
-def _names(places: Any) -> list[str]:
-    if not _PLACES.accepts(places):
-        return []
-    return [place["name"] for place in places if limits.PLACE_NAME.accepts(place["name"])]
+def _names(places: object) -> list[str]:
+    named = [place.get("name") for place in places if isinstance(place, Mapping)] if isinstance(places, list) else []
+    return [name for name in named if isinstance(name, str) and limits.PLACE_NAME.accepts(name)]
 
 
 def _fault(name: str, value: object, form: Form) -> Fault:
-    is_shown = isinstance(value, str | int | float) and not limits.PERSONAL & set(name.split("."))
+    # A text in place of the list may hold the places, too.
+    is_shown = isinstance(value, str | int | float) and name != "places" and not limits.PERSONAL & set(name.split("."))
     return Fault(name, f"accepted: {form.accepted}", repr(value)[:100] if is_shown else None)

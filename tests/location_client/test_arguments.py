@@ -66,7 +66,7 @@ def test_what_a_worker_takes_is_taken(function: str, arguments: dict[str, Any]) 
         (
             "set_places",
             {"chat_id": CHAT, "places": [{**HOME, "size": 1}]},
-            "each with name, latitude, longitude, radius",
+            "places.0.size: no such field; there are name, latitude, longitude, radius",
         ),
         (
             "set_places",

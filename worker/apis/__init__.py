@@ -1,1 +1,1 @@
-"""What other programs see, as documents for their tools: AsyncAPI for Redis, OpenAPI for HTTP."""
+"""The interfaces as documents for other programs' tools: AsyncAPI for Redis, OpenAPI for HTTP."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 from worker.apis.schemas import EVENTS, JOBS, draft_07, schema_name, schemas_of
 
 VERSION: Final = "1"
-"""Of the interface: what is added leaves it as it is, as the number at the end of `dataschema`."""
+"""The version of the interface; additions do not change it, as with the number at the end of `dataschema`."""
 
 Document = dict[str, Any]
 
@@ -57,7 +57,7 @@ def _channels() -> Document:
         "deadLetters": _channel(
             "{keyPrefix}:dead-letters",
             ["DeadLetter"],
-            "The stream of what could not be used: jobs, replies of the API, webhooks.",
+            "A stream of what could not be used: jobs, replies of the API, webhooks.",
             parameters=_PREFIX,
         ),
         "jobs": _channel(
@@ -74,7 +74,7 @@ def _channels() -> Document:
             parameters=_JOB_ID,
         ),
         "webhooks": _channel(
-            "/webhooks/linq", ["Webhook"], "Deliveries of Linq, signed as Standard Webhooks say.", server="web"
+            "/webhooks/linq", ["Webhook"], "Linq's deliveries, signed according to Standard Webhooks.", server="web"
         ),
     }
 
@@ -106,13 +106,13 @@ def _operations() -> Document:
         "runJobs": {
             "action": "receive",
             "channel": {"$ref": "#/channels/jobs"},
-            "summary": "Run a job and leave its result.",
+            "summary": "Run a job and store its result.",
             "reply": {"channel": {"$ref": "#/channels/results"}},
         },
         "receiveWebhooks": {
             "action": "receive",
             "channel": {"$ref": "#/channels/webhooks"},
-            "summary": "Take in that somebody began or stopped to share.",
+            "summary": "Learn that somebody has begun or stopped sharing.",
             "bindings": {"http": {"method": "POST"}},
         },
     }
@@ -126,7 +126,7 @@ def _messages() -> Document:
         for function in JOBS
     }
     others = {
-        "Failure": {"name": "failure", "title": "result of a job that failed"},
+        "Failure": {"name": "failure", "title": "Result of a job that failed"},
         "DeadLetter": {"name": "dead-letter", "title": "dead letter"},
         "Webhook": {"name": "webhook", "title": "delivery of Linq"},
     }

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what `web` answers over HTTP."""
+"""The OpenAPI document: what `web` serves over HTTP."""
 
 from typing import Any, Final, get_args
 
@@ -12,12 +12,12 @@ from worker.views.latest import DEFAULT_LIMIT, MAX_LIMIT
 
 Document = dict[str, Any]
 
-_DELIVERY: Final = "Why it was not taken: " + ", ".join(f"`{outcome}`" for outcome in get_args(WebhookOutcome)) + "."
+_DELIVERY: Final = "Why it was refused: " + ", ".join(f"`{outcome}`" for outcome in get_args(WebhookOutcome)) + "."
 _VIEWS: Final[list[dict[str, list[str]]]] = [{"token": []}, {"cookie": []}]
 _CHAT_ID: Final = {
     "name": "chat_id",
     "in": "query",
-    "description": "Of this chat only.",
+    "description": "Only of this chat.",
     "schema": {"type": "string", "format": "uuid"},
 }
 
@@ -48,16 +48,18 @@ def describe() -> Document:
 def _paths() -> Document:
     return {
         "/webhooks/linq": {"post": _webhooks()},
-        "/healthz": {"get": {"summary": "Say that the process runs.", "responses": {"200": _json("Runs.", "Health")}}},
+        "/healthz": {
+            "get": {"summary": "Report that the process runs.", "responses": {"200": _json("Runs.", "Health")}}
+        },
         "/readyz": {
             "get": {
-                "summary": "Say whether Redis answers and takes writes, and polling is not paused.",
+                "summary": "Report whether Redis answers and accepts writes, and polling is not paused.",
                 "responses": {"200": _json("Ready.", "Readiness"), "503": _json("Not ready.", "Readiness")},
             }
         },
         "/metrics": {
             "get": {
-                "summary": "Show the metrics; with METRICS_PORT at that port only.",
+                "summary": "Show the metrics; with METRICS_PORT only at that port.",
                 "responses": {
                     "200": {"description": "Prometheus text.", "content": {"text/plain": {"schema": _STRING}}}
                 },
@@ -79,7 +81,7 @@ def _json(description: str, schema: str, media_type: str = "application/json") -
 def _refusals(*statuses: str) -> Document:
     told = {
         "400": "A parameter is wrong; the text says what is accepted.",
-        "401": "No token, or a wrong one.",
+        "401": "The token is missing or wrong.",
         "404": "VIEW_TOKEN is not set.",
         "503": "Redis does not answer.",
     }
@@ -91,7 +93,7 @@ def _refusals(*statuses: str) -> Document:
 
 def _webhooks() -> Document:
     return {
-        "summary": "Take in a delivery of Linq.",
+        "summary": "Receive a delivery from Linq.",
         "parameters": [
             {"name": name, "in": "header", "required": True, "schema": _STRING}
             for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -102,7 +104,7 @@ def _webhooks() -> Document:
             "content": {"application/json": {"schema": reference("Webhook")}},
         },
         "responses": {
-            "204": {"description": "Taken in, seen before, or of a type that is not ours."},
+            "204": {"description": "Accepted, a repeat, or of a type that the worker does not use."},
             "400": _json(f"No event. {_DELIVERY}", "Delivery"),
             "401": _json("The signature is bad, missing or stale.", "Delivery"),
             "413": _json("Too large.", "Delivery"),
@@ -117,7 +119,7 @@ def _events() -> Document:
         "summary": "Read the event stream as server-sent events.",
         "description": (
             "`id` is the id of the stream entry, `event` the type, `data` a CloudEvent in JSON. "
-            '`event: gap` with `{"first": ID}` says that entries are missing; ID is the first that is left. '
+            '`event: gap` with `{"first": ID}` says that entries are missing; ID is the first one left. '
             "A comment comes at least every 15 s."
         ),
         "security": _VIEWS,
@@ -125,10 +127,15 @@ def _events() -> Document:
             {
                 "name": "after",
                 "in": "query",
-                "description": "Begin behind this entry; 0: with the oldest. Without it: from now on.",
+                "description": "Begin after this entry; 0: with the oldest. Without it: from now on.",
                 "schema": place,
             },
-            {"name": "Last-Event-ID", "in": "header", "description": "As `after`, and before it.", "schema": place},
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "As `after`; takes precedence over it.",
+                "schema": place,
+            },
             {
                 "name": "types",
                 "in": "query",
@@ -141,7 +148,7 @@ def _events() -> Document:
             {
                 "name": "reference",
                 "in": "query",
-                "description": "With this reference only.",
+                "description": "Only with this reference.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": MAX_REFERENCE},
             },
         ],
@@ -198,7 +205,7 @@ def _map() -> Document:
             {
                 "name": "token",
                 "in": "query",
-                "description": "Sets the cookie and leads to the page without it.",
+                "description": "Sets the cookie and redirects to the page without it.",
                 "schema": _STRING,
             }
         ],

@@ -1,6 +1,6 @@
-"""The JSON Schemas of everything that crosses the border, made from the models that the program uses.
+"""The JSON Schemas of all that other programs exchange with this one, made from its own models.
 
-They are 2020-12, as OpenAPI 3.1 has them; `draft_07` makes of them what AsyncAPI 3 has.
+They are of version 2020-12, as OpenAPI 3.1 requires; `draft_07` converts them for AsyncAPI 3.
 """
 
 import inspect
@@ -43,19 +43,19 @@ JOBS: Final[dict[str, tuple[type[BaseModel], Any]]] = {
     "send_pin": (SendPin, results.PinResult),
     "forget_handle": (ForgetHandle, results.ForgetResult),
 }
-"""What other programs may queue: arguments and result. `hear_webhook` is queued by `web` alone."""
+"""The jobs that other programs may queue: arguments and result. Only `web` queues `hear_webhook`."""
 
 EVENTS: Final = tuple(DATA_OF_TYPE)
 
 
 class Refusal(TypedDict):
-    """Why a request of HTTP was refused."""
+    """Why an HTTP request was refused."""
 
     error: str
 
 
 class Delivery(TypedDict):
-    """Why a webhook was not taken."""
+    """Why a webhook was refused."""
 
     error: WebhookOutcome
 
@@ -67,7 +67,7 @@ class Health(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Whether polling goes on; `reasons` says why not."""
+    """Whether polling goes on; `reasons` tells why not."""
 
     ready: bool
     reasons: list[str]
@@ -87,13 +87,13 @@ class Latest(TypedDict):
 
 
 def schema_name(name: str) -> str:
-    """Return the name of a component: `location.sharing.started` gives `SharingStarted`."""
+    """Return the name of a component: `SharingStarted` for `location.sharing.started`."""
     words = name.removeprefix("location.").replace(".", "_").split("_")
     return "".join(word.capitalize() for word in words)
 
 
 def schemas_of(document: Any) -> dict[str, Schema]:
-    """Return the schemas that a part of a document names, and those that they name."""
+    """Return the schemas that a part of a document refers to, and those that they refer to."""
     known = _components()
     found: dict[str, Schema] = {}
     wanted = _names(document)
@@ -133,7 +133,7 @@ def reference(name: str) -> Schema:
 
 
 def draft_07(schema: Any) -> Any:
-    """Return a schema as JSON Schema draft 7 says it: a list of items for what begins an array."""
+    """Return a schema in JSON Schema draft 7, where `items` may be a list."""
     if isinstance(schema, list):
         return [draft_07(part) for part in schema]
     if not isinstance(schema, dict):
@@ -148,7 +148,7 @@ def _arguments(function: str, model: type[BaseModel]) -> dict[str, Schema]:
     made = model.model_json_schema(ref_template=REFERENCES.replace("name", "model"))
     found: dict[str, Schema] = made.pop("$defs", {})
     for name, schema in made["properties"].items():
-        # A default of null says that it may be left out, which `required` says already.
+        # A default of null only says that it may be left out, as `required` does already.
         if schema.get("default", 0) is None:
             del schema["default"]
         schema["description"] = f"Accepted: {FORMS[function][name].accepted}."
@@ -156,7 +156,7 @@ def _arguments(function: str, model: type[BaseModel]) -> dict[str, Schema]:
 
 
 def _without_titles(schema: Schema) -> Schema:
-    """Leave the titles out that pydantic and msgspec make of names."""
+    """Remove the titles that pydantic and msgspec make from names."""
     made = {name: part for name, part in schema.items() if name != "title"}
     if "properties" in made:
         made["properties"] = {name: _without_titles(part) for name, part in made["properties"].items()}
@@ -225,8 +225,8 @@ def _envelope(description: str, data: Schema) -> Schema:
             "id": _text(description="The same fact always has the same id: drop repeats by it."),
             "source": _text(description=f"/linq/chats/CHAT_ID, or {PIN_SOURCE}."),
             "type": {"enum": list(DATA_OF_TYPE)},
-            "subject": _text(description="The handle; left out where the event is about the chat."),
-            "time": _TIME | {"description": "When it happened upstream where upstream says so, else when it was seen."},
+            "subject": _text(description="The handle; left out if the event is about the chat."),
+            "time": _TIME | {"description": "When it happened at Linq, if Linq says so, else when it was seen."},
             "datacontenttype": _text(),
             "dataschema": _text(),
             "sequence": {
@@ -283,7 +283,7 @@ _DEAD_LETTER = _object(
         "kind": {"enum": list(get_args(Kind))},
         "reason": _text(),
         "detail": {"type": "string", "contentMediaType": "application/json"},
-        "payload": {"type": "string", "description": f"What came, at most {MAX_PAYLOAD_BYTES} bytes of it."},
+        "payload": {"type": "string", "description": f"What was received, at most {MAX_PAYLOAD_BYTES} bytes of it."},
         "reference": {"type": "string"},
     },
     description="What could not be used, without secrets.",
@@ -291,7 +291,7 @@ _DEAD_LETTER = _object(
 )
 _WEBHOOK = _object(
     {
-        "event_type": _text(description=f"{STARTED} and {STOPPED} are taken in, all others are let pass."),
+        "event_type": _text(description=f"{STARTED} and {STOPPED} are used, all others are ignored."),
         "event_id": {"type": "string"},
         "created_at": _TIME,
         "data": _object(
@@ -307,5 +307,5 @@ _WEBHOOK = _object(
         ),
     },
     optional=("event_id", "created_at"),
-    description="A delivery of Linq, of which these fields are read.",
+    description="A delivery from Linq, of which these fields are read.",
 )

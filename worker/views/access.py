@@ -1,7 +1,7 @@
 """Who may see the views: tokens, the cookie that stands for one, and the headers of every answer.
 
-Whoever has a token sees where everybody is. So without VIEW_TOKEN there are no views, a token is read from one header
-and from the query of one route, and no answer says what was wrong with it.
+A token shows where everybody is. So without VIEW_TOKEN there are no views, a token is read only from one header and
+from the query of one route, and no answer says what was wrong with it.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Access:
-    """The tokens that are valid now, and the origins whose pages may ask."""
+    """The valid tokens, and the origins whose pages may make requests."""
 
     def __init__(self, tokens: Sequence[str], origins: Sequence[str]) -> None:
         self._tokens = [token.encode() for token in tokens]
         self._origins = tuple(origins)
 
     def find(self, offered: str) -> bytes | None:
-        """Return the token that was offered, or None; takes as long for a wrong one as for a right one."""
+        """Return the token that was offered if it is valid, else None; the comparison takes constant time."""
         matches = [token for token in self._tokens if hmac.compare_digest(token, offered.encode("utf-8", "replace"))]
         return matches[0] if matches else None
 
     def admits(self, request: Request) -> bool:
-        """Return whether a request has a token, or the cookie of one. The header counts before the cookie."""
+        """Return whether a request has a valid token or cookie; the header takes precedence over the cookie."""
         header = request.headers.get("authorization")
         if header is not None:
             scheme, _, offered = header.partition(" ")
@@ -49,13 +49,13 @@ class Access:
         return any([hmac.compare_digest(cookie_of(token), offered.encode()) for token in self._tokens])  # noqa: C419 (all are compared)
 
     def set_cookie(self, response: Response, token: bytes, *, secure: bool) -> None:
-        """Let the browser stand for whoever gave the token, until it ends."""
+        """Set the cookie that stands for a token, until the browser is closed."""
         response.set_cookie(
             COOKIE, cookie_of(token).decode(), path="/", secure=secure, httponly=True, samesite="strict"
         )
 
     def route(self, path: str, endpoint: Endpoint, *, shared: bool = False) -> Route:
-        """Return a route to an endpoint for those who are admitted; `shared`: for pages of VIEW_ORIGINS, too."""
+        """Return a route to an endpoint that needs a token; `shared`: also for pages of VIEW_ORIGINS."""
 
         async def guarded(request: Request) -> Response:
             if self.admits(request):
@@ -76,17 +76,17 @@ class Access:
 
 
 def cookie_of(token: bytes) -> bytes:
-    """Return what the cookie holds: not the token, and nothing from which it could be learnt."""
+    """Return the value of the cookie, from which the token cannot be derived."""
     return hmac.new(token, b"location_view", hashlib.sha256).hexdigest().encode()
 
 
 def refuse(_: Request) -> Response:
-    """Answer whoever is not admitted."""
+    """Return the answer to a request without a valid token."""
     return JSONResponse({"error": "unauthorized"}, 401, {"www-authenticate": "Bearer"})
 
 
 def protect(response: Response) -> Response:
-    """Add the headers of every answer, where the endpoint has not set its own."""
+    """Add the headers of every answer, unless the endpoint has set its own."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response

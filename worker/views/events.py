@@ -17,9 +17,9 @@ from worker.views.parameters import read_chat_id, read_position, read_query, rea
 PARAMETERS = ("after", "types", "chat_id", "reference")
 PAGE = 200
 MAX_PAGES_AT_ONCE = 4
-"""How many connections catch up at the same time: what they read is Redis' work, and this process'."""
-PAGE_SECONDS = 3.0  # then the connection gets a sign of life, and tries again
-SILENT_SECONDS = 8.0  # with a beat after it, below the 15 s that are promised
+"""How many connections catch up at the same time: their reads are work for Redis and this process."""
+PAGE_SECONDS = 3.0  # then the connection gets a comment, and tries again
+SILENT_SECONDS = 8.0  # and with one more beat still below the 15 s that docs/reference/http.md promises
 
 # Nginx would keep events until its buffer is full.
 _HEADERS = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
@@ -43,18 +43,18 @@ class Events:
             read_reference(query),
         )
         after = read_position("after", query.get("after"))
-        # A browser that comes back repeats the query, too: the header is newer.
+        # A browser that reconnects repeats the query, too: the header is newer.
         after = read_position("Last-Event-ID", request.headers.get("last-event-id") or None) or after
         if request.method == "HEAD":
             return Response(headers=_HEADERS)
         reader = Reader(self._stream, self._feed, self._pages, wanted, after)
-        # Before the head leaves: whatever is published when the reader knows that he is connected will come.
+        # Before the head is sent: what is published once the reader is connected will come.
         await reader.open()
         return StreamingResponse(follow(reader, self._feed), headers=_HEADERS)
 
 
 async def follow(reader: "Reader", feed: Feed) -> AsyncIterator[bytes]:
-    """Yield what a reader is to get, until it is cut off or the feed is closed; comments keep the connection alive."""
+    """Yield what a reader should get, until it is cut off or the feed is closed; comments keep the connection alive."""
     sent_at = time.monotonic()
     while not (reader.ended or feed.closed):
         try:
@@ -72,7 +72,7 @@ async def follow(reader: "Reader", feed: Feed) -> AsyncIterator[bytes]:
 
 
 class Reader:
-    """One connection's way through the stream: first in pages from Redis, then with the feed."""
+    """One connection's progress through the stream: first in pages from Redis, then with the feed."""
 
     def __init__(
         self,
@@ -90,16 +90,16 @@ class Reader:
         self._after = after
         self._position: StreamId | None = None
         self._gap: StreamId | None = None
-        # The id with which a browser would come back now.
+        # The id with which a browser would reconnect now.
         self._told: StreamId | None = after
-        # The feed's, once this reader lives on it.
+        # The feed's generation, once this reader uses the feed.
         self._generation = 0
         self.idle = False
-        """Nothing more was there: it is time to wait for the feed."""
+        """Whether there was nothing more, and it is time to wait for the feed."""
         self.ended = False
 
     async def open(self) -> None:
-        """Find the place to begin at; where Redis is away, it is found later."""
+        """Find the position to begin at; while Redis is away, that is done later."""
         try:
             await self._find_place()
         except (RedisError, OSError):
@@ -127,7 +127,7 @@ class Reader:
         return chunk
 
     def make_comment(self) -> bytes:
-        """Return a sign of life, with the position where entries that nobody wanted have moved it on."""
+        """Return a comment, or the new position if it has moved on over entries that were not wanted."""
         moved = self._position is not None and self._position != self._told
         self._told = self._position or self._told
         return make_comment(self._position if moved else None)
@@ -143,7 +143,7 @@ class Reader:
 
     async def _catch_up(self, position: StreamId) -> bytes:
         """Read a page. After one that is not full the feed has everything that follows."""
-        # Taken before the page is read, so that the page has everything up to here.
+        # Taken before the page is read, so that the page contains everything up to here.
         end, generation = self._feed.end, self._feed.generation
         async with asyncio.timeout(PAGE_SECONDS), self._pages:
             entries = await self._stream.after(position, PAGE)

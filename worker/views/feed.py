@@ -1,7 +1,7 @@
 """The one reader of the event stream that feeds every connection of this process.
 
-Messages are made once and kept for a moment; a connection is a position among them. So a thousand connections cost
-Redis one reader, and slow ones no memory: one whose position is no longer kept is cut off.
+Messages are made once and kept for a while; a connection is a position among them. So a thousand connections cost Redis
+one reader, and slow ones cost no memory: one whose position is no longer kept is cut off.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ MAX_KEPT_SECONDS = 60.0
 """Who reads nothing for so long is cut off anyway. What is erased in Redis is soon gone here, too."""
 READ_COUNT = 200
 BEAT_SECONDS = 4.0
-"""How often every connection is woken, whether there is anything new or not."""
+"""How often every connection is woken, even if there is nothing new."""
 _MAX_PAUSE_SECONDS = 2.0
-# As many connections are served in one turn of the event loop; webhooks are answered between turns.
+# Connections served in one turn of the event loop; webhooks are answered between turns.
 _WOKEN_AT_ONCE = 16
 _CHUNK_BYTES = 256 * 1024
 
@@ -29,7 +29,7 @@ log = structlog.get_logger("web")
 
 
 class BehindError(Exception):
-    """What follows a position is no longer kept, or never will be; `first` is what is kept instead."""
+    """What follows a position is not kept; `first` is the first entry that is."""
 
     def __init__(self, first: StreamId) -> None:
         super().__init__(format_stream_id(first))
@@ -37,7 +37,7 @@ class BehindError(Exception):
 
 
 class Feed:
-    """What comes from the event stream now, for any number of connections."""
+    """The newest messages of the event stream, for any number of connections."""
 
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
@@ -50,26 +50,26 @@ class Feed:
         self._end: StreamId = (0, 0)
         self._waiting: list[asyncio.Future[None]] = []
         self.generation = 0
-        """Changes when the stream does not go on where it was: positions of another generation mean nothing. 0 before
+        """Changes when the stream does not continue where it was: positions of another generation mean nothing. 0 until
         Redis has answered for the first time.
         """
         self.closed = False
 
     @property
     def end(self) -> StreamId | None:
-        """Up to where the stream was read; None before Redis has answered for the first time."""
+        """Return up to where the stream was read, None until Redis has answered for the first time."""
         return self._end if self.generation else None
 
     async def run(self) -> None:
-        """Read the stream for ever, waiting for a Redis that is away."""
+        """Read the stream for ever; wait while Redis is away."""
         while True:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._beat())
                     tasks.create_task(self._read())
             except* Exception:
-                # A fault of this program: connections must not hang on it for ever.
-                log.exception("views_interrupted", consequence="the event stream is read on in a moment")
+                # A fault of this program, which must not leave connections hanging for ever.
+                log.exception("views_interrupted", consequence="reading of the event stream resumes in a moment")
                 await asyncio.sleep(_MAX_PAUSE_SECONDS)
 
     def close(self) -> None:
@@ -79,9 +79,9 @@ class Feed:
             _wake(waiter)
 
     def take(self, position: StreamId, generation: int, wanted: Wanted) -> tuple[StreamId, bytes]:
-        """Return what is kept after a position and wanted, joined, and the position after it.
+        """Return the wanted messages after a position, joined, and the position after them.
 
-        Raises BehindError when something after the position is not kept any more, or the stream has not gone on there.
+        Raises BehindError if something after the position is no longer kept, or the stream did not continue there.
         """
         if generation != self.generation or position < self._start:
             raise BehindError(self._kept[0].position if self._kept else self._end)
@@ -101,7 +101,7 @@ class Feed:
         return position, b"".join(chunk)
 
     async def wait(self) -> None:
-        """Wait until something may be new, for a beat at most."""
+        """Wait until there may be something new, for a beat at most."""
         if not self.closed:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
@@ -133,7 +133,7 @@ class Feed:
                     await self._wake_all()
 
     async def _find_place(self) -> None:
-        """Begin at the end of the stream, or see that it goes on where it was."""
+        """Begin at the end of the stream, or check that it continues where it was."""
         bounds = await self._stream.bounds()
         if self.generation and bounds.gap_after(self._end) is None:
             return

@@ -18,7 +18,7 @@ PARAMETERS = ("chat_id", "bbox", "limit")
 DEFAULT_LIMIT = 1_000
 MAX_LIMIT = 10_000
 MAX_AT_ONCE = 2
-"""Thousands of positions are work for this process, which also answers webhooks."""
+"""Thousands of positions take time in this process, which also answers webhooks."""
 _ANSWER_SECONDS = 20.0
 
 
@@ -52,7 +52,7 @@ class LatestPositions:
         limit = read_limit(query, default=DEFAULT_LIMIT, most=MAX_LIMIT)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS), self._turns:
-                # Before the positions: who goes on with the events after it misses none.
+                # Before the positions, so that reading the events after it misses none.
                 last = (await self._store.events.bounds()).last
                 found = await self._store.latest.find(chat_id=chat_id, box=box, limit=limit)
                 shares = b"" if box else b',"shares":%b' % _encode(await self._shares(chat_id, limit))

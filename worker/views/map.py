@@ -1,7 +1,7 @@
 """GET /map: the live map, a page that is a client of the other two views.
 
-Leaflet comes from its own package (extra `map`); nothing of it is copied. Everything is served from here, so that a
-browser asks nobody else for anything but the tiles, where MAP_TILES names a host.
+Leaflet comes from its own package (extra `map`); nothing of it is copied here. This process serves everything, so that
+browsers send requests to no other host, except for tiles if MAP_TILES is set.
 """
 
 import html
@@ -47,7 +47,7 @@ class Map:
         ]
 
     async def show(self, request: Request) -> Response:
-        """GET /map; with `?token=` it sets the cookie and leads to itself without it."""
+        """GET /map; with `?token=` it sets the cookie and redirects to itself without the token."""
         offered = request.query_params.get("token")
         if offered is not None:
             token = self._access.find(offered)
@@ -64,11 +64,11 @@ class Map:
 
 
 def content_security_policy(tiles: str | None) -> str:
-    """Return what the page may load: files and data from here, and pictures from the host of the tiles."""
+    """Return the page's content security policy: files and data from here, and images from the host of the tiles."""
     pictures = "'self'"
     if tiles is not None:
         address = urlsplit(tiles)
-        # Leaflet puts an empty picture in the place of a tile that is not wanted any more.
+        # Leaflet replaces a tile that is no longer needed by an empty image.
         pictures = f"'self' data: {address.scheme}://{address.netloc}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -113,10 +113,10 @@ def _is_secure(request: Request) -> bool:
 
 
 def _refuse_or_look_again(request: Request) -> Response:
-    """Refuse; but let a browser that comes from another site look again.
+    """Refuse, but let a browser that comes from another site load the page again.
 
-    Its cookie is kept from such a visit (SameSite=Strict), and from the redirect after `?token=`, too. The second look
-    is ours, so the cookie comes with it.
+    On such a visit (SameSite=Strict), and after its redirect from `?token=`, it sends no cookie. The second request
+    comes from our own page, so it does.
     """
     if request.headers.get("sec-fetch-site") == "cross-site" and request.headers.get("sec-fetch-mode") == "navigate":
         return HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0"><title>Map</title>', 401)

@@ -1,4 +1,4 @@
-"""Server-sent events: an entry of the event stream as a CloudEvent in JSON, a gap, and signs of life."""
+"""Server-sent events: entries of the event stream as CloudEvents in JSON, gaps, and comments."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ _LINE_BREAKS = str.maketrans("", "", "\r\n\0")
 
 
 class Message(NamedTuple):
-    """An entry of the stream, ready to be sent, and what readers choose by."""
+    """An entry of the stream, ready to be sent, with the fields that readers filter by."""
 
     position: StreamId
     type: str
@@ -21,7 +21,7 @@ class Message(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What a reader wants to see; None wants all."""
+    """What a reader wants to see; None: everything."""
 
     types: frozenset[str] | None = None
     source: str | None = None
@@ -43,8 +43,8 @@ class Wanted(NamedTuple):
 def make_message(position: StreamId, fields: Fields) -> Message:
     """Return the message of an entry: `id` the stream id, `event` the type, `data` the CloudEvent (structured mode).
 
-    Attributes without a value are left out. Data that is no JSON, which only a stranger can have written, is sent as
-    text.
+    Attributes without a value are left out. Data that is not JSON, which only another program can have written, is sent
+    as text.
     """
     event: dict[str, object] = {
         name.decode(errors="replace"): value.decode(errors="replace")
@@ -60,21 +60,21 @@ def make_message(position: StreamId, fields: Fields) -> Message:
 
 
 def make_gap(first: StreamId) -> bytes:
-    """Return the message that entries are missing; `first` is the first that is left.
+    """Return the message that entries are missing; `first` is the first one left.
 
-    It has no id, so that a reader who comes back asks for what follows the last entry he saw.
+    It has no id, so that a reader that reconnects asks for what follows the last entry it saw.
     """
     return b'event: gap\ndata: {"first":"%b"}\n\n' % format_stream_id(first).encode()
 
 
 def make_comment(position: StreamId | None) -> bytes:
-    """Return a sign of life. With a position it moves the id with which a browser comes back, and no event comes."""
+    """Return a message that is no event. With a position, it sets the id with which a browser reconnects."""
     return b": alive\n" + (b"id: %b\n" % format_stream_id(position).encode() if position else b"") + b"\n"
 
 
 def _json(data: bytes) -> object:
     try:
-        # Validates and takes line breaks out; numbers stay as they are written.
+        # Validates, and removes line breaks; numbers stay as they are written.
         return msgspec.Raw(msgspec.json.format(data, indent=-1))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return data.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The parameters of the views, read from the query; what is wrong is told in a sentence."""
+"""The parameters of the views, read from the query; a wrong one is explained in a sentence."""
 
 import math
 import uuid
@@ -26,7 +26,7 @@ def read_query(request: Request, accepted: Collection[str]) -> QueryParams:
     names = [name for name, _ in request.query_params.multi_items() if name != "token"]
     for name in names:
         if name not in accepted:
-            raise ParameterError(f"{_shown(name)} is no parameter of this route; accepted: {', '.join(accepted)}")
+            raise ParameterError(f"{_shown(name)} is not a parameter of this route; accepted: {', '.join(accepted)}")
         if names.count(name) > 1:
             raise ParameterError(f"{name} is given more than once")
     return request.query_params
@@ -62,7 +62,7 @@ def read_types(query: QueryParams, known: Collection[str]) -> frozenset[str] | N
     types = [name.strip() for name in text.split(",")]
     for name in types:
         if name not in known:
-            raise ParameterError(f"types: {_shown(name)} is no type of event; accepted: {', '.join(known)}")
+            raise ParameterError(f"types: {_shown(name)} is not an event type; accepted: {', '.join(known)}")
     return frozenset(types)
 
 
@@ -106,5 +106,5 @@ def read_limit(query: QueryParams, *, default: int, most: int) -> int:
 
 
 def _shown(text: str) -> str:
-    """Return what was given, for a sentence."""
+    """Return a given value for a message."""
     return repr(text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…")

@@ -1,4 +1,4 @@
-"""The views put together: none without VIEW_TOKEN."""
+"""All views together: none without VIEW_TOKEN."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from worker.views.map import Map
 
 
 class Views:
-    """The routes of the views, and what runs behind them."""
+    """The routes of the views, and the feed behind them."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._feed = Feed(store.events)
@@ -32,7 +32,7 @@ class Views:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Feed the connections while the context lasts."""
+        """Run the feed while the context lasts."""
         if not self.routes:
             yield
             return
@@ -45,5 +45,5 @@ class Views:
                 await task
 
     def close(self) -> None:
-        """Let every connection that is open for long end."""
+        """End the long-lived connections."""
         self._feed.close()

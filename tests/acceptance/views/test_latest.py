@@ -118,7 +118,7 @@ WRONG = [
     ("bbox=a,b,c,d", "bbox: given"),
     ("bbox=", "bbox: given ''"),
     ("chat_id=somebody", "chat_id: given 'somebody'; accepted: the UUID of a chat"),
-    ("box=1,2,3,4", "'box' is no parameter of this route; accepted: chat_id, bbox, limit"),
+    ("box=1,2,3,4", "'box' is not a parameter of this route; accepted: chat_id, bbox, limit"),
 ]
 
 

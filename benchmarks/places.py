@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import simulated
-from benchmarks.followers import HANDLE, Fixed, Worker, nanoseconds
+from benchmarks.followers import DEFAULT_LIMITS, HANDLE, SCENARIO_LIMITS, Fixed, Worker, nanoseconds
 from benchmarks.places_plot import render
 from benchmarks.simulated import Answer, Chat, Fleet, Scenario
 from simulator.movement import Cadence, Fix, Journey, metres, recording, recording_names
+from worker.domain.decision import Limits
 from worker.domain.observation import Position
 from worker.domain.places import metres as metres_from
 from worker.domain.places import outer_radius
@@ -39,7 +40,9 @@ RADIUS_METRES = 150.0
 SEEDS = {0.1: 16, 0.5: 6, 1.0: 4}  # fewer people with places make fewer arrivals
 SHARES = tuple(SEEDS)  # of the people who have places
 INTERVALS = (600.0, 180.0, 60.0)  # seconds between two reads of one person, on average
-FIXED, WITHOUT, WITH = POLICIES = ("fixed interval", "rule switched off", "this worker")
+FIXED, WITHOUT, WITH = PLOTTED = ("fixed interval", "rule switched off", "this worker")
+SLOWER = "MIN_POLL_SECONDS=60"  # this worker with the least interval that is the setting's default
+POLICIES = (*PLOTTED, SLOWER)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -105,8 +108,8 @@ def _arrivals(fixes: list[Fix], places: list[Place]) -> Iterator[int]:
 class Walker(Worker):
     """The worker's own decisions about people who are somewhere; `aware`: it knows their places."""
 
-    def __init__(self, fleet: Walkers, rate: float, random: Random, *, aware: bool) -> None:
-        super().__init__(rate, random)
+    def __init__(self, fleet: Walkers, rate: float, random: Random, *, aware: bool, limits: Limits) -> None:
+        super().__init__(rate, random, limits=limits)
         self._fleet = fleet
         self._aware = aware
 
@@ -194,7 +197,9 @@ def run(with_places: float, interval: float, policy: str) -> Figure:
         if policy == FIXED:
             result = simulated.follow(fleet, Fixed(fleet.scenario, rate), rate)
         else:
-            result = simulated.follow(fleet, Walker(fleet, rate, Random(seed), aware=policy == WITH), rate)
+            limits = DEFAULT_LIMITS if policy == SLOWER else SCENARIO_LIMITS
+            walker = Walker(fleet, rate, Random(seed), aware=policy != WITHOUT, limits=limits)
+            result = simulated.follow(fleet, walker, rate)
         arrivals += fleet.arrival_delays
         others.append(fleet.mean_delay([chat for chat in range(PEOPLE) if not fleet.places[chat]]))
         everybody.append(result.mean)
@@ -263,7 +268,7 @@ def main(*, as_json: bool, svg: Path | None) -> None:
         console = Console()
         show(console if console.is_terminal else Console(width=140), figures)
     if svg:
-        svg.write_text(render(figures, POLICIES), encoding="utf-8")
+        svg.write_text(render(figures, PLOTTED), encoding="utf-8")
 
 
 if __name__ == "__main__":

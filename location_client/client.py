@@ -126,8 +126,9 @@ class LocationClient:
         """Ask the contact and return one position, at most `max_age` seconds old when it was read.
 
         Without `max_age`, any position will do. Raises NotLocatedError if Linq refused, or the contact did not accept
-        in time or shared nothing fresh enough; TimeoutError if nothing came within `timeout` seconds; JobFailed and
-        ValueError as `request_location`.
+        in time or shared nothing fresh enough: the request lives for `accept_within` seconds, by default a little less
+        than `timeout`. Raises TimeoutError if no worker has said so within `timeout`; JobFailed and ValueError as
+        `request_location`.
         """
         if chat_id is not None:
             arguments["chat_id"] = chat_id

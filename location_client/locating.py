@@ -11,6 +11,8 @@ from location_client.limits import SECONDS
 if TYPE_CHECKING:
     from location_client.client import LocationClient
 
+LAST_READ_SECONDS = 2.0
+
 
 class NotLocatedError(Exception):
     """No position can be had; `reason` is that of `location.tracking.ended` or `location.request.rejected`.
@@ -31,7 +33,8 @@ async def locate(client: "LocationClient", *, timeout: float, **arguments: Unpac
         raise ValueError(f"locate: timeout: given {timeout!r}; accepted: {SECONDS.accepted}")
     if arguments.setdefault("follow", False) is not False:
         raise ValueError("locate: follow: one position is waited for; leave it out")
-    arguments.setdefault("accept_within", timeout)
+    # The request expires a little before, so that its last read and what came of it are still seen.
+    arguments.setdefault("accept_within", max(timeout / 2, timeout - LAST_READ_SECONDS))
     try:
         async with asyncio.timeout(timeout):
             return await _await_position(client, arguments)

@@ -112,7 +112,7 @@ async def test_a_contact_who_shows_nothing_fresh_is_not_located(stage: Stage) ->
     stage.simulator.set_position(chat, None, *DEPOT, updated_at=time.time() - AN_HOUR)
     await stage.workers.start()
     with pytest.raises(NotLocatedError) as failure:
-        await stage.client.locate(chat, max_age=120, timeout=30, accept_within=3)
+        await stage.client.locate(chat, max_age=120, timeout=5)
     assert failure.value.reason == "request_expired"
     assert failure.value.last is not None
     assert failure.value.last["geometry"]["coordinates"] == list(DEPOT)

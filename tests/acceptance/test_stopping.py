@@ -1,7 +1,12 @@
 """SIGTERM and SIGINT: what runs is finished or given back, and the exit status is 0."""
 
+import asyncio
+import contextlib
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,8 +14,12 @@ import pytest
 
 from simulator.answers import Answer
 from simulator.embedded_redis import EmbeddedRedis
-from tests.support.stage import Stage
+from simulator.harness import SimulatorServer
+from simulator.sentinels import RedisWithSentinels
+from tests.support.process import ROOT
+from tests.support.stage import Stage, open_stage
 from tests.support.waiting import wait_until
+from worker.processes.stopping import OVERDUE_SECONDS
 
 LEASE = 60.0  # seconds: who waits for it would miss every deadline here
 GRACE = 2.0
@@ -98,6 +107,88 @@ async def test_a_redis_that_hangs_does_not_keep_a_worker_from_stopping(
     own_redis.resume()
     assert status == 0
     assert took < GRACE + SLACK
+
+
+async def test_a_linq_that_hangs_does_not_keep_a_worker_from_stopping(stage: Stage) -> None:
+    chats = stage.people(5)
+    worker = await stage.workers.start(SHUTDOWN_GRACE_SECONDS=str(GRACE))
+    async for _, result in stage.client.results(await stage.request_all(chats)):
+        assert isinstance(result, dict)
+    await stage.more_positions(chats)
+    stage.simulator.fault("hang", endpoint="linq", replies=None)
+    stopping = await stage.client.stop_sharing(chats[0], stage.simulator.handle_of(chats[0]))
+    for endpoint in ("read", "stop"):
+        await hanging(stage, endpoint, chats[0])
+    began = time.monotonic()
+    assert await worker.stop() == 0
+    assert time.monotonic() - began < GRACE + SLACK
+    assert not worker.lines("stopping_takes_too_long")
+    # The job went back to the queue.
+    stage.simulator.clear_faults()
+    await stage.workers.start()
+    assert (await stopping.result())["status"] == "stopping"
+
+
+@pytest.mark.parametrize("trouble", ["failover", "sentinels away", "master hangs", "all away"])
+async def test_a_worker_stops_while_sentinels_are_away_or_replace_the_master(
+    simulator: SimulatorServer, prefix: str, tmp_path: Path, trouble: str
+) -> None:
+    with RedisWithSentinels() as servers:
+        async with open_stage(simulator, servers.url, prefix, tmp_path) as stage:
+            chats = stage.people(5)
+            worker = await stage.workers.start(SHUTDOWN_GRACE_SECONDS=str(GRACE))
+            async for _, result in stage.client.results(await stage.request_all(chats)):
+                assert isinstance(result, dict)
+            await stage.more_positions(chats)
+            if trouble == "failover":
+                servers.fail_over()
+            if trouble in ("sentinels away", "all away"):
+                for sentinel in servers.sentinels:
+                    sentinel.pause()
+            if trouble in ("master hangs", "all away"):
+                servers.servers[0].pause()
+            began = time.monotonic()
+            assert await worker.stop() == 0
+            assert time.monotonic() - began < GRACE + SLACK
+            assert not worker.lines("stopping_takes_too_long")
+            for server in (*servers.sentinels, servers.servers[0]):
+                server.resume()
+
+
+def launch_logging_to(pipe: Path, stage: Stage, **settings: str) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **stage.workers.settings, **settings}
+    with pipe.open("wb") as log:
+        return subprocess.Popen([sys.executable, "-m", "worker", "worker"], env=environment, stderr=log)
+
+
+async def test_a_log_that_nobody_reads_does_not_keep_a_worker_from_ending(stage: Stage, tmp_path: Path) -> None:
+    """Its writing hangs, and everything with it: the kernel ends it after the time for stopping."""
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    process = launch_logging_to(pipe, stage, SHUTDOWN_GRACE_SECONDS="1")
+    writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        await stage.request_all(stage.people(20))
+        await wait_until(lambda: stage.requests("read"), "it polls", deadline=60)
+        for size in (4096, 1):
+            with contextlib.suppress(BlockingIOError):
+                while os.write(writing, bytes(size)):
+                    pass
+
+        async def silent() -> bool:
+            before = len(stage.requests("read"))
+            await asyncio.sleep(1)
+            return len(stage.requests("read")) == before
+
+        await wait_until(silent, "it hangs in its log", deadline=20)
+        process.terminate()
+        status = await asyncio.to_thread(process.wait, 1 + OVERDUE_SECONDS + SLACK)
+    finally:
+        process.kill()
+        os.close(reading)
+        os.close(writing)
+    assert status == -signal.SIGALRM
 
 
 async def test_a_worker_that_still_waits_for_redis_stops_at_once(own_stage: Stage, own_redis: EmbeddedRedis) -> None:

@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from simulator.harness import SimulatorServer
 from tests.support.jobs import RunJob
 from tests.support.waiting import wait_until
+from worker.jobs import arq_worker
 from worker.jobs.services import Services
 from worker.jobs.tracking import track
 from worker.polling import engine
@@ -59,3 +62,41 @@ async def test_serving_a_chat_that_is_being_read_waits_for_that_read(
     await asyncio.sleep(0)  # the poll that was woken begins its claim
     await engine.poll_now(chat)
     assert await services.store.shares.shown_in(simulator.handle_of(chat)) == [chat]
+
+
+async def test_a_read_under_way_is_finished_also_where_the_queue_does_not_run_when_it_is_to_stop(
+    services: Services, simulator: SimulatorServer, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = simulator.add_person(sharing=True)
+    simulator.fault("slow", endpoint="read", chat_id=chat, delay=0.5)
+    await track(services, job_id=job_id, chat_id=chat, asked=False)
+
+    def fail(*_: object) -> None:
+        raise RedisConnectionError
+
+    monkeypatch.setattr(arq_worker, "make_worker", fail)
+    stop = asyncio.Event()
+    stopping = asyncio.create_task(stop.wait())
+    supervising = asyncio.create_task(worker_process._supervise(services.settings, services, stop, stopping))
+    engine = services.need_engine()
+    engine.wake()
+    await wait_until(lambda: engine._under_way, "a read under way")
+    stop.set()
+    await supervising
+    assert await services.store.shares.shown_in(simulator.handle_of(chat)) == [chat]
+
+
+async def test_a_chat_whose_claim_has_run_out_while_it_waited_is_left_to_others(
+    services: Services, simulator: SimulatorServer, job_id: str
+) -> None:
+    chat = simulator.add_person(sharing=True)
+    await track(services, job_id=job_id, chat_id=chat, asked=False)
+    engine = services.need_engine()
+    claim = await services.store.shares.claim(1)
+    [claimed] = claim.chats
+    engine._held[chat] = late = replace(claimed, lease=claim.now - 0.1)
+    engine._waiting.append((late, claim))
+    engine._begin_waiting()
+    assert not engine._held
+    assert engine._under_way == 0
+    assert simulator.answers(endpoint="read") == []

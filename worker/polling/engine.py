@@ -122,7 +122,12 @@ class Engine:
     # Stopping
 
     async def stop(self, grace: float) -> None:
-        """Claim nothing more, let running reads finish within `grace` seconds, and give the other claims back."""
+        """Claim nothing more, let running reads finish within `grace` seconds, and give the other claims back.
+
+        Only once: the second time there is nothing left to do.
+        """
+        if self._ended:
+            return
         self._stopping = True
         self._progress.set()
         last = min(GIVE_BACK_SECONDS, grace / 2)

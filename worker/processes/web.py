@@ -7,7 +7,6 @@ be, the answer is 503, and Linq sends it again.
 import asyncio
 import contextlib
 import math
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
@@ -44,6 +43,7 @@ from worker.linq.webhook import (
 )
 from worker.processes.connections import bound_sending, bounded_protocol
 from worker.processes.redis_start import RedisUnusableError, reach_redis
+from worker.processes.stopping import heed_signals
 from worker.store.account_events import Announced
 from worker.store.store import Store
 from worker.views.routes import Views
@@ -324,7 +324,7 @@ async def _serve(settings: Settings) -> int:
     looked = asyncio.Event()
 
     def stop() -> None:
-        server.should_exit = True
+        server.should_exit = metrics_server.should_exit = True
         views.close()
         looked.set()
 
@@ -339,9 +339,7 @@ async def _serve(settings: Settings) -> int:
         else:
             looked.set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    heed_signals(stop, settings.shutdown_grace_seconds)
     async with asyncio.TaskGroup() as group:
         reaching = group.create_task(reach())
         try:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import random
-import signal
 import time
 from collections.abc import Awaitable, Callable
 
@@ -29,6 +28,7 @@ from worker.linq.poller import make_poller
 from worker.polling.engine import MAX_READS, Engine, end_tasks
 from worker.polling.poll_log import PollLog
 from worker.processes.redis_start import RedisUnusableError, reach_redis
+from worker.processes.stopping import heed_signals
 from worker.store.store import Store
 
 MAX_READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
@@ -39,7 +39,8 @@ FIRST_RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 5.0
 TRIM_SECONDS = 10.0  # EVENTS_RETENTION_SECONDS: within half a minute
 LOOK_SECONDS = 5.0  # between two looks for new fields of Linq, at one reply each
-LAST_WORD_SECONDS = 1.0  # for interrupted jobs to go back to the queue
+LAST_WORD_SECONDS = 1.0  # for interrupted jobs to go back to the queue, and for connections to close
+CLOSING_SECONDS = 4.0  # of the time for stopping, at most: four last words, where Redis hangs
 STEADY_SECONDS = 30.0  # after this long without trouble, retries start from the shortest pause again
 
 log = structlog.get_logger("main")
@@ -54,12 +55,10 @@ def run_worker(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    heed_signals(stop.set, settings.shutdown_grace_seconds)
     redis = connect(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(_close, redis)
         try:
             if settings.metrics_port:
                 start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.WORKER)
@@ -206,21 +205,34 @@ async def _supervise(settings: Settings, services: Services, stop: asyncio.Event
             if not services.store.outage.explains(error):
                 log.exception("queue_failed")
         finally:
-            with contextlib.suppress(RedisError, OSError):
-                await pool.aclose()
+            await _close(pool)
         if time.monotonic() - began > STEADY_SECONDS:
             retry = FIRST_RETRY_SECONDS
         if not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), retry * random.uniform(0.5, 1.0))
             retry = min(MAX_RETRY_SECONDS, 2 * retry)
+    if services.engine is not None:
+        await services.engine.stop(_working_seconds(settings))  # where nothing ran that would have seen to it
+
+
+def _working_seconds(settings: Settings) -> float:
+    """Return how long work may go on once it is to stop; what remains of the grace is for the end."""
+    return settings.shutdown_grace_seconds - min(CLOSING_SECONDS, settings.shutdown_grace_seconds / 2)
+
+
+async def _close(redis: Redis) -> None:
+    """Close connections, without waiting for a Redis that hangs."""
+    with contextlib.suppress(RedisError, OSError):
+        async with asyncio.timeout(LAST_WORD_SECONDS):
+            await redis.aclose()
 
 
 async def _run_until(stopping: asyncio.Task[bool], worker: Worker, services: Services, settings: Settings) -> None:
     """Run a worker until it fails or `stopping` is done; then let its jobs finish."""
     main = asyncio.create_task(worker.main())
     await asyncio.wait({main, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    grace = settings.shutdown_grace_seconds if stopping.done() else FIRST_RETRY_SECONDS
+    grace = _working_seconds(settings) if stopping.done() else FIRST_RETRY_SECONDS
     worker.allow_pick_jobs = False
     await end_tasks([main])
     deadline = time.monotonic() + grace

@@ -1,0 +1,42 @@
+"""SIGTERM and SIGINT: the order to stop, and the end of a process that does not get there."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+OVERDUE_SECONDS = 5.0  # beyond the grace
+
+log = structlog.get_logger("main")
+
+
+def heed_signals(stop: Callable[[], None], grace: float) -> None:
+    """Have the running loop call `stop` at the first SIGTERM or SIGINT.
+
+    A process that still runs `grace` seconds later says what it waits for, and is ended by the kernel (SIGALRM) after
+    OVERDUE_SECONDS more: whatever it did not give back goes on after its lease.
+    """
+    loop = asyncio.get_running_loop()
+    told = False
+
+    def begin() -> None:
+        stop()
+        loop.call_later(grace, _tell_what_hangs)
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            signal.setitimer(signal.ITIMER_REAL, grace + OVERDUE_SECONDS)
+            loop.call_soon_threadsafe(begin)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not by the loop, which may hang itself: in a log, for example, that nobody reads.
+        signal.signal(number, handle)
+
+
+def _tell_what_hangs() -> None:
+    names = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
+    log.error("stopping_takes_too_long", tasks=sorted(names))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import select
 import socket
 import struct
 import time
@@ -98,7 +99,7 @@ def exchange(simulation: Simulation, endpoint: Endpoint, work: Work) -> Callable
             _spoil(draft, fault, endpoint, trace_id)
             if fault.kind != "drip":
                 await _pause(fault.delay, simulation.closing)
-        if request.state.transport.is_closing():
+        if _has_gone(request.state.transport):
             draft.status, draft.outcome = None, "abandoned"
         simulation.answers.add(
             Answer(
@@ -184,6 +185,16 @@ class _Sent(Response):
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _has_gone(transport: asyncio.Transport) -> bool:
+    """Return whether the client has hung up, also where the loop has not seen it yet."""
+    if transport.is_closing():
+        return True
+    look = select.poll()
+    # Elsewhere than on Linux only a connection that is broken both ways is seen so early.
+    look.register(transport.get_extra_info("socket").fileno(), getattr(select, "POLLRDHUP", 0))
+    return bool(look.poll(0))
 
 
 async def _pause(seconds: float, closing: asyncio.Event) -> None:

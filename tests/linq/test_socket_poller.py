@@ -5,6 +5,8 @@ import os
 import random
 import socket
 import ssl
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -122,6 +124,43 @@ async def test_a_server_that_hangs_up_when_asked_again_breaks_that_read_only() -
         # Not asked again by itself: the rate that Linq allows counts every question.
         assert [(await poller.fetch(CHAT)).failure for _ in range(3)] == [None, "broken", None]
     assert len(server.requests) == 3
+
+
+def test_a_reply_that_came_while_the_process_was_held_up_counts_although_its_time_is_over() -> None:
+    """To be read again would show a later position, and never this one."""
+    asked, allowed = threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            asked.set()
+            allowed.wait()
+            connection.sendall(http_answer(EMPTY))
+            connection.recv(1)  # until the other side is done
+
+    def be_held_up(by: socket.socket) -> None:
+        by.recv(1)
+        allowed.set()
+        time.sleep(0.5)
+
+    async def read(port: int) -> Reply:
+        async with polling(f"http://127.0.0.1:{port}", timeout=0.3) as poller:
+            reply = poller.fetch(CHAT)
+            await asyncio.to_thread(asked.wait)
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                asyncio.get_running_loop().add_reader(ours, be_held_up, ours)
+                theirs.send(b"!")
+                return await reply
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve, args=[listener])
+        serving.start()
+        # uvloop looks at its timers after the callbacks of what it has found at its sockets, before it looks again.
+        reply = uvloop.run(read(listener.getsockname()[1]))
+        serving.join()
+    assert reply == READ
 
 
 async def test_a_body_after_204_spoils_the_connection() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from typing import Any, get_args
 
@@ -237,3 +238,20 @@ def test_faults_hit_in_the_order_in_which_they_were_set() -> None:
     board.add(Fault("empty"))
     taken = [board.take(endpoint, None) for _ in range(4)]
     assert [fault.kind if fault else None for fault in taken] == ["html", "html", "empty", None]
+
+
+def test_a_reply_to_a_client_that_has_hung_up_is_abandoned_also_where_nobody_has_noticed(
+    simulator: SimulatorServer, location: str
+) -> None:
+    url = httpx.URL(simulator.base_url + location)
+    head = f"GET {url.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {simulator.api_key}\r\n\r\n"
+    assert simulator.loop is not None
+    hung_up = threading.Event()
+    with socket.create_connection((url.host, url.port or 80)) as client:
+        simulator.loop.call_soon_threadsafe(hung_up.wait)  # it is held up, and finds the request and its end together
+        client.sendall(head.encode())
+        client.shutdown(socket.SHUT_WR)
+        hung_up.set()
+        assert client.recv(1) == b""
+    (answer,) = simulator.answers(endpoint="read")
+    assert (answer.outcome, answer.status) == ("abandoned", None)

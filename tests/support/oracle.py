@@ -8,7 +8,7 @@ other reply showed it that was surely used. Whatever is published must have been
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -90,15 +90,17 @@ def check(
     answers: Sequence[Answer],
     *,
     disturbances: Sequence[Disturbance] = (),
+    superseded: Collection[str] = (),
     longest_read: float = math.inf,
     references: dict[str, str] | None = None,
     places: Mapping[str, Sequence[Place]] | None = None,
 ) -> dict[str, Share]:
     """Hold the stream against the replies; return the shares by id.
 
-    The workers have been ended well, or nothing they hold could still come. Replies that took `longest_read` seconds or
-    more may have come too late. `references`: what each chat's events carry; `places`: those of each chat's share,
-    which have not changed. Raises AssertionError.
+    The workers have been ended well, or nothing they hold could still come. `superseded`: trace ids of replies that
+    came when the claim of their chat had run out, and another worker had claimed it. Replies that took `longest_read`
+    seconds or more may have come too late. `references`: what each chat's events carry; `places`: those of each chat's
+    share, which have not changed. Raises AssertionError.
     """
     shares = _structure(entries, references or {})
     by_chat: dict[str, list[Share]] = {}
@@ -111,7 +113,7 @@ def check(
     for chat_id, chat_shares in by_chat.items():
         for before, after in pairwise(chat_shares):
             assert before.ended_at < math.inf, f"share {after.share_id} began while {before.share_id} went on"
-        _positions(chat_shares, reads.get(chat_id, []), disturbances, longest_read)
+        _positions(chat_shares, reads.get(chat_id, []), disturbances, superseded, longest_read)
         for share in chat_shares:
             told = [(entry["type"], entry.get("subject", ""), json.loads(entry["data"])) for entry in share.entries]
             check_crossings(told, (places or {}).get(chat_id, ()))
@@ -175,7 +177,11 @@ def _order(share: Share) -> None:
 
 
 def _positions(
-    shares: list[Share], reads: list[Answer], disturbances: Sequence[Disturbance], longest_read: float
+    shares: list[Share],
+    reads: list[Answer],
+    disturbances: Sequence[Disturbance],
+    superseded: Collection[str],
+    longest_read: float,
 ) -> None:
     stopped: dict[str, int] = {}
     begin = 0.0
@@ -190,7 +196,7 @@ def _positions(
         answered: dict[str, list[tuple[Fix, bool]]] = {}
         for index, answer in enumerate(mine):
             following = mine[index + 1].received_at if index + 1 < len(mine) else math.inf
-            used = surely_used(answer, following, troubles, longest_read)
+            used = surely_used(answer, following, troubles, longest_read) and answer.trace_id not in superseded
             for handle, fix in shown(answer):
                 answered.setdefault(handle, []).append((fix, used))
         published = {entry["subject"] for entry in share.entries if entry["type"] == "location.updated"}

@@ -83,6 +83,19 @@ class WorkerProcess:
         found = [json.loads(line) for line in self.log().splitlines() if f'"{event}"' in line]
         return [line for line in found if line["event"] == event]
 
+    def superseded_reads(self) -> set[str]:
+        """Return the trace ids of the replies on which it decided in vain: the chat was no longer its own."""
+        newest: dict[str, str] = {}
+        found: set[str] = set()
+        for line in self.log().splitlines():
+            if '"poll"' in line or '"superseded"' in line:
+                entry = json.loads(line)
+                if entry["event"] == "poll":
+                    newest[entry["chat_id"]] = entry["trace_id"] or ""
+                elif entry["event"] == "superseded":
+                    found |= {newest[chat_id] for chat_id in entry["chat_ids"]}
+        return found
+
     async def logged(self, event: str, *, times: int = 1, deadline: float = START_WITHIN) -> None:
         """Wait for a line; RuntimeError with the end of the log where the process has ended without it."""
 

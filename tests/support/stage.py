@@ -109,6 +109,7 @@ class Stage:
             await self.entries(),
             self.simulator.answers(),
             disturbances=self.disturbances,
+            superseded=set().union(*(worker.superseded_reads() for worker in self.workers.started)),
             references=self.references,
             places=self.places,
             **arguments,

@@ -183,7 +183,9 @@ class Connection:
             return
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._look_at_time)
-        else:
+            return
+        self.read()  # a process that was held up may have the reply, and has not looked yet
+        if self._awaited is not None:
             self.close("timeout")
 
     def read(self) -> None:

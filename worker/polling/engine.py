@@ -295,10 +295,15 @@ class Engine:
 
     def _begin(self, claimed: Claimed, claim: Claim) -> bool:
         """Begin with a chat; return whether something is under way now."""
+        now = max(self.now(), claim.now)
+        if now + self._latency > claimed.lease:
+            # It has waited so long that another worker may read it while this one does, and one of them in vain.
+            self._let_go(claimed)
+            return False
         decision = Decision(
             claimed.share,
             claimed.chat_id,
-            now=max(self.now(), claim.now),
+            now=now,
             context=claim.context,
             random_unit=random.random(),
         )
@@ -464,7 +469,11 @@ class Engine:
             batch, self._decided = self._decided, []
             try:
                 for start in range(0, len(batch), MAX_CLAIMED):
-                    await self._commit(batch[start : start + MAX_CLAIMED])
+                    items = batch[start : start + MAX_CLAIMED]
+                    accepted = await self._commit(items)
+                    if not all(accepted):
+                        superseded = [item[0] for item, fits in zip(items, accepted, strict=True) if not fits]
+                        log.debug("superseded", chat_ids=superseded)
             except asyncio.CancelledError:
                 self._decided = [*batch, *self._decided]
                 raise
@@ -478,11 +487,7 @@ class Engine:
 
     async def _commit(self, items: list[Item]) -> list[bool]:
         """Commit a batch as soon as Redis accepts it. Repeating it is safe: what took effect no longer applies."""
-        accepted = await self._outage.wait_out(lambda: self._shares.commit(items))
-        superseded = len(accepted) - sum(accepted)
-        if superseded:
-            log.debug("superseded", chats=superseded)
-        return accepted
+        return await self._outage.wait_out(lambda: self._shares.commit(items))
 
 
 def _outcome(observation: ReadObservation, decision: Decision) -> metrics.PollOutcome:

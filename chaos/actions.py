@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Break = Callable[["Run"], AbstractAsyncContextManager[None]]
 
 CLOCK_STEP_SECONDS = 600.0
+MIN_TRACKED = 8  # of fewer than five that are read nobody can tell whether their line is lost or they have gone
+STOP_TAKES_SECONDS = 30.0  # of the story
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,22 @@ async def _stop_contact(run: "Run") -> AsyncIterator[None]:
     yield
 
 
+@contextlib.asynccontextmanager
+async def _lose_line(run: "Run") -> AsyncIterator[None]:
+    if len(run.tracked()) >= MIN_TRACKED:
+        run.simulator.lose_line(code=run.random.choice([2005, 2001]))
+    yield
+    run.simulator.lose_line(code=None)
+
+
+@contextlib.asynccontextmanager
+async def _stop_slowly(run: "Run") -> AsyncIterator[None]:
+    run.simulator.change_habits(stop_takes=STOP_TAKES_SECONDS)
+    await run.order_stop()
+    yield
+    run.simulator.change_habits(stop_takes=0.0)
+
+
 async def _tell_master(run: "Run", *words: str) -> None:
     with contextlib.suppress(RedisError, OSError):
         await (await run.master()).command(*words)
@@ -199,6 +217,7 @@ ACTIONS = (
     Action("Redis refuses writes for want of replicas", _refuse_writes),
     Action("Linq answers 500", _linq("error", status=500, code=3006), disturbs=False),
     Action("Linq answers 429", _linq("error", status=429, code=1007, retry_after=1), disturbs=False),
+    Action("Linq refuses the key", _linq("error", status=401, code=2004), disturbs=False),
     Action("a proxy answers for Linq", _linq("html", status=404), disturbs=False),
     Action("Linq resets connections", _linq("reset"), disturbs=False),
     Action("prompts get no answer", _linq("reset", endpoint="request", after_work=True), disturbs=False),
@@ -209,4 +228,6 @@ ACTIONS = (
     Action("webhooks come twice", _webhooks("duplicate", 0.5), disturbs=False),
     Action("webhooks come late", _webhooks("delay", 2.0), disturbs=False),
     Action("a contact stops sharing", _stop_contact, disturbs=False),
+    Action("the line is moved away from the key", _lose_line, disturbs=False),
+    Action("an order to stop takes its time", _stop_slowly, disturbs=False),
 )

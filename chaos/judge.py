@@ -16,6 +16,9 @@ from tests.support.crossings import Crossed, Crossing, Place, Presence, proves
 from tests.support.oracle import Disturbance, Fix
 
 MAX_PROMPTS = 2  # one, and one more where it cannot be known whether the first went out
+# No chat of a run has gone: whoever is refused has a line that the key has lost for a while.
+ENDS_OF_THE_GONE = frozenset({"chat_not_found", "chat_unavailable", "forbidden"})
+DELIVERY_SECONDS = 1.0  # until a consumer has what was written, at most
 
 
 @dataclass
@@ -61,18 +64,21 @@ def judge(
     request_times: Sequence[float],
     places: Mapping[str, Sequence[Place]] | None = None,
     until: Mapping[str, str] | None = None,
+    stop_when_done: Iterable[str] = (),
 ) -> Verdict:
     """Judge a run. Each chat was requested once; `lost_shares` are shares that Redis knows nothing of any more.
 
-    `places` and `until`: of the chats that were requested with them.
+    `places`, `until` and `stop_when_done`: of the chats that were requested with them.
     """
     verdict = Verdict()
     kept = _drop_repeats(deliveries, verdict)
+    stopping = set(stop_when_done)
     rollbacks = [trouble for trouble in troubles if trouble.rollback]
     reads: dict[str, list[Answer]] = defaultdict(list)
+    others: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
-        if answer.endpoint == "read" and answer.chat_id is not None:
-            reads[answer.chat_id].append(answer)
+        if answer.chat_id is not None:
+            (reads if answer.endpoint == "read" else others)[answer.chat_id].append(answer)
     events: dict[str, list[Delivery]] = defaultdict(list)
     for delivery in kept:
         events[delivery.chat_id].append(delivery)
@@ -87,6 +93,9 @@ def judge(
             places=(places or {}).get(chat_id, ()),
             until=(until or {}).get(chat_id),
         )
+        _judge_ends(chat_id, events[chat_id], others[chat_id], verdict)
+        if chat_id in stopping:
+            _judge_orders(chat_id, events[chat_id], others[chat_id], rollbacks, verdict)
         _judge_prompts(chat_id, answers, cooldown, verdict)
     try:
         oracle.check_budget(request_times, rate)
@@ -195,6 +204,33 @@ def _judge_order(
             verdict.figures["shares lost with Redis' data"] += 1
         else:
             verdict.faults.append(f"ends: chat {chat_id}: the end of share {share_id} was never learnt")
+
+
+def _judge_ends(chat_id: str, events: Sequence[Delivery], others: Sequence[Answer], verdict: Verdict) -> None:
+    """See that no share ended because reads were refused, and none by a refused prompt that nobody refused."""
+    refused = any(answer.endpoint == "request" and answer.status in (403, 404) and answer.code for answer in others)
+    for delivery in events:
+        if delivery.type == "location.tracking.ended":
+            reason = delivery.data.get("reason")
+            if reason in ENDS_OF_THE_GONE or (reason == "request_rejected" and not refused):
+                verdict.faults.append(f"ends: chat {chat_id}: {reason}, though the chat is there")
+
+
+def _judge_orders(
+    chat_id: str, events: Sequence[Delivery], others: Sequence[Answer], rollbacks: Sequence[Trouble], verdict: Verdict
+) -> None:
+    """See that Linq was told to end the sharing of whoever has arrived."""
+    for delivery in events:
+        if delivery.type == "location.tracking.ended" and delivery.data.get("reason") == "arrived":
+            # Of a share that came back, another end is the same fact, and has been dropped.
+            if any(_ended(answer) for answer in others):
+                verdict.figures["arrivals with an order to stop"] += 1
+            elif not _overlaps(rollbacks, delivery.at - DELIVERY_SECONDS, delivery.at):
+                verdict.faults.append(f"orders: chat {chat_id}: arrived, and Linq was not told to end the sharing")
+
+
+def _ended(answer: Answer) -> bool:
+    return answer.endpoint == "stop" and (answer.worked or (answer.status, answer.code) == (404, 2001))
 
 
 def _judge_crossings(

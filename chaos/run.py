@@ -38,6 +38,9 @@ STORM_ACTIONS = (2, 4)  # in each storm, at least and at most
 HOLD_SECONDS = (0.2, 4.0)  # how long something stays broken
 PLACES_AHEAD_SECONDS = (0.0, 120.0, 300.0)  # of the story
 UNTIL_SHARE = 0.3  # of those with places
+STOP_WHEN_DONE_SHARE = 0.5  # of those
+DOUBTFUL_EVERY = 4  # of so many requests one gets no answer to its prompt, and its contact takes a while
+DOUBTFUL_ACCEPT_AFTER = (100.0, 200.0)  # of the story: beyond the cool-down, so that a second prompt is due
 CALM_SECONDS = 6.0  # after a storm: what is seen now is judged without mercy
 SETTLED_SECONDS = 4.0  # after the end of an action until it counts as over: a lease and a read
 HEALED_WITHIN = 60.0
@@ -59,6 +62,7 @@ class Run:
     say: Say
     random: Random = field(init=False)
     cluster: Cluster = field(init=False)
+    client: LocationClient = field(init=False)
     simulator: SimulatorServer = field(init=False)
     workers: list[WorkerProcess] = field(default_factory=list)
     web: WorkerProcess = field(init=False)
@@ -66,10 +70,12 @@ class Run:
     chats: list[str] = field(default_factory=list)
     places: dict[str, list[Place]] = field(default_factory=dict)
     until: dict[str, str] = field(default_factory=dict)
+    stop_when_done: set[str] = field(default_factory=set)
     deliveries: list[Delivery] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     actions: int = 0
+    begun: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     logs: list[WorkerProcess] = field(default_factory=list)
     _environment: dict[str, str] = field(default_factory=dict)
@@ -86,22 +92,22 @@ class Run:
             )
             self._prepare()
             stack.callback(self._close)
-            client = await stack.enter_async_context(LocationClient(self.cluster.url, key_prefix=KEY_PREFIX))
-            consumer = asyncio.create_task(self._consume(client))
+            self.client = await stack.enter_async_context(LocationClient(self.cluster.url, key_prefix=KEY_PREFIX))
+            consumer = asyncio.create_task(self._consume())
             stack.push_async_callback(_end, consumer)
-            playing = asyncio.create_task(self._play(client, seconds))
+            playing = asyncio.create_task(self._play(seconds))
             stack.push_async_callback(_end, playing)
             await asyncio.wait({playing, consumer}, return_when=asyncio.FIRST_COMPLETED)
             if not playing.done():
                 raise RuntimeError("the consumer has ended") from consumer.exception()
             return playing.result()
 
-    async def _play(self, client: LocationClient, seconds: float) -> Verdict:
+    async def _play(self, seconds: float) -> Verdict:
         for number in range(WORKERS):
             await self.start_worker(number)
         await self.start_web()
-        await asyncio.gather(self._request_all(client, over=seconds * 0.6), self._storms(time.monotonic() + seconds))
-        await self._finish(client)
+        await asyncio.gather(self._request_all(over=seconds * 0.6), self._storms(time.monotonic() + seconds))
+        await self._finish()
         await asyncio.gather(*(self._stop(worker) for worker in [*self.workers, self.web]))
         return await self._judge()
 
@@ -111,11 +117,12 @@ class Run:
         names = recording_names()
         for number in range(self.people):
             journey = names[number % len(names)]
+            hurry = DOUBTFUL_ACCEPT_AFTER if _is_doubtful(number) else (0.0, 5.0, 20.0, 40.0)
             self.chats.append(
                 self.simulator.add_person(
                     recording=journey,
                     offset=number * 977 % recording(journey).times[-1],
-                    accepts_after=self.random.choice([0.0, 5.0, 20.0, 40.0]),
+                    accepts_after=self.random.choice(hurry),
                     stored_age=self.random.choice([None, None, 3600.0]),
                     address_after=self.random.choice([0.0, 10.0, None]),
                 )
@@ -150,6 +157,8 @@ class Run:
             self.places.setdefault(chat_id, []).append(place)
         if self.random.random() < UNTIL_SHARE:
             self.until[chat_id] = f"stop {len(PLACES_AHEAD_SECONDS) - 1}"
+            if self.random.random() < STOP_WHEN_DONE_SHARE:
+                self.stop_when_done.add(chat_id)
 
     async def start_worker(self, number: int) -> None:
         """Start a worker in this place."""
@@ -174,6 +183,10 @@ class Run:
         """Return who shares now."""
         return [handle for chat in self.simulator.state()["chats"] for handle in chat["sharing"]]
 
+    def tracked(self) -> list[str]:
+        """Return the chats that are tracked, by what the consumer has seen."""
+        return [chat_id for chat_id in self.chats if chat_id in self.begun - self.ended]
+
     def expect(self, kept: bool, fault: str) -> None:
         """Note a broken promise that is seen on the way."""
         if not kept:
@@ -189,12 +202,14 @@ class Run:
 
     # What users do
 
-    async def _request_all(self, client: LocationClient, *, over: float) -> None:
-        for chat_id in self.chats:
-            await self._request(client, chat_id, str(uuid.UUID(int=self.random.getrandbits(128), version=4)))
+    async def _request_all(self, *, over: float) -> None:
+        for number, chat_id in enumerate(self.chats):
+            if _is_doubtful(number):
+                self.simulator.fault("reset", endpoint="request", chat_id=chat_id, after_work=number % 8 == 0)
+            await self._request(chat_id, str(uuid.UUID(int=self.random.getrandbits(128), version=4)))
             await asyncio.sleep(over / len(self.chats))
 
-    async def _request(self, client: LocationClient, chat_id: str, job_id: str) -> None:
+    async def _request(self, chat_id: str, job_id: str) -> None:
         """Queue a request until Redis has it; the id is the same each time."""
         arguments = {
             "chat_id": chat_id,
@@ -203,11 +218,12 @@ class Run:
             "max_interval": 2.0,
             "places": self.places.get(chat_id),
             "until": self.until.get(chat_id),
+            "stop_when_done": chat_id in self.stop_when_done,
         }
         job = Job.checked("request_location", arguments, job_id)
         while True:
             try:
-                await client.queue(job)
+                await self.client.queue(job)
             except JobExists:
                 return
             except (RedisError, OSError):
@@ -215,11 +231,22 @@ class Run:
             else:
                 return
 
-    async def _consume(self, client: LocationClient) -> None:
+    async def order_stop(self) -> None:
+        """Have Linq told to end the share of somebody who is tracked."""
+        sharing = set(self.sharing_handles())
+        handles = {chat_id: self.simulator.handle_of(chat_id) for chat_id in self.tracked()}
+        sharing_chats = [chat_id for chat_id, handle in handles.items() if handle in sharing]
+        if sharing_chats:
+            chat_id = self.random.choice(sharing_chats)
+            with contextlib.suppress(RedisError, OSError):
+                await self.client.stop_sharing(chat_id, handles[chat_id])
+
+    async def _consume(self) -> None:
         """Read as a service would: in a group, acknowledging each event when it is done."""
-        async for event in client.group_events("judges", "judge-1", start="0", claim_idle=5.0):
+        async for event in self.client.group_events("judges", "judge-1", start="0", claim_idle=5.0):
             delivery = _delivery(event)
             self.deliveries.append(delivery)
+            self.begun.add(delivery.chat_id)
             if delivery.type == "location.tracking.ended":
                 self.ended.add(delivery.chat_id)
             await event.acknowledge()
@@ -260,23 +287,22 @@ class Run:
 
     # The end
 
-    async def _finish(self, client: LocationClient) -> None:
+    async def _finish(self) -> None:
         self.say("calm: everybody stops sharing")
         deadline = time.monotonic() + END_WITHIN
         lost_jobs: set[str] = set()
         while (missing := set(self.chats) - self.ended) and time.monotonic() < deadline:
             for handle in self.sharing_handles():
                 self.simulator.stop_sharing(handle)
-            known = {delivery.chat_id for delivery in self.deliveries}
             for chat_id in missing:
-                if chat_id not in known and time.monotonic() > deadline - END_WITHIN + LOST_AFTER_SECONDS:
+                if chat_id not in self.begun and time.monotonic() > deadline - END_WITHIN + LOST_AFTER_SECONDS:
                     # The job was lost with Redis' last moments: whoever queued it sees no result and queues it again.
                     lost_jobs.add(chat_id)
-                    await self._request(client, chat_id, str(uuid.uuid5(uuid.NAMESPACE_OID, chat_id)))
+                    await self._request(chat_id, str(uuid.uuid5(uuid.NAMESPACE_OID, chat_id)))
                 elif time.monotonic() > deadline - END_WITHIN / 2:
                     # Asked, and nobody answered or the prompt went astray.
                     with contextlib.suppress(RedisError, OSError, JobExists):
-                        await client.untrack_location(chat_id, job_id=str(uuid.uuid5(uuid.NAMESPACE_URL, chat_id)))
+                        await self.client.untrack_location(chat_id, job_id=str(uuid.uuid5(uuid.NAMESPACE_URL, chat_id)))
             await asyncio.sleep(2.0)
         if lost_jobs:
             self.say(f"{len(lost_jobs)} jobs were lost with Redis' data and queued again")
@@ -308,6 +334,7 @@ class Run:
             request_times=self.simulator.request_times(),
             places=self.places,
             until=self.until,
+            stop_when_done=self.stop_when_done,
         )
         verdict.faults += self.faults + self._complaints()
         verdict.figures["actions"] = self.actions
@@ -323,6 +350,10 @@ class Run:
                 found.append(f"logs: {worker.log_path.name} holds something private")
             found += [f"logs: {worker.log_path.name} holds {sign}" for sign in FAULTS_OF_OURS if sign in text]
         return found
+
+
+def _is_doubtful(number: int) -> bool:
+    return number % DOUBTFUL_EVERY == 0
 
 
 def _delivery(event: Event) -> Delivery:

@@ -236,3 +236,39 @@ def test_a_share_that_a_rollback_brings_back_may_go_on() -> None:
     shown = [read(1), read(52), read(53)]
     assert faults(after, shown) == ["order", "order"]
     assert faults(after, shown, [Trouble(BEGINNING + 50.5, BEGINNING + 51, rollback=True)]) == []
+
+
+def ends(reason: str, *others: Answer, at: float = 50.0, **changes: Any) -> list[str]:
+    """Return the kinds of faults of a share that ended for this reason."""
+    end = event("tracking.ended", at, data={"reason": reason})
+    return faults([event("requested", 0.0), end], others, **changes)
+
+
+@pytest.mark.parametrize("reason", ["chat_not_found", "chat_unavailable", "forbidden"])
+def test_a_share_that_ends_by_refused_reads_is_a_fault(reason: str) -> None:
+    refused = [answer(at, "read", at=at, status=404, code=2001, worked=False) for at in (1, 40)]
+    assert ends(reason, *refused) == ["ends"]
+
+
+def test_a_request_is_rejected_only_where_its_prompt_was_refused() -> None:
+    assert ends("request_rejected", answer(1, "request", at=1, status=403, code=2005, prompted=False)) == []
+    assert ends("request_rejected", answer(1, "request", at=1, status=404, code=None, prompted=False)) == ["ends"]
+    assert ends("request_rejected", answer(1, "request", at=1)) == ["ends"]
+
+
+def test_whoever_has_arrived_and_was_to_stop_then_is_ordered_to_stop() -> None:
+    def judged(*others: Answer, **changes: Any) -> list[str]:
+        arriving = [updated(1), updated(2), crossed("entered", 2)]
+        end = event("tracking.ended", 3.0, data={"reason": "arrived"})
+        events = [event("requested", 0.0), event("sharing.started", 0.5), *arriving, end]
+        shown = [read(1), read(2), *others]
+        given = {"places": {CHAT: [STOP]}, "until": {CHAT: "stop"}, "stop_when_done": [CHAT]}
+        return faults(events, shown, **given | changes)
+
+    assert judged(answer(9, "stop", at=4)) == []
+    assert judged(answer(9, "stop", at=4, status=404, code=2001, worked=False)) == []
+    assert judged(answer(9, "stop", at=4, status=500, worked=False)) == ["orders"]
+    assert judged() == ["orders"]
+    assert judged(stop_when_done=[]) == []
+    lost = Trouble(BEGINNING + 2.5, BEGINNING + 4, rollback=True)
+    assert judged(troubles=[lost]) == []

@@ -263,6 +263,8 @@ async def test_while_a_chat_is_tracked_no_command_ends_a_pause(
 ) -> None:
     chat_id = simulator.add_person(CONTACT, accepts_after=None)
     assert (await run_job("track_location", job_id="job-1", chat_id=chat_id)).result["status"] == "tracking"
+    engine = services.need_engine()
+    await wait_until(lambda: not engine._polling, "nobody polls, who would try it by a read")
     await services.store.account_pause.begin("Linq answered 403/2011")
     await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
     assert (await run_job("track_location", job_id="job-2", **PAIR, runs=3)).result is None

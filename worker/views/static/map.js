@@ -78,8 +78,12 @@ async function learnNextReads() {
   else if (!choice.person) return;
   try {
     const query = everybody ? `limit=${MAX_LIMIT}` : `chat_id=${choice.person.chatId}`;
+    const asked = clock();
     const reply = await fetch(`latest?${query}`, { cache: "no-store" });
-    if (reply.ok) people.know((await reply.json()).shares);
+    if (!reply.ok) return;
+    const { features, shares, truncated } = await reply.json();
+    people.know(shares);
+    if (everybody && !truncated) people.compare(features, asked);
     changed();
   } catch {
     // Whoever is away is waited for by the events.

@@ -109,19 +109,25 @@ export class People {
     }
   }
 
-  /** Forget whoever was asked not to be known any more, at once and with what was told of them. */
-  forget(chatId) {
-    const gone = new Set(this.of(chatId));
-    for (const person of gone) this.#forget(person);
-    this.events = this.events.filter(({ who }) => !gone.has(who));
+  /** Forget whoever the features of /latest no longer show: no event tells that somebody in a group was forgotten. */
+  compare(features, asked) {
+    const shown = new Set(features.map(({ properties: { chat_id: chatId, handle } }) => keyOf(chatId, handle)));
+    const gone = [...this.all.values()].filter(({ key, position, movedAt }) => position && movedAt < asked && !shown.has(key));
+    this.forget(gone);
+  }
+
+  /** Forget people at once, and what was told of them. */
+  forget(people) {
+    for (const person of people) this.#forget(person);
+    this.events = this.events.filter(({ who }) => !people.includes(who));
   }
 
   #row(chatId, handle) {
-    const key = `${chatId} ${handle ?? ""}`;
+    const key = keyOf(chatId, handle);
     let person = this.all.get(key);
     if (!person && handle !== null) {
       // Whoever was asked is now known by a handle.
-      const unnamed = this.all.get(`${chatId} `);
+      const unnamed = this.all.get(keyOf(chatId, null));
       if (unnamed) {
         this.all.delete(unnamed.key);
         person = Object.assign(unnamed, { key, handle });
@@ -196,10 +202,14 @@ const HANDLERS = {
   "location.sharing.stopped": (people, chatId, event, now) => people.finish(chatId, event, "stopped", now, event.data.reason),
   "location.tracking.ended": (people, chatId, event, now) => {
     people.shares.delete(chatId);
-    if (event.data.reason === "forgotten") people.forget(chatId);
+    if (event.data.reason === "forgotten") people.forget(people.of(chatId));
     else people.finish(chatId, event, "ended", now, event.data.reason);
   },
 };
+
+function keyOf(chatId, handle) {
+  return `${chatId} ${handle ?? ""}`;
+}
 
 /** A name to show: the caller's reference, else the handle, else the beginning of the chat's id. */
 export function nameOf(person) {

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 from msgspec.structs import replace
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -49,6 +50,20 @@ async def test_what_a_job_made_due_is_read_again_before_the_next_tick(
     chat = simulator.add_person(sharing=True)
     await run_job("track_location", chat_id=chat, min_interval=SHORT, max_interval=SHORT)  # no tick in this test
     await reads_for(simulator, 1.5 * engine.IDLE_SECONDS)
+
+
+async def test_a_tick_prolongs_a_poll_that_a_job_has_begun(
+    services: Services, simulator: SimulatorServer, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "WOKEN_SECONDS", ROUND)
+    chat = simulator.add_person(sharing=True)
+    await run_job("track_location", chat_id=chat, min_interval=SHORT, max_interval=SHORT)
+    await services.need_engine().poll_due(3600.0)  # as a tick does
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logged:
+        await reads_for(simulator, 4 * ROUND)
+    polls = [entry for entry in logged if entry["event"] == "poll"]
+    assert polls
+    assert not any("job_id" in entry for entry in polls)
 
 
 async def test_serving_a_chat_that_is_being_read_waits_for_that_read(

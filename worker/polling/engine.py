@@ -8,6 +8,7 @@ leases behind; whichever worker claims those chats next reads them again and pub
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import random
 import time
@@ -107,6 +108,7 @@ class Engine:
         self._progress = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._polling = False
+        self._deadline = 0.0  # of the polling, monotonic
         self._stopping = False
         self._ended = False
         self._clock_offset = 0.0
@@ -164,13 +166,16 @@ class Engine:
     # Claiming
 
     async def poll_due(self, seconds: float) -> None:
-        """Poll what is due until nothing is for a second, for at most `seconds`. May be called while it runs."""
+        """Poll what is due until nothing is for a second, for at most `seconds`. Called while it runs, prolong that."""
+        deadline = time.monotonic() + seconds
         if self._polling:
+            self._deadline = max(self._deadline, deadline)
             self.wake()
             return
         self._polling = True
+        self._deadline = deadline
         try:
-            await self._poll_until(time.monotonic() + seconds)
+            await self._poll_until_deadline()
         finally:
             self._polling = False
 
@@ -178,14 +183,15 @@ class Engine:
         """Look for due chats at once, whether a tick is polling now or not."""
         self._progress.set()
         if not self._polling and not self._stopping and (self._woken is None or self._woken.done()):
-            self._woken = asyncio.create_task(self._poll_once())
+            # Not in the context of a job, with whose id the log would name every chat from here on.
+            self._woken = asyncio.create_task(self._poll_once(), context=contextvars.Context())
 
     async def _poll_once(self) -> None:
         with contextlib.suppress(RedisError):  # the next tick tries again
             await self.poll_due(WOKEN_SECONDS)
 
-    async def _poll_until(self, deadline: float) -> None:
-        while not self._stopping and time.monotonic() < deadline:
+    async def _poll_until_deadline(self) -> None:
+        while not self._stopping and time.monotonic() < self._deadline:
             # While decisions cannot be written, nothing more should be read.
             await self._outage.end()
             ahead = self._ahead()

@@ -343,8 +343,10 @@ async def _serve(settings: Settings) -> int:
     async with asyncio.TaskGroup() as group:
         reaching = group.create_task(reach())
         try:
-            # A Redis that says no is all there is to tell; one that is away is not waited for.
-            await looked.wait()
+            # A Redis that says no is all there is to tell; one that is away is not waited for, one that hangs not long.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2 * REDIS_SECONDS):
+                    await looked.wait()
             if refused:
                 return 1
             if not settings.linq_webhook_secrets:

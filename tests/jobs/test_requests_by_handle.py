@@ -12,6 +12,7 @@ from tests.support.jobs import RunJob
 from tests.support.waiting import wait_until
 from worker.domain.handle import handle_digest
 from worker.jobs.arq_worker import MAX_TRIES
+from worker.jobs.handlers import CREATION_SECONDS
 from worker.jobs.services import Services
 from worker.linq.client import LinqError
 
@@ -163,6 +164,18 @@ async def test_a_created_chat_whose_answer_was_lost_gets_no_second_message(
     simulator.fault(kind, endpoint="create_chat", after_work=True)
     done = await run_job("request_location", **PAIR, message=HELLO)
     assert done.result["status"] == "requested"
+    assert len(created(simulator)) == 1
+
+
+async def test_one_job_at_a_time_creates_a_chat(
+    simulator: SimulatorServer, run_job: RunJob, services: Services
+) -> None:
+    assert await services.store.chats.reserve_between(CONTACT, LINE, "another-job")
+    waiting = await run_job("request_location", **PAIR, message=HELLO, runs=1)
+    assert (waiting.result, waiting.waits) == (None, [CREATION_SECONDS])
+    assert created(simulator) == []
+    await services.store.chats.forget_between(CONTACT, LINE)
+    assert (await run_job("request_location", **PAIR, message=HELLO)).result["status"] == "requested"
     assert len(created(simulator)) == 1
 
 

@@ -44,6 +44,7 @@ CHAT_IS_NONE = frozenset(
 WAIT_GROWTH = 1.1
 MAX_WAIT_SECONDS = 900.0
 RECONCILIATION_SECONDS = 2.0  # of each minute: a million shares are counted in about ten minutes
+CREATION_SECONDS = 1.0  # until a job looks again for a chat that another one creates
 RETRY_SECONDS = 2.0  # after an outage of Redis in the middle of a job
 
 JobContext = dict[str, Any]
@@ -197,6 +198,9 @@ async def _find_chat(
         return chat_id
     if message is None:
         return {"status": "rejected", "reason": "chat_not_found", "code": None}
+    chats = services.store.chats
+    if not await chats.reserve_between(to, line, context["job_id"]):
+        raise NotNowError(CREATION_SECONDS)  # another job is at it: a second message would reach the contact
     try:
         with bounded_tries(context["job_try"]):
             created = await call_linq(
@@ -204,11 +208,12 @@ async def _find_chat(
                 lambda linq: linq.create_chat(from_=line, to=to, text=message, idempotency_key=context["job_id"]),
             )
     except LinqError as error:
+        await chats.forget_between(to, line)
         if error.by_proxy:
             raise
         return {"status": "rejected", "reason": rejection(error.status, error.code), "code": error.code}
     await remember(services, created, line)
-    await services.store.chats.put_between(to, line, created.id)
+    await chats.put_between(to, line, created.id)
     return created.id
 
 

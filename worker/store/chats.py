@@ -6,7 +6,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from worker.domain.handle import handle_digest
-from worker.store.keys import CHAT_TTL_SECONDS, STOP_TTL_SECONDS, Keys
+from worker.store.keys import CHAT_TTL_SECONDS, CREATION_TTL_SECONDS, STOP_TTL_SECONDS, Keys
+
+_RESERVED = b"?"  # begins what stands in place of a chat's id while a job creates the chat
 
 
 class KnownChat(msgspec.Struct, frozen=True):
@@ -38,7 +40,21 @@ class Chats:
     async def between(self, contact: str, line: str) -> str | None:
         """Return the 1:1 chat of a contact and a line, if it is remembered."""
         kept = await self._redis.get(self._keys.pair(handle_digest(contact), handle_digest(line)))
-        return None if kept is None else kept.decode()
+        return None if kept is None or kept.startswith(_RESERVED) else kept.decode()
+
+    async def reserve_between(self, contact: str, line: str, job_id: str) -> bool:
+        """Let one job at a time create the chat of a contact and a line; return whether it is this one.
+
+        It is free again after `put_between` or `forget_between`, or when the job has not come back for some minutes.
+        """
+        key = self._keys.pair(handle_digest(contact), handle_digest(line))
+        reserved = _RESERVED + job_id.encode()
+        if await self._redis.set(key, reserved, nx=True, ex=CREATION_TTL_SECONDS):
+            return True
+        if await self._redis.get(key) != reserved:
+            return False
+        await self._redis.expire(key, CREATION_TTL_SECONDS)
+        return True
 
     async def forget_between(self, contact: str, line: str) -> None:
         """Forget the 1:1 chat of a contact and a line, so that Linq is asked for it again."""

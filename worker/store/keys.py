@@ -4,6 +4,7 @@ ACCOUNT_EVENTS_TTL_SECONDS = 30 * 86_400  # `account_events` after the last one
 UNKNOWN_FIELDS_TTL_SECONDS = 30 * 86_400  # `unknown_fields` after the last time that any of them was seen
 ENDED_SHARE_TTL_SECONDS = 86_400  # `share` after the end, at least: late webhooks and the cool-down need it
 CHAT_TTL_SECONDS = 86_400  # `chat` and `pair`: lines and members of a chat change seldom
+CREATION_TTL_SECONDS = 300  # `pair` while a job creates the chat: longer than it waits after faults, as a rule
 PIN_TTL_SECONDS = 86_400  # `pin` and `pins_pause`: as long as arq keeps a job
 FORGETTING_TTL_SECONDS = 86_400  # `forgetting` and `forgotten_shares`: the same
 LOST_LINE_TTL_SECONDS = 86_400  # `lost_lines`, `lost_line` and `parked` after the last probe

@@ -152,8 +152,9 @@ class Fleet:
 
 
 # Everybody is read at least once a minute, so that two minutes show all.
+usual_fleets = st.builds(Fleet, st.lists(st.floats(5, 60), min_size=MIN_CHATS, max_size=16), st.just(Limits()))
 fleets = st.one_of(
-    st.builds(Fleet, st.lists(st.floats(5, 60), min_size=MIN_CHATS, max_size=16), st.just(Limits())),
+    usual_fleets,
     st.builds(
         Fleet, st.lists(st.floats(2, 5), min_size=MIN_CHATS, max_size=16), st.just(Limits(min_poll=1.0, max_poll=5.0))
     ),
@@ -169,7 +170,7 @@ def test_no_share_ends_where_the_key_loses_its_line(fleet: Fleet, before: float)
     assert all(chat.share.parked for chat in fleet.chats)
 
 
-@given(fleets, fleets, st.floats(0, 300))
+@given(usual_fleets, usual_fleets, st.floats(0, 300))
 def test_no_share_ends_where_one_line_of_two_is_lost_and_the_other_goes_on(
     lost: Fleet, kept: Fleet, before: float
 ) -> None:
@@ -188,7 +189,7 @@ def test_a_few_chats_that_have_gone_end_and_no_others(fleet: Fleet, data: st.Dat
     gone = data.draw(st.sets(st.integers(0, len(fleet.chats) - 1), max_size=few))
     if len(gone) * 2 > len(fleet.chats) and len(gone) >= MIN_CHATS:
         return
-    fleet.live(data.draw(st.floats(60, 300)))
+    fleet.live(data.draw(st.floats(60, 150)))
     fleet.lost = gone
     fleet.live(60 + WINDOW_SECONDS + 60)
     assert fleet.ended() == gone

@@ -30,7 +30,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import SECRET
 from worker.store.store import Store
 
-WORKERS = 2
+POLL_CLIENTS = ("socket", "httpx")  # of the workers
 RATE = 100.0
 COOLDOWN_SECONDS = 5.0
 SPEED = 10.0  # of the people: phones publish every 2 to 9 s
@@ -103,7 +103,7 @@ class Run:
             return playing.result()
 
     async def _play(self, seconds: float) -> Verdict:
-        for number in range(WORKERS):
+        for number in range(len(POLL_CLIENTS)):
             await self.start_worker(number)
         await self.start_web()
         await asyncio.gather(self._request_all(over=seconds * 0.6), self._storms(time.monotonic() + seconds))
@@ -129,7 +129,7 @@ class Run:
             )
         for chat_id in self.chats[: self.people * 2 // 3]:
             self._place(chat_id)
-        self.clocks = [self.folder / f"clock-{number}" for number in range(WORKERS)]
+        self.clocks = [self.folder / f"clock-{number}" for number in range(len(POLL_CLIENTS))]
         port = free_port()
         self.simulator.subscribe(f"http://127.0.0.1:{port}/webhooks/linq", secret=SECRET)
         self._environment = {
@@ -163,6 +163,7 @@ class Run:
     async def start_worker(self, number: int) -> None:
         """Start a worker in this place."""
         environment = {**os.environ, **self._environment, "CHAOS_CLOCK": str(self.clocks[number])}
+        environment["POLL_CLIENT"] = POLL_CLIENTS[number]
         log = self.folder / f"worker-{len(self.logs)}.log"
         worker = WorkerProcess(environment, log, command=("chaos.skewed", "worker"))
         self.logs.append(worker)

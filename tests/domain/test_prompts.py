@@ -304,12 +304,13 @@ def test_who_accepts_just_before_the_last_read_is_followed() -> None:
     assert chat.wait(1000).read(listing(position(at=99))) == []
 
 
-def test_a_request_expires_later_where_the_last_reads_fail() -> None:
-    chat = TrackedChat(accept_within=100)
+@pytest.mark.parametrize(("accept_within", "end"), [(100, 200), (1000, 1300)])
+def test_a_request_expires_later_where_the_last_reads_fail(accept_within: float, end: float) -> None:
+    chat = TrackedChat(accept_within=accept_within)
     chat.prompt(Sent())
-    chat.now = 399
+    chat.now = end - 1
     assert chat.read(Fault("timeout", "")) == []
-    chat.now = 400
+    assert chat.wait_until_due().now == pytest.approx(end)
     assert chat.read(Fault("timeout", "")) == ["request.expired", "tracking.ended"]
 
 

@@ -13,7 +13,6 @@ from worker.domain.share import Person
 from worker.domain.timestamp import NANOSECONDS, format_time
 
 FIRST_POSITION_SECONDS = 600.0  # a share that was announced but never listed is not "gone" before this
-LAST_READ_GRACE_SECONDS = 300.0  # an unanswered request expires after this even if the last read fails
 PARKED_SECONDS = 6 * 3600.0  # until a chat whose line is lost is read all the same
 _NOBODY: frozenset[str | None] = frozenset()
 
@@ -39,10 +38,12 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
             lower, upper = schedule.bounds(decision)
             seconds = policy.backoff(share.failures, lower=lower, upper=upper, random_unit=decision.random_unit)
             share.rule = "backoff"
-            expires_at = schedule.expiry(decision)
-            if expires_at is not None and decision.now >= expires_at + LAST_READ_GRACE_SECONDS:
-                decision.expire_request()
-                return
+            left = schedule.left_for_last_read(decision)
+            if left is not None:
+                if left <= 0:
+                    decision.expire_request()
+                    return
+                seconds = min(seconds, max(left, share.lower or 0.0))
         case Throttled(retry_after=retry_after):
             lower, upper = schedule.bounds(decision)
             usual = min(THROTTLED_SECONDS, upper) if retry_after is None else retry_after
@@ -57,9 +58,8 @@ def observe(decision: Decision, observation: ReadObservation) -> None:
             seconds = PARKED_SECONDS * (0.75 + 0.5 * decision.random_unit)
             share.rule = "paused"
             share.parked = True
-            expires_at = schedule.expiry(decision)
-            if expires_at is not None:
-                left = expires_at + LAST_READ_GRACE_SECONDS - decision.now
+            left = schedule.left_for_last_read(decision)
+            if left is not None:
                 if left <= 0:
                     decision.expire_request()
                     return

@@ -7,6 +7,7 @@ from worker.domain.timestamp import NANOSECONDS
 
 EXPIRY_GRACE_SECONDS = 60.0  # a newer position may still come this long after `ends_at`
 BEFORE_END_SECONDS = 2.0  # one read just before a planned end
+LAST_READ_GRACE_SECONDS = 300.0  # that an unanswered request waits at most for its last read to succeed
 HINT_OFFSETS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)  # seconds; a first position takes a second or two
 MAX_PROMPTS = 2  # an uncertain prompt is repeated once
 
@@ -132,6 +133,18 @@ def expiry(decision: Decision) -> float | None:
     if share.max_age is None and (share.pace is not None or decision.anybody_shares()):
         return None
     return share.expires_at
+
+
+def left_for_last_read(decision: Decision) -> float | None:
+    """Return the seconds in which the last read of a request may still succeed; None if the request does not expire.
+
+    They are as many as the request waits for, at most LAST_READ_GRACE_SECONDS, after its end.
+    """
+    expires_at = expiry(decision)
+    if expires_at is None:
+        return None
+    grace = min(LAST_READ_GRACE_SECONDS, expires_at - decision.share.begun_at)
+    return expires_at + grace - decision.now
 
 
 def prompt_waits(decision: Decision) -> bool:

@@ -107,7 +107,8 @@ $(QUEUES)/.installed: requirements/benchmarks.txt
 %/node_modules/.installed: %/package.json
 	@command -v npm >/dev/null || { echo "npm was not found (Node 20 or newer has it)" >&2; exit 1; }
 	@echo "Installing the packages of $<"
-	@cd $* && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@cd $* && HOME="$${HOME:-$(CURDIR)}" npm install --cache "$(CURDIR)/$(VENV)/npm" --no-package-lock --ignore-scripts \
+		--no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 .PHONY: documents

@@ -1,5 +1,6 @@
 """make on the machines of strangers: whatever else is set there, .venv is made here and works."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -32,11 +33,11 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def make(folder: Path) -> str:
+def make(folder: Path, target: str = ".venv/.runtime", **environment: str) -> str:
     done = subprocess.run(
-        ["make", f"PYTHON={sys.executable}", ".venv/.runtime"],
+        ["make", f"PYTHON={sys.executable}", target],
         cwd=folder,
-        env=FOREIGN | {"PATH": "/usr/bin:/bin"},
+        env=FOREIGN | {"PATH": "/usr/bin:/bin"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,3 +73,14 @@ def test_an_environment_that_does_not_work_is_made_anew(folder: Path, python: st
     (folder / ".venv/.runtime").touch()
     assert "Making .venv" in make(folder)
     assert prefix_of(folder / ".venv") == folder / ".venv"
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm was not found")
+def test_npm_needs_no_home_that_can_be_written(folder: Path) -> None:
+    packages = folder / "tests/node"
+    (packages / "ours").mkdir(parents=True)
+    (packages / "ours/package.json").write_text('{"name": "ours", "version": "1.0.0"}')
+    (packages / "package.json").write_text('{"dependencies": {"ours": "file:./ours"}}')
+    # There npm would try for ever to make its folder.
+    make(folder, "tests/node/node_modules/.installed", HOME="/proc/nowhere", PATH=os.environ["PATH"])
+    assert (packages / "node_modules/ours/package.json").exists()

@@ -17,6 +17,7 @@ Level = Literal["ok", "warning", "wrong", "skipped"]
 LOCATION_EVENTS = frozenset({"location.sharing.started", "location.sharing.stopped"})
 WEBHOOK_PATH = "/webhooks/linq"
 READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
+ENDING_SECONDS = 6.0  # of SHUTDOWN_GRACE_SECONDS: to commit, give back and close, at most
 HASTY_POLL_SECONDS = 30.0  # half the default, which is already at the lower end of Linq's advice
 CLOCK_NOTICED_SECONDS = 5.0
 CLOCK_HARMFUL_SECONDS = 60.0  # from here on arq runs cron jobs twice; signatures fail at 300 s
@@ -73,13 +74,14 @@ def judge_settings(settings: Settings, complaints: Sequence[str]) -> list[Findin
     """Judge values that are valid one by one; `complaints` are the lines about wrong and missing ones."""
     findings = [wrong("settings", line, "correct it in the environment or in .env") for line in complaints]
     longest_read = min(READ_SECONDS, 0.8 * settings.lease_seconds)
-    if settings.shutdown_grace_seconds < longest_read:
+    needed = longest_read + ENDING_SECONDS
+    if settings.shutdown_grace_seconds < needed:
         findings.append(
             warn(
                 "settings",
-                f"SHUTDOWN_GRACE_SECONDS {settings.shutdown_grace_seconds:g} is shorter than a read may take "
-                f"({longest_read:g} s): a stopping worker gives reads under way back",
-                f"set it to {longest_read:g} or more",
+                f"SHUTDOWN_GRACE_SECONDS {settings.shutdown_grace_seconds:g} is too short for the longest read "
+                f"({longest_read:g} s) and the end ({ENDING_SECONDS:g} s): a stopping worker gives back what it reads",
+                f"set it to {needed:g} or more",
             )
         )
     if not settings.events_maxlen and not settings.events_retention_seconds:

@@ -15,6 +15,7 @@ from worker.jobs.arq_worker import MAX_TRIES
 from worker.jobs.handlers import CREATION_SECONDS
 from worker.jobs.services import Services
 from worker.linq.client import LinqError
+from worker.store.budget import Budget
 
 CONTACT = "+12025550147"
 LINE = "+14155550100"
@@ -51,6 +52,24 @@ async def test_the_direct_chat_is_found_behind_pages_of_groups(simulator: Simula
     assert (done.result["chat_id"], done.result["prompt"]) == (chat_id, "sent")
     assert simulator.prompts(chat_id) == 1
     assert len(simulator.answers(endpoint="chats")) == 3
+
+
+async def test_each_page_of_a_lookup_counts_in_the_budget(
+    simulator: SimulatorServer, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = 0
+    take = Budget.take
+
+    async def counted(self: Budget) -> float | None:
+        nonlocal taken
+        taken += 1
+        return await take(self)
+
+    monkeypatch.setattr(Budget, "take", counted)
+    for number in range(230):
+        simulator.add_chat([CONTACT, f"+1202555{number:04}"])
+    assert (await run_job("track_location", **PAIR)).result == NOT_FOUND
+    assert taken == len(simulator.answers(endpoint="chats")) == 3
 
 
 async def test_the_chat_is_of_the_line_that_was_named(simulator: SimulatorServer, run_job: RunJob) -> None:

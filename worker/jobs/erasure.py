@@ -16,7 +16,7 @@ from worker.domain.handle import handle_digest
 from worker.domain.mentions import Mentions
 from worker.domain.share import Share
 from worker.jobs.arguments import ForgetHandle
-from worker.jobs.linq_calls import NotNowError, call_linq, know_chat
+from worker.jobs.linq_calls import NotNowError, find_chats, know_chat
 from worker.jobs.services import Services
 from worker.linq.client import LinqError
 from worker.store.erasure import ERASED, Erasure, Progress, Stage
@@ -101,7 +101,7 @@ class _Forgetting:
             return
         try:
             async with asyncio.timeout(LINQ_SECONDS):
-                chats = await call_linq(self._services, lambda linq: linq.find_chats(to=self._handle))
+                chats = await find_chats(self._services, to=self._handle)
         except (LinqError, NotNowError, TimeoutError) as error:
             log.warning(
                 "linq_not_asked",

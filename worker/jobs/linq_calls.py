@@ -45,19 +45,14 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
     A 401 or 403/2011 pauses everything, and may succeed later, too: once a person has changed the key.
     """
     linq = services.need_linq()
-    budget = services.store.budget
-    waited = 0.0
-    probe = False
-    while (seconds := await budget.take()) is not None:
-        if seconds == math.inf and await budget.take_probe():
-            probe = True
-            break
-        if waited + seconds > PATIENCE_SECONDS:
-            raise NotNowError(min(seconds, PAUSED_SECONDS))
-        await asyncio.sleep(seconds)
-        waited += seconds
+    probe = await _take_token(services)
     try:
         answer = await command(linq)
+    except NotNowError:
+        # Between two requests of one command: the first has succeeded.
+        if probe:
+            await resume_account(services.store.account_pause)
+        raise
     except LinqError as error:
         if error.status == 401 or (error.status, error.code) == (403, 2011):
             await pause_account(services.store.account_pause, Suspended(error.status, error.code))
@@ -71,6 +66,31 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
     if probe:
         await resume_account(services.store.account_pause)
     return answer
+
+
+async def _take_token(services: Services) -> bool:
+    """Take a token of the budget; return whether it is that of a probe during a pause. Raises NotNowError."""
+    budget = services.store.budget
+    waited = 0.0
+    while (seconds := await budget.take()) is not None:
+        if seconds == math.inf and await budget.take_probe():
+            return True
+        if waited + seconds > PATIENCE_SECONDS:
+            raise NotNowError(min(seconds, PAUSED_SECONDS))
+        await asyncio.sleep(seconds)
+        waited += seconds
+    return False
+
+
+async def find_chats(services: Services, *, to: str, from_: str | None = None) -> list[Chat]:
+    """Return all chats of a contact, and of a line of ours if given; each page of the list costs a token.
+
+    Raises as call_linq.
+    """
+    return await call_linq(
+        services,
+        lambda linq: linq.find_chats(to=to, from_=from_, before_next=lambda: _take_token(services)),
+    )
 
 
 @contextlib.contextmanager
@@ -102,7 +122,7 @@ async def find_direct_chat(services: Services, contact: str, line: str) -> str |
     remembered = await services.store.chats.between(contact, line)
     if remembered is not None:
         return remembered
-    chats = await call_linq(services, lambda linq: linq.find_chats(to=contact, from_=line))
+    chats = await find_chats(services, to=contact, from_=line)
     direct = [
         chat
         for chat in (_with_line(chat, line) for chat in chats)

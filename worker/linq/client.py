@@ -1,6 +1,7 @@
 """Commands to Linq, each sent once: nothing here retries, and callers decide what a failure means."""
 
 import time
+from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -124,8 +125,17 @@ class LinqClient:
         reply = await self._call("GET", "/chats/{}", chat_id)
         return _expect(reply, _chat(_object(reply)))
 
-    async def find_chats(self, *, to: str | None = None, from_: str | None = None) -> list[Chat]:
-        """Return all chats with a participant (`to`) and of a line (`from_`), including groups. Raises LinqError."""
+    async def find_chats(
+        self,
+        *,
+        to: str | None = None,
+        from_: str | None = None,
+        before_next: Callable[[], Awaitable[object]] | None = None,
+    ) -> list[Chat]:
+        """Return all chats with a participant (`to`) and of a line (`from_`), including groups. Raises LinqError.
+
+        `before_next` is awaited before each page but the first, which is a request of its own.
+        """
         chats: list[Chat] = []
         query: dict[str, str | int] = {"limit": _PAGE}
         if to is not None:
@@ -145,6 +155,8 @@ class LinqClient:
                 raise LinqError(reply, problem="the list of chats has no end")
             cursors.add(cursor)
             query["cursor"] = cursor
+            if before_next is not None:
+                await before_next()
 
     async def create_chat(self, *, from_: str, to: str, text: str, idempotency_key: str) -> Chat:
         """Create the 1:1 chat of a line and a contact, over iMessage only, with the message `text`. Raises LinqError.

@@ -62,7 +62,9 @@ class RedisServer:
         return int(stream["entries-added"])
 
     def memory(self) -> int:
-        """Bytes that the data needs."""
+        """Bytes that the data needs, once what was deleted has been freed."""
+        while self._info("memory")["lazyfree_pending_objects"]:
+            time.sleep(0.05)
         return int(self._info("memory")["used_memory"])
 
     def _info(self, section: str) -> dict[str, Any]:

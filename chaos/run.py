@@ -47,7 +47,13 @@ HEALED_WITHIN = 60.0
 END_WITHIN = 90.0
 LOST_AFTER_SECONDS = 20.0  # without any event of a request in calm, its job is lost
 KEY_PREFIX = "chaos"
-FAULTS_OF_OURS = ("Traceback", '"poll_failed"', '"polling_failed"', '"committer_replaced"')
+FAULTS_OF_OURS = (
+    "Traceback",
+    '"poll_failed"',
+    '"polling_failed"',
+    '"committer_replaced"',
+    '"stopping_takes_too_long"',
+)
 
 Say = Callable[[str], None]
 

@@ -290,6 +290,17 @@ async def test_a_refused_account_pauses_everything_until_a_command_finds_it_work
     assert await services.store.account_pause.state() is None
 
 
+async def test_the_first_page_of_a_lookup_finds_out_that_the_account_works_again(
+    simulator: SimulatorServer, run_job: RunJob, services: Services, redis: Redis, prefix: str
+) -> None:
+    for number in range(130):
+        simulator.add_chat([CONTACT, f"+1202555{number:04}"])
+    await services.store.account_pause.begin("test")
+    await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
+    done = await run_job("track_location", **PAIR)
+    assert (done.result, done.waits) == (NOT_FOUND, [2.0])
+
+
 async def test_while_a_chat_is_tracked_no_command_ends_a_pause(
     simulator: SimulatorServer, run_job: RunJob, services: Services, redis: Redis, prefix: str
 ) -> None:

@@ -49,10 +49,11 @@ async def call_linq(services: Services, command: Callable[[LinqClient], Awaitabl
     try:
         answer = await command(linq)
     except NotNowError:
-        # Between two requests of one command: the first has succeeded.
-        if probe:
-            await resume_account(services.store.account_pause)
-        raise
+        if not probe:
+            raise
+        # Before the second request of one command: the first has succeeded.
+        await resume_account(services.store.account_pause)
+        raise NotNowError(TRANSIENT_SECONDS) from None
     except LinqError as error:
         if error.status == 401 or (error.status, error.code) == (403, 2011):
             await pause_account(services.store.account_pause, Suspended(error.status, error.code))

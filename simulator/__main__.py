@@ -16,9 +16,9 @@ from simulator.world import Habits
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM. The first line on stdout is JSON with the addresses and the chats."""
     parser = argparse.ArgumentParser(prog="python -m simulator", description="Stands in for Linq and Chert.")
-    parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="loopback port; 0: a free one")
     parser.add_argument("--speed", type=float, default=1.0, help="seconds of the story per real second")
-    parser.add_argument("--people", type=int, default=0, help="contacts to begin with, who move as recorded")
+    parser.add_argument("--people", type=int, default=0, help="contacts at the start, who move along recorded journeys")
     options = parser.parse_args(arguments)
     if not options.speed > 0 or options.people < 0:
         parser.error("--speed is above 0, --people not below 0")

@@ -1,4 +1,4 @@
-"""The log of replies: what the APIs really answered, for whoever has to judge a client."""
+"""The log of replies: what the APIs really answered, for judging a client."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class AnswerLog:
         self._numbers = itertools.count(1)
 
     def next_number(self) -> int:
-        """Return the number of the next answer; numbers rise in the order in which replies were sent."""
+        """Return the number of the next answer; numbers rise in the order in which replies are sent."""
         return next(self._numbers)
 
     def add(self, answer: Answer) -> None:
@@ -70,7 +70,7 @@ class AnswerLog:
             self.prompts[answer.chat_id] = self.prompts.get(answer.chat_id, 0) + 1
 
     def select(self, *, endpoint: str | None = None, chat_id: str | None = None, after: int = 0) -> list[Answer]:
-        """Answers with a number above `after`, oldest first."""
+        """Return the answers with a number above `after`, oldest first."""
         return [
             answer
             for answer in self.answers

@@ -15,7 +15,7 @@ SHARES_ALREADY, SHARES_FOR_A_WHILE = 3, 5
 
 
 def add_cast(director: Director, count: int) -> list[str]:
-    """Add that many contacts, each with a 1:1 iMessage chat; the ids of the chats."""
+    """Add that many contacts, each with a 1:1 iMessage chat; return the ids of the chats."""
     names = recording_names()
     chats = []
     for number in range(count):

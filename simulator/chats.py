@@ -15,9 +15,9 @@ CHAT_NAMESPACE = uuid.UUID("7c1f0f0e-9f4e-4d0b-9a53-5d7f3e1a2b4c")
 class Chat:
     """A conversation of one line with one or more contacts. Seconds since 1970 UTC.
 
-    `refuses_with`: a code with which every location request here is refused (2008, 2024, 2026, 2027 …).
-    `features`: when set, reads answer exactly this list instead of what the people share.
-    `marks_line`: whether `is_me` says which of the handles is the line; it is optional.
+    `refuses_with`: the code with which every location request here is refused (2008, 2024, 2026, 2027 …).
+    `features`: if set, reads return exactly this list instead of what people share.
+    `marks_line`: whether `is_me` marks which of the handles is the line; Linq need not send it.
     """
 
     id: str

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def rfc3339(seconds: float) -> str:
-    """`2026-10-12T09:30:04.512Z` for seconds since 1970 UTC; without a fraction where there is none."""
+    """Return seconds since 1970 UTC as `2026-10-12T09:30:04.512Z`, or without a fraction if there is none."""
     milliseconds = round(seconds * 1000)
     moment = datetime.fromtimestamp(milliseconds // 1000, tz=UTC)
     fraction = milliseconds % 1000

@@ -1,7 +1,7 @@
-"""The control API: the director's methods over HTTP, without authentication, for this machine only.
+"""The control API: the director's methods over HTTP, without authentication, only for this machine.
 
-`POST /_simulator/METHOD` takes the method's arguments as a JSON object and answers `{"result": …}`; 400 with
-`{"error": …}` says what was wrong. `GET /_simulator` is the state.
+`POST /_simulator/METHOD` takes the method's arguments as a JSON object and answers `{"result": …}`, or 400 with
+`{"error": …}`. `GET /_simulator` returns the state.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from simulator.subscriptions import Subscription, Subscriptions
 from simulator.world import Event
 
 RETRY_AFTER = (2, 4, 8, 16, 32, 64, 128, 256, 512, 600)
-"""Seconds from each attempt to the next, before ±20 % and the speed."""
+"""Seconds from each attempt to the next, before a variation of ±20 % and the speed."""
 
 Disorder = Literal["lose", "duplicate", "delay", "hold"]
 
@@ -33,7 +33,7 @@ class Disturbance:
     """What happens to the next `events` events (None: all until cleared) of that type (None: any).
 
     `lose`: never sent. `delay`: sent `seconds` later. `duplicate`: sent again `seconds` later, with the same id.
-    `hold`: sent after the next event that is not held, so that the two change places. Seconds are real ones.
+    `hold`: sent after the next event that is not held, so that the two swap places. Seconds are real ones.
     """
 
     kind: Disorder
@@ -42,14 +42,14 @@ class Disturbance:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        """ValueError for an unknown kind."""
+        """Raise ValueError for an unknown kind."""
         if self.kind not in get_args(Disorder):
             raise ValueError(f"kind {self.kind!r} is none of {', '.join(get_args(Disorder))}")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One sending of one event to one subscription. `status`: the receiver's, None where it gave no reply."""
+    """One attempt to deliver one event to one subscription. `status`: the receiver's, None without a reply."""
 
     event_id: str
     event_type: str
@@ -112,7 +112,7 @@ class Deliveries:
         self._closed = False
 
     def announce(self, event: Event, *, event_id: str | None = None) -> str:
-        """Send an event, as far as no disturbance stands in its way. Its id, drawn unless given.
+        """Send an event unless a disturbance prevents it; return its id, which is random unless given.
 
         An event of a type that Linq does not have goes to every subscription, as if all had asked for it.
         """
@@ -135,7 +135,7 @@ class Deliveries:
         return event_id
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Set a disturbance; the oldest that fits takes an event."""
+        """Set a disturbance; the oldest one that matches an event applies."""
         self.disturbances.append(disturbance)
 
     def settle(self) -> None:
@@ -146,7 +146,7 @@ class Deliveries:
             self._send(event, event_id)
 
     async def close(self) -> None:
-        """Return up what is under way, and send nothing more."""
+        """Give up what is under way, and send nothing more."""
         self._closed = True
         for task in list(self._tasks):
             task.cancel()
@@ -177,7 +177,7 @@ class Deliveries:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
                 if then:
-                    # Held events follow the attempt that overtakes them, not merely its start.
+                    # Held events follow the end of the attempt that overtakes them, not its start.
                     task.add_done_callback(partial(self._release, then))
                     then = None
 

@@ -1,4 +1,4 @@
-"""The director: everything that a test or the demo may tell the simulation to do, and ask it afterwards.
+"""The director: everything that a test or the demo can make the simulation do, and ask it afterwards.
 
 The same methods serve Python (from any thread) and the control API (`POST /_simulator/METHOD`, arguments as JSON).
 """
@@ -23,11 +23,11 @@ from simulator.subscriptions import Subscription
 from simulator.world import Event, Habits
 
 CENTRE = Fix(13.4, 52.5)
-"""Around here are the people without a place of their own: a city, so that a map of them makes sense."""
+"""People without a place of their own are around here, in a city, so that a map of them makes sense."""
 GOLDEN_ANGLE = 137.508
 """Degrees; by it seeds are spread in a sunflower, and people here, however many there are."""
 BEGAN_EARLIER = 60.0
-"""Seconds by which a share that "already" runs began before it was set up."""
+"""How many seconds ago a share that "already" runs has begun."""
 
 
 class Director(Guest):
@@ -52,10 +52,10 @@ class Director(Guest):
         stored_age: float | None = None,
         address_after: float | None = 0.0,
     ) -> str:
-        """Add a contact with a 1:1 chat; the id of the chat. See `Person` for the arguments.
+        """Add a contact with a 1:1 chat; return the chat's id. See `Person` for the arguments.
 
-        `sharing`: shares already, since a minute, and shows a position. Without `handle` a number is made up; without
-        coordinates a place of its own.
+        `sharing`: the contact has shared for a minute, with a position. Without `handle` a number is made up, without
+        coordinates a place.
         """
         number = len(self.simulation.world.people)
         own = _own_place(number)
@@ -70,7 +70,7 @@ class Director(Guest):
                 own.longitude if longitude is None else longitude,
                 own.latitude if latitude is None else latitude,
             ),
-            # Nobody walks beside another who has the same recording.
+            # People with the same recording do not walk side by side.
             course=number * GOLDEN_ANGLE % 360,
             stored_age=stored_age,
             address_after=address_after,
@@ -93,7 +93,7 @@ class Director(Guest):
         service: str | None = "iMessage",
         is_group: bool | None = None,
     ) -> str:
-        """Add a chat with contacts, known or not; several make a group. The id of the chat."""
+        """Add a chat with contacts, known or not; several make a group. Return the chat's id."""
         world = self.simulation.world
         chat = world.add_chat(handles, time.time(), chat_id=chat_id, line=line, service=service, is_group=is_group)
         return chat.id
@@ -133,14 +133,14 @@ class Director(Guest):
 
     @on_loop
     def refuse_line(self, line: str, code: int | None = 2027) -> None:
-        """Every request and message over this line is refused with the code; None: no longer. Reads go on."""
+        """Refuse every request and message over this line with the code, None: no longer. Reads go on."""
         self.simulation.world.refused_lines.pop(line, None)
         if code is not None:
             self.simulation.world.refused_lines[line] = code
 
     @on_loop
     def lose_line(self, line: str | None = None, code: int | None = 2005) -> None:
-        """Have the key reach a line no more: its chats are refused with the code, it is not listed; None: again."""
+        """Move a line out of the key's reach: refuse its chats with the code and do not list it; None: move it back."""
         line = line or self.simulation.world.lines[0]
         self.simulation.world.lost_lines.pop(line, None)
         if code is not None:
@@ -148,7 +148,7 @@ class Director(Guest):
 
     @on_loop
     def change_habits(self, /, **changes: Any) -> None:
-        """Change fields of `Habits`, but the speed: it is fixed when the server is made."""
+        """Change fields of `Habits`, except the speed, which is fixed when the server is made."""
         if "speed" in changes:
             raise ValueError("the speed is fixed when the server is made")
         _change(self.simulation.world.habits, changes)
@@ -191,7 +191,7 @@ class Director(Guest):
 
     @on_loop
     def stop_sharing(self, handle: str, *, line: str | None = None, announce: bool = True) -> None:
-        """Have the contact stop; without `announce` no webhook tells."""
+        """Have the contact stop; without `announce`, no webhook is sent."""
         self.simulation.world.stop_sharing(handle, time.time(), line=line, announce=announce)
 
     @on_loop
@@ -242,7 +242,7 @@ class Director(Guest):
 
     @on_loop
     def subscribe(self, target_url: str, events: list[str] | None = None, *, secret: str | None = None) -> Subscription:
-        """Subscribe a receiver without a request; the two location events unless told otherwise."""
+        """Subscribe a receiver without a request, by default to the two location events."""
         wanted = events or ["location.sharing.started", "location.sharing.stopped"]
         body = {"target_url": target_url, "subscribed_events": wanted}
         return self.simulation.subscriptions.create(body, time.time(), secret=secret)
@@ -257,7 +257,7 @@ class Director(Guest):
         created_at: float | None = None,
         event_id: str | None = None,
     ) -> str:
-        """Deliver any event to the subscriptions that want it; one of an unknown type to all. Its id."""
+        """Deliver any event to the subscriptions that want it, one of an unknown type to all; return its id."""
         event = Event(event_type, data, created_at or time.time(), line or self.simulation.world.lines[0])
         return self.simulation.deliveries.announce(event, event_id=event_id)
 
@@ -275,7 +275,7 @@ class Director(Guest):
 
     @on_loop
     def use_api_key(self, api_key: str) -> None:
-        """Linq takes only this key from now on."""
+        """Let Linq accept only this key from now on."""
         self.simulation.api_key = api_key
 
     @on_loop
@@ -285,7 +285,7 @@ class Director(Guest):
 
     @on_loop
     def attempts(self) -> list[Attempt]:
-        """Every sending of every webhook."""
+        """Return every attempt to deliver every webhook."""
         return list(self.simulation.deliveries.attempts)
 
     @on_loop
@@ -295,18 +295,18 @@ class Director(Guest):
 
     @on_loop
     def prompts(self, chat_id: str) -> int:
-        """How many prompts the contact of this chat has seen."""
+        """Return how many prompts the contact of this chat has seen."""
         return self.simulation.world.chats[chat_id].prompts
 
     @on_loop
     def request_times(self, api: Area = "linq") -> list[float]:
-        """When requests arrived (seconds since 1970 UTC), in order: material for checks of a request budget."""
+        """Return when requests arrived (seconds since 1970 UTC), in order, for checks of a request budget."""
         answers = self.simulation.answers.answers
         return sorted(a.received_at for a in answers if (a.endpoint in CHERT_ENDPOINTS) == (api == "chert"))
 
     @on_loop
     def state(self) -> dict[str, Any]:
-        """Chats with their contacts and shares, counts of requests and of prompts."""
+        """Return chats with their contacts and shares, and counts of requests and prompts."""
         world, answers = self.simulation.world, self.simulation.answers
         return {
             "habits": asdict(world.habits),

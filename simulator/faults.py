@@ -22,7 +22,7 @@ Shape = Literal[
 ]  # fmt: skip
 Damage = Literal["surrogate", "latin1", "line_break", "bom", "nan", "infinite", "digits"]
 DAMAGED_TEXTS = (b"message", b"address", b"locality", b"display_name", b"label")
-"""Texts of people in replies, into which a damaged character comes."""
+"""Fields with people's texts, in which a damaged character may appear."""
 BAD_CHARACTERS: dict[Damage, bytes] = {"surrogate": rb"\ud83d", "latin1": b"\xe9", "line_break": b"\n"}
 BAD_NUMBERS: dict[Damage, bytes] = {"nan": b"NaN", "infinite": b"1e999", "digits": b"9" * 5000}
 
@@ -63,7 +63,7 @@ class Fault:
     damage: Damage | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for what could never happen, so that a misspelt fault does not pass unseen."""
+        """Raise ValueError for a fault that could never happen, so that a misspelt one is noticed."""
         for name, given, known in (
             ("kind", self.kind, get_args(Kind)),
             ("endpoint", self.endpoint, (None, *get_args(Area), *get_args(Endpoint))),
@@ -79,19 +79,19 @@ class Fault:
 
     @property
     def works(self) -> bool:
-        """Whether the request takes effect although its reply is spoilt."""
+        """Return whether the request takes effect although its reply is spoilt."""
         if self.after_work is not None:
             return self.after_work
         return self.kind in ("cut", "slow", "drip", "html", "empty", "malformed", "damaged")
 
     def hits(self, endpoint: Endpoint, chat_id: str | None) -> bool:
-        """Whether this fault is about such a request at all."""
+        """Return whether this fault applies to such a request."""
         area: Area = "chert" if endpoint in CHERT_ENDPOINTS else "linq"
         return self.endpoint in (None, area, endpoint) and self.chat_id in (None, chat_id)
 
 
 class FaultBoard:
-    """The faults that are set, oldest first. Of those that hit a request the oldest takes it."""
+    """The faults that are set, oldest first. Of those that match a request, the oldest applies."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.faults: list[Fault] = []
@@ -103,7 +103,7 @@ class FaultBoard:
         return fault
 
     def clear(self, endpoint: Endpoint | Area | None = None, chat_id: str | None = None) -> None:
-        """Remove the faults of that endpoint and chat; without arguments all."""
+        """Remove the faults of that endpoint and chat, without arguments all."""
         self.faults = [
             fault
             for fault in self.faults
@@ -123,7 +123,7 @@ class FaultBoard:
 
 
 def damaged(damage: Damage, body: bytes) -> bytes:
-    """Return the JSON of a reply with what spoils a whole reply for a strict reader."""
+    """Return the JSON of a reply with damage that makes a strict reader refuse all of it."""
     if damage == "bom":
         return b"\xef\xbb\xbf" + body
     if damage in BAD_CHARACTERS:

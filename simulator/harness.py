@@ -71,7 +71,7 @@ class SimulatorServer(Director):
         return self.simulation.world
 
     def start(self) -> Self:
-        """Serve; returns when requests are answered."""
+        """Serve; return once requests are answered."""
         self._thread = threading.Thread(target=self._serve, name="simulator", daemon=True)
         self._thread.start()
         if not self._ready.wait(10):
@@ -79,7 +79,7 @@ class SimulatorServer(Director):
         return self
 
     def stop(self) -> None:
-        """End what hangs, stop serving and wait for the thread."""
+        """End hanging replies, stop serving and wait for the thread."""
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
@@ -100,7 +100,7 @@ class SimulatorServer(Director):
         self.stop()
 
     async def __aenter__(self) -> Self:
-        """Start without holding up the caller's loop."""
+        """Start without blocking the caller's loop."""
         return await asyncio.to_thread(self.start)
 
     async def __aexit__(
@@ -109,7 +109,7 @@ class SimulatorServer(Director):
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """Stop without holding up the caller's loop, which may be the receiver of a webhook under way."""
+        """Stop without blocking the caller's loop, which may be the receiver of a webhook under way."""
         await asyncio.to_thread(self.stop)
 
     def _serve(self) -> None:

@@ -12,7 +12,7 @@ from simulator.simulation import Simulation
 
 
 class Guest:
-    """Holds a simulation, and knows the loop and thread that serve it; None while nothing is served."""
+    """A simulation with the loop and thread that serve it; None while nothing is served."""
 
     def __init__(self, simulation: Simulation | None = None) -> None:
         self.simulation = simulation or Simulation()
@@ -30,7 +30,7 @@ def on_loop(
 ) -> Callable[Concatenate[Caller, Arguments], Result]:
     """Run the method on the serving loop, whichever thread calls; directly while nothing is served.
 
-    What the method made happen is announced before the call returns.
+    Events that the method causes are announced before the call returns.
     """
 
     def run(guest: Caller, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:

@@ -1,6 +1,6 @@
-"""Movement: recordings, and the positions that a phone which makes that journey publishes.
+"""Movement: recordings, and the positions that a phone on such a journey publishes.
 
-A phone does not publish every fix: while it moves a new position appears every 20 to 90 s, while it is still rarely.
+A phone does not publish every fix: while it moves, a new position appears every 20 to 90 s; while it is still, rarely.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Recording:
     fixes: tuple[Fix, ...]
 
     def at(self, seconds: float) -> Fix:
-        """Where the phone was, `seconds` into an endless replay that runs to the end and back again."""
+        """Return where the phone was, `seconds` into an endless replay that runs to the end and back again."""
         length = self.times[-1]
         into = seconds % (2 * length)
         if into > length:
@@ -61,7 +61,7 @@ def recording_names() -> list[str]:
 
 @cache
 def recording(name: str) -> Recording:
-    """Return the recording of that name. ValueError names those that exist."""
+    """Return the recording of that name. Raises ValueError, which names those that exist."""
     if name not in recording_names():
         raise ValueError(f"no recording named {name!r}; there are {', '.join(recording_names())}")
     times: list[float] = []
@@ -76,9 +76,9 @@ def recording(name: str) -> Recording:
 
 @cache
 def lively_offsets(name: str) -> list[float]:
-    """Return the seconds of a recording from which on its phone covers 200 m and more within five minutes.
+    """Return the moments of a recording after which its phone covers 200 m or more within five minutes.
 
-    Seconds into the recording, a minute apart; for whoever wants to see movement soon.
+    In seconds into the recording, a minute apart; for starting where there is movement soon.
     """
     walked = recording(name)
     minutes = range(0, int(walked.times[-1]) - 300, 60)
@@ -86,7 +86,7 @@ def lively_offsets(name: str) -> list[float]:
 
 
 def metres(one: Fix, other: Fix) -> float:
-    """Distance on the ground, good enough for a step between two looks."""
+    """Return the distance on the ground, accurate enough for a step between two looks."""
     east = math.radians(other.longitude - one.longitude) * math.cos(math.radians(one.latitude))
     north = math.radians(other.latitude - one.latitude)
     return math.hypot(east, north) * 6_371_000
@@ -130,7 +130,7 @@ class Journey:
         self._plan(0.0)
 
     def advance(self, elapsed: float) -> None:
-        """Bring `fix` and `published_at` up to what the phone shows `elapsed` seconds into the journey."""
+        """Update `fix` and `published_at` to what the phone shows `elapsed` seconds into the journey."""
         while self._look_at <= elapsed:
             look = self._look_at
             fix = self.at(look)
@@ -141,7 +141,7 @@ class Journey:
                 self._look_at = look + self.chance.uniform(*self.cadence.moving)
 
     def at(self, seconds: float) -> Fix:
-        """Where the phone is, so many seconds into the journey; below 0: where it was before."""
+        """Return where the phone is, this many seconds into the journey; below 0: where it was before."""
         fix = self.recording.at(self.offset + seconds)
         if self.start is None:
             return fix

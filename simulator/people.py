@@ -24,7 +24,7 @@ def normal_handle(handle: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What the API shows of a phone. `updated_at` is sent as it stands; None leaves the field out."""
+    """What the API shows of a phone. `updated_at` is sent unchanged; None leaves the field out."""
 
     fix: Fix
     updated_at: str | None
@@ -37,10 +37,10 @@ class Person:
     """A contact. All durations are seconds of the story, which the world's speed shortens.
 
     `accepts_after`: from the prompt to the acceptance; None: never. `shares_for`: None is open-ended.
-    `shares_as`: the handle that the share hangs on, where it is not the person's own (an Apple ID e-mail address).
+    `shares_as`: the handle of the share, if it is not the person's own (an Apple ID e-mail address).
     `recording`: the journey to replay, which begins at `place` and is turned by `course` degrees; None stands still
     there and publishes one position per share.
-    `stored_age`: a share shows at first a position that is so old, as far as Linq knows it; None: a live one at once.
+    `stored_age`: a share first shows a position of this age, as Linq knows it; None: a live one at once.
     `address_after`: from a position's publication until it has an address; None: it never has one.
     """
 
@@ -58,7 +58,7 @@ class Person:
 
     @property
     def sharing_handle(self) -> str:
-        """The handle that a share of this person hangs on."""
+        """The handle of this person's shares."""
         return self.shares_as or self.handle
 
 
@@ -66,7 +66,7 @@ class Person:
 class Share:
     """One contact's share with one line; exists from `began_at` to `ended_at`. Seconds since 1970 UTC.
 
-    `first_position_at`: when the first live position is readable; `stored_at`: when an old one is, where there is one.
+    `first_position_at`: when the first live position is readable; `stored_at`: when an old one is, if there is one.
     """
 
     person: Person
@@ -106,7 +106,7 @@ class Share:
 
 
 def journey_of(person: Person, cadence: Cadence) -> Journey | None:
-    """Return the journey that a new share of this person replays; the same person always moves alike."""
+    """Return the journey that a new share of this person replays, which is always the same."""
     if person.recording is None:
         return None
     chance = random.Random(person.handle)

@@ -17,7 +17,7 @@ TEXTS = ("label", "address", "url", "phone_line_id", "external_id", "idempotency
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A pin that a recipient's line took. `number` counts the pins really sent, repeats of a key left out."""
+    """A pin that a line accepted. `number` counts the pins really sent, without repeats of a key."""
 
     number: int
     sent_at: float
@@ -34,10 +34,10 @@ class Pins:
         self._by_key: dict[str, tuple[JsonObject, JsonObject]] = {}
 
     def send(self, body: JsonObject, now: float) -> JsonObject:
-        """Take a pin; the recorded reply for a key seen before with the same body. Raises ApiError.
+        """Accept a pin; return the recorded reply for a known key with the same body. Raises ApiError.
 
         The same key with another body is refused with 1002: the reference leaves that case open, and a client that
-        meets it has a fault worth seeing.
+        does it has a fault.
         """
         self._check(body)
         key = body.get("idempotency_key")

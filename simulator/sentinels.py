@@ -1,4 +1,4 @@
-"""A master, replicas and the sentinels that watch them, on loopback: real failovers, as often as anybody likes."""
+"""A master, replicas and the sentinels that watch them, on loopback, for real failovers."""
 
 import contextlib
 import secrets
@@ -37,7 +37,7 @@ class RedisWithSentinels:
 
     `down_after`: seconds without an answer after which a master is replaced. `options`: of every Redis server, such as
     `["--min-replicas-to-write", "1"]`. `url` is what REDIS_URL is set to; `servers` and `sentinels` may be killed,
-    paused and started again. Raises EmbeddedRedisError, TimeoutError where they do not find each other.
+    paused and started again. Raises EmbeddedRedisError, and TimeoutError if they do not find each other.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RedisWithSentinels:
     def _start(
         self, binary: Path | None, replicas: int, down_after: float, persistence: bool, options: Sequence[str]
     ) -> None:
-        # Without these a replica waits for seconds before it copies its master, and longer than a test.
+        # Without these, a replica waits for seconds before it copies its master.
         quick = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options]
         enter = self._stack.enter_context
         first = enter(EmbeddedRedis(binary=binary, tcp=True, persistence=persistence, options=quick))
@@ -75,9 +75,9 @@ class RedisWithSentinels:
         configuration = [
             f"sentinel monitor {self.name} 127.0.0.1 {first.port} 2",
             f"sentinel down-after-milliseconds {self.name} {round(down_after * 1000)}",
-            # The time after which a failover that got stuck is tried again, and a wrong master told to be a replica.
+            # The time after which a stuck failover is tried again, and a wrong master is made a replica.
             f"sentinel failover-timeout {self.name} 3000",
-            # Else each learns of the replicas after 10 s at most.
+            # Otherwise each learns of the replicas only within 10 s.
             *(f"sentinel known-replica {self.name} 127.0.0.1 {server.port}" for server in self.servers[1:]),
         ]
         self.sentinels = [
@@ -109,7 +109,7 @@ class RedisWithSentinels:
         raise RuntimeError("no sentinel answers")
 
     def fail_over(self) -> None:
-        """Have the sentinels replace the master, which lives on; return as soon as they have begun."""
+        """Have the sentinels replace the master, which stays alive; return as soon as they have begun."""
 
         def begins() -> bool:
             # A replica that has just been a master is not promoted at once.

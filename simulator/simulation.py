@@ -1,4 +1,4 @@
-"""Everything that one simulated account consists of, and the moving of its time."""
+"""All parts of one simulated account, and the progress of its time."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Simulation:
         self._alarm: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
-        """Seconds since 1970 UTC, after letting everything happen that is due."""
+        """Return the seconds since 1970 UTC, after everything that is due has happened."""
         now = time.time()
         self.world.advance(now)
         return now
 
     def settle(self) -> None:
-        """Announce what has happened, and wake up for what happens next. Needs a running loop."""
+        """Announce what has happened, and set the timer for what happens next. Needs a running loop."""
         self.now()
         while self.world.outbox:
             self.deliveries.announce(self.world.outbox.popleft())
@@ -55,7 +55,7 @@ class Simulation:
             self._alarm = None
         due = self.world.next_due()
         if due is not None and not self.closing.is_set():
-            # An hour at most, because a timer far away may not fit the loop's clock.
+            # At most an hour, because a distant time may not fit the loop's clock.
             delay = min(max(due - time.time(), 0.0), 3600.0)
             self._alarm = asyncio.get_running_loop().call_later(delay, self.settle)
 

@@ -49,13 +49,13 @@ class Subscription:
     is_active: bool = True
 
     def wants(self, event_type: str, line: str) -> bool:
-        """Whether such an event is delivered here; one of an unknown type goes to everyone."""
+        """Return whether such an event is delivered here; one of an unknown type goes to everyone."""
         if not self.is_active or (self.phone_numbers and line not in self.phone_numbers):
             return False
         return event_type in self.subscribed_events or event_type not in EVENT_TYPES
 
     def wire(self, *, with_secret: bool = False) -> JsonObject:
-        """As JSON; the secret only in the reply to its creation."""
+        """Return it as JSON; the secret only in the reply to its creation."""
         wire: JsonObject = {
             "id": self.id,
             "target_url": self.target_url,
@@ -97,7 +97,7 @@ class Subscriptions:
         return subscription
 
     def get(self, subscription_id: str) -> Subscription:
-        """ApiError 404/2010 where there is none."""
+        """Return a subscription. Raises ApiError 404/2010 if there is none."""
         if subscription_id not in self.all:
             raise ApiError(2010)
         return self.all[subscription_id]
@@ -113,7 +113,7 @@ class Subscriptions:
         return subscription
 
     def delete(self, subscription_id: str) -> None:
-        """ApiError 404/2010 where there is none."""
+        """Remove a subscription. Raises ApiError 404/2010 if there is none."""
         del self.all[self.get(subscription_id).id]
 
     def _check(self, body: JsonObject, own_id: str | None) -> None:

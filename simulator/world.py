@@ -25,7 +25,7 @@ LINE = "+14155550100"
 
 @dataclass(slots=True)
 class Habits:
-    """What the reference leaves open, and the pace of things. Durations in seconds of the story.
+    """What the reference leaves open, and how fast things happen. Durations in seconds of the story.
 
     `already_sharing_code`: code of the 409 for a contact who shares already; None leaves it out.
     `live_after`: from an old stored position, where one is shown first, to the live one.
@@ -82,14 +82,14 @@ class World:
             happen(when)
 
     def next_due(self) -> float | None:
-        """When something happens next, or None."""
+        """Return when something happens next, or None."""
         return self._agenda[0][0] if self._agenda else None
 
     def add_person(self, person: Person) -> Person:
-        """Add or replace a contact. ValueError for what is no handle."""
+        """Add or replace a contact. Raises ValueError for what is not a handle."""
         for handle in (person.handle, person.sharing_handle):
             if not HANDLE.fullmatch(handle):
-                raise ValueError(f"{handle!r} is no handle: E.164 such as +12025550147, or an e-mail address")
+                raise ValueError(f"{handle!r} is not a handle: E.164 such as +12025550147, or an e-mail address")
         self.people[normal_handle(person.handle)] = person
         return person
 
@@ -122,8 +122,8 @@ class World:
     def chat(self, chat_id: str) -> Chat:
         """Return the chat.
 
-        ApiError 400/1002 where the id is no UUID, 404/2001 where there is no such chat, and that of a line which the
-        key does not reach any more.
+        Raises ApiError 400/1002 if the id is not a UUID, 404/2001 if there is no such chat, and the line's own code if
+        the key no longer reaches it.
         """
         chat = self.chats.get(chat_id.lower())
         if chat is None or chat.deleted:
@@ -137,7 +137,7 @@ class World:
         return chat
 
     def find_chats(self, line: str | None, handle: str | None) -> list[Chat]:
-        """Chats of that line with that contact, oldest first; None: any."""
+        """Return the chats of that line with that contact, oldest first; None: any."""
         chats = self.chats.values() if handle is None else self._by_handle.get(normal_handle(handle), [])
         return [
             chat
@@ -209,7 +209,7 @@ class World:
         return features
 
     def stop(self, chat_id: str, handle: str, now: float) -> None:
-        """End a contact's share by Linq's own order. Raises ApiError."""
+        """End a contact's share on Linq's request. Raises ApiError."""
         chat = self.chat(chat_id)
         if not HANDLE.fullmatch(handle):
             raise ApiError(1002)
@@ -223,7 +223,7 @@ class World:
     def start_sharing(
         self, handle: str, now: float, *, line: str | None = None, chat_id: str | None = None, since: float = 0.0
     ) -> Share:
-        """Have the contact begin to share with a line, on whatever occasion; a running share gets its new end.
+        """Have the contact begin to share with a line; a running share gets a new end.
 
         `since`: real seconds for which the share has been running unnoticed; its planned end counts from `now`.
         """
@@ -255,7 +255,7 @@ class World:
         return share
 
     def stop_sharing(self, handle: str, now: float, *, line: str | None = None, announce: bool = True) -> None:
-        """End the contact's share now, in every chat. KeyError if there is none."""
+        """End the contact's share now, in every chat. Raises KeyError if there is none."""
         person = self.people.get(normal_handle(handle))
         key = (normal_handle(person.sharing_handle if person else handle), line or self.lines[0])
         share = self.shares.pop(key)

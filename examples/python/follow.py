@@ -36,7 +36,7 @@ def queue(function: str, **arguments: Any) -> str:
 
 
 def result_of(job_id: str) -> Any:
-    """Wait for the answer of a job. Raises RuntimeError where it failed."""
+    """Wait for the answer of a job. Raises RuntimeError if it failed."""
     while not client.exists(f"arq:result:{job_id}"):
         time.sleep(0.2)
     result: Any = json.loads(str(client.get(f"arq:result:{job_id}")))
@@ -46,7 +46,7 @@ def result_of(job_id: str) -> Any:
 
 
 def create_group() -> None:
-    """Create the consumer group where it is not there yet."""
+    """Create the consumer group if it does not exist yet."""
     try:
         client.xgroup_create(STREAM, GROUP, "$", mkstream=True)
     except redis.ResponseError as error:
@@ -56,9 +56,9 @@ def create_group() -> None:
 
 def follow(reference: str) -> None:
     """Print the events until the share with this reference ends."""
-    # Delivery is at least once: the same fact always has the same id. Keep the ids where your work is kept.
+    # Delivery is at least once, but the same fact always has the same id. Keep the ids where you store your results.
     seen: set[str] = set()
-    start = "0"  # first what this consumer was given before and has not acknowledged, then what is new
+    start = "0"  # first what this consumer received before and has not acknowledged, then what is new
     while True:
         read: Any = client.xreadgroup(GROUP, CONSUMER, {STREAM: start}, count=100, block=5000)
         entries = read[0][1] if read else []

@@ -15,13 +15,13 @@ from fastapi import FastAPI, HTTPException
 from location_client import Feature, JobFailed, LocationClient, NotLocatedError, Place
 
 positions: dict[str, Feature] = {}
-"""The last position of each order. Keep it in your database, with the ids of the events that you have worked off."""
+"""The last position of each order. Keep it in your database, with the ids of the events that you have handled."""
 arrivals: dict[str, str] = {}
 """When each order arrived: the time of the position that showed it (RFC 3339, UTC)."""
 
 
 async def follow(client: LocationClient) -> None:
-    """Take in events as one member of a group: each goes to one process of this service."""
+    """Handle events as one member of a group: each goes to one process of this service."""
     seen: set[str] = set()
     async for event in client.group_events("orders", os.environ.get("HOSTNAME", "orders-1")):
         if event.id not in seen:
@@ -38,7 +38,7 @@ async def follow(client: LocationClient) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Follow the events while the service runs."""
+    """Read the events while the service runs."""
     url = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
     async with LocationClient(url, key_prefix=os.environ.get("KEY_PREFIX", "location")) as client:
         app.state.client = client
@@ -70,7 +70,7 @@ async def ask(order: str, chat_id: str) -> dict[str, Any]:
 
 @app.post("/orders/{order}/delivery/{chat_id}", status_code=202)
 async def deliver(order: str, chat_id: str, latitude: float, longitude: float) -> dict[str, str]:
-    """Follow the courier of an order to the door; with the arrival the share ends, for the courier, too."""
+    """Track the courier of an order to the door; with the arrival the share ends, on the courier's phone, too."""
     client: LocationClient = app.state.client
     door: Place = {"name": "door", "latitude": latitude, "longitude": longitude, "radius": 100}
     try:
@@ -84,7 +84,7 @@ async def deliver(order: str, chat_id: str, latitude: float, longitude: float) -
 
 @app.get("/orders/{order}/arrival")
 async def arrival(order: str) -> dict[str, str]:
-    """Tell when an order arrived."""
+    """Return when an order arrived."""
     if order not in arrivals:
         raise HTTPException(404, "not yet")
     return {"arrived_at": arrivals[order]}
@@ -92,7 +92,7 @@ async def arrival(order: str) -> dict[str, str]:
 
 @app.get("/orders/{order}/position")
 async def show(order: str) -> dict[str, Any]:
-    """Show where an order is, as GeoJSON."""
+    """Return where an order is, as GeoJSON."""
     if order not in positions:
         raise HTTPException(404, "no position yet")
     return {**positions[order]}
@@ -100,7 +100,7 @@ async def show(order: str) -> dict[str, Any]:
 
 @app.get("/couriers/{chat_id}/now")
 async def locate(chat_id: str) -> dict[str, Any]:
-    """Show where a courier is now, at most two minutes old, and end the share: for who is to take an order."""
+    """Return where a courier is now, at most two minutes old, and end the share: to choose who takes an order."""
     client: LocationClient = app.state.client
     try:
         return {**await client.locate(chat_id, max_age=120, stop_when_done=True, timeout=60)}

@@ -58,7 +58,7 @@ def test_people_and_chats_can_be_changed_over_http(linq: httpx.Client) -> None:
     ("method", "arguments", "said"),
     [
         ("change_chat", {"features": []}, "chat_id"),
-        ("add_person", {"handle": "Ann"}, "is no handle"),
+        ("add_person", {"handle": "Ann"}, "is not a handle"),
         ("add_person", {"age": 7}, "age"),
         ("fault", {"kind": "explode"}, "is none of"),
         ("stop_sharing", {"handle": "+12025550147"}, "not known"),

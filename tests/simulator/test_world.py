@@ -272,7 +272,7 @@ def test_an_unknown_recording_is_refused_by_name() -> None:
 
 
 def test_a_person_needs_a_handle() -> None:
-    with pytest.raises(ValueError, match="is no handle"):
+    with pytest.raises(ValueError, match="is not a handle"):
         world_of(Person("Ann"))
 
 

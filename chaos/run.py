@@ -311,8 +311,12 @@ class Run:
                     with contextlib.suppress(RedisError, OSError, JobExists):
                         await self.client.untrack_location(chat_id, job_id=str(uuid.uuid5(uuid.NAMESPACE_URL, chat_id)))
             await asyncio.sleep(2.0)
+        await wait_until(self._is_queue_empty, "every job is done", deadline=END_WITHIN)
         if lost_jobs:
             self.say(f"{len(lost_jobs)} jobs were lost with Redis' data and queued again")
+
+    async def _is_queue_empty(self) -> bool:
+        return int(await self.client.redis.zcard(self.client.queue_name)) == 0
 
     async def _judge(self) -> Verdict:
         settings = Settings(redis_url=self.cluster.url, key_prefix=KEY_PREFIX)

@@ -201,7 +201,7 @@ class _Watch:
         self._changing_until = 0.0  # of the loop's time
         self._named: dict[Host, Named] = {}
         self._failed: dict[Host, Exception] = {}
-        self._news = asyncio.Event()
+        self._heard = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -236,8 +236,8 @@ class _Watch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_SECONDS):
                 while not self._is_settled():
-                    self._news.clear()
-                    await self._news.wait()
+                    self._heard.clear()
+                    await self._heard.wait()
         if self.known is None:
             causes = "; ".join(f"{host}:{port}: {error}" for (host, port), error in self._failed.items())
             raise MasterUnknownError(
@@ -267,7 +267,7 @@ class _Watch:
             except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError; whatever it is, the next look may work)
                 self._named.pop(host, None)
                 self._failed[host] = error
-                self._news.set()
+                self._heard.set()
             await asyncio.sleep(LOOK_SECONDS)
 
     def _apply_message(self, event: str) -> None:
@@ -277,7 +277,7 @@ class _Watch:
             self._drop_all()
         elif event != _ENDED:
             self._changing_until = 0.0
-            self._news.set()
+            self._heard.set()
 
     async def _ask(self, sentinel: Redis) -> Named:
         # In one round trip: during a failover the leader's two answers change at the same moment.
@@ -303,7 +303,7 @@ class _Watch:
         if before is not None and self._current is not None and self._current.master != before.master:
             self._changing_until = 0.0
             self._drop_all()
-        self._news.set()
+        self._heard.set()
 
     def _drop_all(self) -> None:
         for connection in list(self.connections):

@@ -132,7 +132,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return job
 
     monkeypatch.setattr(Job, "checked", checking)
-    monkeypatch.setattr("worker.cli.queueing.with_client", lambda *_: 0)
+    monkeypatch.setattr("worker.cli.reporting.with_client", lambda *_: 0)
     return jobs
 
 

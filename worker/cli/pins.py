@@ -19,7 +19,8 @@ from worker.cli.arguments import (
     REFERENCE,
 )
 from worker.cli.connection import with_client
-from worker.cli.queueing import queue_and_report, waiting
+from worker.cli.queueing import waiting
+from worker.cli.reporting import queue_and_report
 
 if TYPE_CHECKING:
     from location_client import LocationClient

@@ -24,7 +24,7 @@ CLOCK_HARMFUL_SECONDS = 60.0  # from here on arq runs cron jobs twice; signature
 QUEUE_NOTICED_SECONDS = 10.0
 QUEUE_HARMFUL_SECONDS = 60.0  # a crashed worker's jobs wait 40 s
 LATE_NOTICED_SECONDS = 30.0
-NEWS_SECONDS = 7 * 86_400.0
+ACCOUNT_EVENT_SECONDS = 7 * 86_400.0
 SHOWN_CHATS = 5
 LATE_HARMFUL_SECONDS = 120.0
 
@@ -180,12 +180,12 @@ def judge_lost_lines(lines: Sequence[LostLine], now: float) -> Finding:
 
 def judge_account_events(events: Sequence[Announced], now: float) -> Finding:
     """Judge what Linq announced about the account; `now` in seconds since 1970 (UTC)."""
-    news = [event for event in events if now - event.at < NEWS_SECONDS and event.note != "ACTIVE"]
-    if not news:
+    warnings = [event for event in events if now - event.at < ACCOUNT_EVENT_SECONDS and event.note != "ACTIVE"]
+    if not warnings:
         return fine("account events", "no warning within a week")
     told = ", ".join(
         f"{event.event_type}{event.note and f' ({event.note})'} {max(0.0, now - event.at) / 3600:.0f} h ago"
-        for event in news
+        for event in warnings
     )
     return warn("account events", told, "see Linq's dashboard, and the finding on lines below")
 

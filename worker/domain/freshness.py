@@ -19,7 +19,7 @@ NO_LOCALITY = 1 << 31
 UNLOCATED = NO_ADDRESS | NO_LOCALITY
 _LOCATED = {(True, True): "", (True, False): " locality", (False, True): " address", (False, False): " both"}
 
-News = Literal["new", "located", "corrected", "known"]
+Novelty = Literal["new", "located", "corrected", "known"]
 """A new position; the last one with an added address or locality; the last one with other changes; nothing new."""
 
 _pack_content = msgspec.msgpack.Encoder().encode
@@ -44,7 +44,7 @@ def known_end(person: Person) -> int:
     return max(person.stopped_at or 0, person.stopping_at or 0)
 
 
-def judge(person: Person, position: Position) -> News:
+def judge(person: Person, position: Position) -> Novelty:
     """Return how a position compares with the one last published of its handle (docs/reference/events.md)."""
     updated_at = position.updated_at
     content = person.content
@@ -68,7 +68,7 @@ def judge(person: Person, position: Position) -> News:
     return "new" if updated_at > person.updated_at else "known"
 
 
-def _judge_change(person: Person, position: Position, content: int) -> News:
+def _judge_change(person: Person, position: Position, content: int) -> Novelty:
     """Judge a position with the last one's time but other content."""
     shown = fingerprint(position)
     if content & UNTIMED or shown == person.corrected or _lingers(person, position.updated_at or 0):

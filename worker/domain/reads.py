@@ -101,16 +101,16 @@ def _observe_features(decision: Decision, observation: Features) -> None:
         person.missing_since = None
         if person.stopping_at is not None and (position.updated_at or 0) > person.stopping_at:
             person.stopping_at = None  # still sharing after the announced end, which was that of an older share
-        news = judge(person, position)
-        if news == "known":
+        novelty = judge(person, position)
+        if novelty == "known":
             continue
-        if news == "corrected":
+        if novelty == "corrected":
             person.corrected = fingerprint(position)
             decision.corrected = True
             continue
         moved = moved or has_moved(person, position)
-        before = places.Sight.of(person) if share.places and news == "new" else None
-        moment = decision.publish(person, position, again=news == "located")
+        before = places.Sight.of(person) if share.places and novelty == "new" else None
+        moment = decision.publish(person, position, again=novelty == "located")
         if before is not None:
             arrived = places.observe(decision, person, position, before, moment=moment) or arrived
         if position.updated_at is not None:

@@ -32,6 +32,7 @@ from worker.linq.poller import Poller
 from worker.linq.reply import Reply
 from worker.polling import lost_lines
 from worker.polling.account import apply_to_account
+from worker.polling.bad_replies import keep_bad_reply
 from worker.polling.poll_log import PollLog
 from worker.polling.prompting import Prompter
 from worker.polling.unknown_fields import FieldWatch
@@ -368,7 +369,7 @@ class Engine:
         seen = await self._outage.wait_out(lambda: lost_lines.consider(self._store.lost_lines, decision, observation))
         reads.observe(decision, seen)
         self._record(decision, seen, reply)
-        await self._keep_bad_reply(decision, seen, reply)
+        await keep_bad_reply(self._store.dead_letters, decision, seen, reply)
         answered = isinstance(seen, Features)
         self._add_decision(self._shares.item(decision, claimed.lease, claimed.before, answered=answered))
 
@@ -411,39 +412,6 @@ class Engine:
             )
         if self._poll_log is not None:
             self._poll_log.write(decision)
-
-    async def _keep_bad_reply(self, decision: Decision, observation: ReadObservation, reply: Reply) -> None:
-        """Keep a reply as a dead letter if it holds something unusable."""
-        reason: str
-        detail: object
-        if isinstance(observation, Features):
-            if not observation.invalid:
-                return
-            reason, detail = "invalid_position", [feature.reason for feature in observation.invalid]
-        elif isinstance(observation, Fault) and observation.kind in ("malformed", "unexpected"):
-            reason, detail = observation.kind, observation.detail
-        else:
-            return
-        log.warning("bad_reply", chat_id=decision.chat_id, reason=reason, trace_id=reply.trace_id)
-        try:
-            kept = await self._store.dead_letters.add(
-                "api_reply",
-                reason,
-                payload=reply.body,
-                detail={
-                    "chat_id": decision.chat_id,
-                    "status": reply.status,
-                    "trace_id": reply.trace_id,
-                    "found": detail,
-                },
-                reference=decision.share.reference,
-                chat_id=decision.chat_id,
-            )
-        except RedisError:
-            log.warning("dead_letter_lost", reason=reason)
-            return
-        if kept:
-            metrics.DEAD_LETTERS.labels("api_reply").inc()
 
     # Committing
 

@@ -80,8 +80,8 @@ class SimulatorServer(Director):
 
     def stop(self) -> None:
         """End hanging replies, stop serving and wait for the thread."""
-        if self._server is not None:
-            self._server.should_exit = True
+        if self._server is not None and self.loop is not None:
+            self.loop.call_soon_threadsafe(self._server.end)
         if self._thread is not None:
             self._thread.join(10)
         self._socket.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import secrets
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,6 +21,9 @@ from simulator import chert, control, linq
 from simulator.director import Director
 from simulator.failures import ApiError
 from simulator.simulation import Simulation
+
+TICK_SECONDS = 0.1  # as uvicorn: it sets the Date header
+CLOSING_SECONDS = 2.0
 
 
 class BreakableProtocol(H11Protocol):
@@ -37,21 +41,48 @@ class SimulationServer(uvicorn.Server):
         super().__init__(config)
         self._simulation = simulation
         self._report_start = report_start
+        self._ending = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._report_start()
 
+    async def main_loop(self) -> None:
+        """Do as uvicorn, but notice at once that the server should end: tests start hundreds of them."""
+        await self.on_tick(0)
+        for tick in itertools.count(1):
+            if self.should_exit:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), TICK_SECONDS)
+            await self.on_tick(tick)
+
+    def end(self) -> None:
+        """Let the server end; called on its loop."""
+        self.should_exit = True
+        self._ending.set()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Do as uvicorn, but wait only as long as there are connections."""
         await self._simulation.close()
-        await super().shutdown(sockets)
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 (uvicorn has no event)
+                    await asyncio.sleep(0.005)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
 
 
 def create_application(director: Director) -> Starlette:
     """Return the APIs and the control API of the director's simulation. Must be served with `BreakableProtocol`."""
     simulation = director.simulation
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncGenerator[None, None]:
         director.loop, director.thread = asyncio.get_running_loop(), threading.get_ident()
         simulation.settle()
@@ -91,7 +122,6 @@ def create_server(
             log_config=None,
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=2,
         ),
         director.simulation,
         started,

@@ -47,6 +47,27 @@ async def test_a_stop_of_an_unknown_line_is_left_to_the_reads(
     assert await types(redis, prefix) == ["sharing.started", "updated"]
 
 
+@pytest.mark.parametrize("fault", [{"kind": "error", "code": 2005}, {"kind": "html", "status": 404}])
+async def test_a_stop_counts_where_linq_does_not_say_of_which_line_the_chat_is(
+    simulator: SimulatorServer, run_job: RunJob, shown: str, fault: dict[str, Any]
+) -> None:
+    simulator.fault(**fault, endpoint="chat", replies=None)
+    done = await run_job("hear_webhook", kind="stopped", event=heard(ended_at=time.time_ns()))
+    assert done == ({"status": "updated"}, [])
+
+
+async def test_nobody_is_asked_for_a_line_that_a_webhook_has_told(
+    simulator: SimulatorServer, run_job: RunJob, shown: str
+) -> None:
+    started = heard(chat_id=shown, began_at=time.time_ns(), ends_at=None)
+    assert (await run_job("hear_webhook", kind="started", event=started)).result == {"status": "updated"}
+    of_another = heard(ended_at=time.time_ns()) | {"shared_with": "+14155550101"}
+    assert (await run_job("hear_webhook", kind="stopped", event=of_another)).result == {"status": "not_tracked"}
+    stopped = heard(ended_at=time.time_ns())
+    assert (await run_job("hear_webhook", kind="stopped", event=stopped)).result == {"status": "updated"}
+    assert simulator.answers(endpoint="chat") == []
+
+
 async def test_a_start_of_an_unknown_line_counts_because_it_costs_a_read_only(
     simulator: SimulatorServer, run_job: RunJob, shown: str
 ) -> None:

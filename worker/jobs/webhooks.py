@@ -122,11 +122,26 @@ async def _tracked_by_pair(services: Services, event: SharingStarted | SharingSt
 async def _is_on_line(
     services: Services, chat_id: str, event: SharingStarted | SharingStopped, *, last_try: bool
 ) -> bool:
-    """Return whether a chat belongs to the event's line; if Linq cannot be asked, assume so for a start."""
-    known = await _try_to_know(services, chat_id, last_try=last_try)
-    if known is None:
-        return isinstance(event, SharingStarted)
+    """Return whether a chat belongs to the event's line.
+
+    If Linq does not say, assume so; if it cannot be asked now, only for a start, which costs no more than a read.
+    """
     line = handle_digest(event.shared_with)
+    share = (await services.store.shares.load(chat_id)).live
+    if share is not None and share.line:
+        return share.line == line
+    if services.linq is None:
+        return isinstance(event, SharingStarted)
+    try:
+        known = await know_chat(services, chat_id)
+    except LinqError:
+        return True
+    except NotNowError as error:
+        if error.refusal is not None:
+            return True
+        if not last_try:
+            raise
+        return isinstance(event, SharingStarted)
     if known.line is None and len(known.contacts) > 1:
         return line in known.contacts  # Linq did not mark which participant we are
     return known.line in (line, None)

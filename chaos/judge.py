@@ -18,7 +18,7 @@ from tests.support.oracle import Disturbance, Fix
 MAX_PROMPTS = 2  # one, and one more where it cannot be known whether the first went out
 # No chat of a run has gone: whoever is refused has a line that the key has lost for a while.
 ENDS_OF_THE_GONE = frozenset({"chat_not_found", "chat_unavailable", "forbidden"})
-MAX_ORDERS = 4
+MAX_ORDERS = 4  # docs/reference/jobs.md, stop_sharing: what a proxy refuses is tried so often
 DELIVERY_SECONDS = 1.0  # until a consumer has what was written, at most
 
 

@@ -123,12 +123,12 @@ class Run:
         names = recording_names()
         for number in range(self.people):
             journey = names[number % len(names)]
-            hurry = DOUBTFUL_ACCEPT_AFTER if _is_doubtful(number) else (0.0, 5.0, 20.0, 40.0)
+            delays = DOUBTFUL_ACCEPT_AFTER if _is_doubtful(number) else (0.0, 5.0, 20.0, 40.0)
             self.chats.append(
                 self.simulator.add_person(
                     recording=journey,
                     offset=number * 977 % recording(journey).times[-1],
-                    accepts_after=self.random.choice(hurry),
+                    accepts_after=self.random.choice(delays),
                     stored_age=self.random.choice([None, None, 3600.0]),
                     address_after=self.random.choice([0.0, 10.0, None]),
                 )
@@ -212,7 +212,8 @@ class Run:
     async def _request_all(self, *, over: float) -> None:
         for number, chat_id in enumerate(self.chats):
             if _is_doubtful(number):
-                self.simulator.fault("reset", endpoint="request", chat_id=chat_id, after_work=number % 8 == 0)
+                reached = number % (2 * DOUBTFUL_EVERY) == 0
+                self.simulator.fault("reset", endpoint="request", chat_id=chat_id, after_work=reached)
             await self._request(chat_id, str(uuid.UUID(int=self.random.getrandbits(128), version=4)))
             await asyncio.sleep(over / len(self.chats))
 

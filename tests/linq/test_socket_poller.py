@@ -152,7 +152,10 @@ def test_a_reply_that_came_while_the_process_was_held_up_counts_although_its_tim
             with ours, theirs:
                 asyncio.get_running_loop().add_reader(ours, be_held_up, ours)
                 theirs.send(b"!")
-                return await reply
+                try:
+                    return await reply
+                finally:
+                    asyncio.get_running_loop().remove_reader(ours)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = threading.Thread(target=serve, args=[listener])

@@ -69,6 +69,7 @@ def servers() -> Iterator[RedisWithSentinels]:
         yield running
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("messages", ["heard", "lost"])
 async def test_the_old_master_is_left_at_once(
     servers: RedisWithSentinels, messages: str, monkeypatch: pytest.MonkeyPatch
@@ -126,6 +127,7 @@ async def test_the_old_master_is_left_at_once(
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
+@pytest.mark.acceptance
 def test_a_connection_that_was_cut_off_before_a_command_is_sent_is_a_lost_connection(
     servers: RedisWithSentinels,
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_connection_that_was_cut_off_before_a_command_is_sent_is_a_lost_connec
         runner.run(use())
 
 
+@pytest.mark.acceptance
 async def test_a_known_master_is_used_without_sentinels_and_an_unknown_one_says_why(
     servers: RedisWithSentinels,
 ) -> None:

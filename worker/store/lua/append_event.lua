@@ -1,6 +1,6 @@
--- Appends an event to the stream (docs/reference/events.md). Put in front of the scripts that publish.
+-- Appends an event to the stream (docs/reference/events.md). Prepended to the scripts that publish.
 -- An event: id, source, type, subject, time, content type, sequence, reference, data. Subject and reference are left
--- out where they are empty: CloudEvents knows no empty attributes.
+-- out if they are empty: CloudEvents has no empty attributes.
 local function append(stream, maxlen, event)
   local fields = { 'specversion', '1.0', 'id', event[1], 'source', event[2], 'type', event[3] }
   local size = 8

@@ -4,7 +4,7 @@
 -- ARGV: prefix of the share keys, largest number of chats, lease in seconds, ceiling in requests per second, one chat
 --   only ('' any), seconds between probes
 -- Returns: now, requests per second, tokens left, paused (0, 1, 2: this claim is the probe), next due time or '', the
---   fleet's sums, then chat id and state ('' where it is lost) of each chat claimed
+--   fleet's sums, then chat id and state ('' if it is lost) of each claimed chat
 local now = clock()
 local wanted = tonumber(ARGV[2])
 local only = ARGV[5]

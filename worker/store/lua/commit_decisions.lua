@@ -1,5 +1,5 @@
--- Writes what was decided about a batch of chats: state, events, latest view and next due time of each, all or nothing.
--- A chat whose due time is no longer the one that the decision was made on is left alone: something newer happened.
+-- Writes decisions about a batch of chats: state, events, latest view and next due time of each, all or nothing.
+-- A chat whose due time is no longer the one that the decision was based on is skipped: something newer has happened.
 -- KEYS: due, events, geo, fleet, queue
 -- ARGV: prefix of the share keys, of the latest views, name of the hash of handles, MAXLEN of the event stream, the
 --   items packed, prefix of arq's jobs, milliseconds a job is kept, prefix of the keys of answered chats

@@ -1,10 +1,10 @@
--- Notes that a chat was refused, and counts the chats that were refused and answered: lately, and since this one was first
--- refused; all chats, and those of its line.
--- KEYS: due, then of all, and of the line where it is known: the pause, the refused chats
--- ARGV: chat id, seconds that count as lately, when the chat was first refused ('' now), '1' to count, then what the keys
---       of answered chats begin with: of all, and of the line
--- Returns: chats tracked, then of all, and of the line: whether chats wait already, refused and answered lately, refused
---          and answered since (-1: that was just now). Where it does not count, or chats wait, the numbers are 0
+-- Records that a chat was refused, and counts the chats that were refused and answered: lately, and since this one was
+-- first refused; among all chats, and among those of its line.
+-- KEYS: due, then for all, and for the line if it is known: the pause, the refused chats
+-- ARGV: chat id, seconds that count as lately, when the chat was first refused ('' now), '1' to count, then the prefixes
+--       of the keys of answered chats: for all, and for the line
+-- Returns: tracked chats, then for all, and for the line: whether chats wait already, refused and answered lately,
+--          refused and answered since (-1: that is just now). If it does not count, or chats wait, the numbers are 0
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local window = tonumber(ARGV[2])

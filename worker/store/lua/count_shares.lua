@@ -1,5 +1,5 @@
--- Counts shares in the reconciliation that is under way, those whose state is still the one that their part was read
--- from, and puts those back into the schedule that have fallen out of it.
+-- Counts shares in the running reconciliation if their state is still the one from which their part was computed, and
+-- puts those that have dropped out of the schedule back into it.
 -- KEYS: due, reconciliation
 -- ARGV: prefix of the share keys, cursor to go on from, then of each share: chat id, its state, weights, wanted,
 --   tracking, pending, requested (all of a share that has not ended)

@@ -1,7 +1,7 @@
 -- Reads chats as they are stored, without claiming them.
 -- KEYS: due, budget, fleet; ARGV: prefix of the share keys, chat ids
 -- Returns: seconds and microseconds of Redis' clock, the fleet's sums, rate and time of the last cut of the budget,
---   then the state and due time of each chat; nil where there is none
+--   then the state and due time of each chat; nil if there is none
 local time = redis.call('TIME')
 local fleet = redis.call('HMGET', KEYS[3], 'weights', 'tracking', 'wanted', 'accepted', 'announced')
 local budget = redis.call('HMGET', KEYS[2], 'rate', 'limited_at')

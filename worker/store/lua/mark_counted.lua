@@ -1,5 +1,5 @@
 -- Which chats a reconciliation (worker/store/reconciliation.py) has counted: sets of 52 bits of each chat's digest,
--- small enough that Redis keeps them as plain integers. Put in front of the scripts that count. `run` is the
+-- small enough that Redis keeps them as plain integers. Prepended to the scripts that count. `run` is the
 -- reconciliation's key with the time it began.
 local RECONCILIATION_TTL_SECONDS = 7200 -- a reconciliation that takes longer is given up
 

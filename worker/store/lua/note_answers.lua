@@ -1,8 +1,8 @@
--- Which chats of a line were answered lately: a HyperLogLog for every few seconds. Put in front of the scripts that count.
+-- Which chats of a line were answered lately: a HyperLogLog for every few seconds. Prepended to the scripts that count.
 local ANSWERS_SECONDS = 5 -- of one
 local ANSWERS_KEPT = 130 -- seconds: a window of two minutes, and what has begun of the next
 
--- `begin` is what the keys of the line begin with.
+-- `begin` is the prefix of the line's keys.
 local function note_answers(begin, chats, now)
   local key = begin .. math.floor(now / ANSWERS_SECONDS)
   redis.call('PFADD', key, unpack(chats))

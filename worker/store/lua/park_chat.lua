@@ -1,4 +1,4 @@
--- Lets a chat wait for its line, which is lost. Returns 1 when it is the line's first.
+-- Lets a chat wait for its lost line. Returns 1 if it is the line's first.
 -- KEYS: the line's pause, its waiting chats, the lost lines; ARGV: chat id, line, reason, seconds until the first probe,
 --       seconds all this is kept
 redis.call('SADD', KEYS[2], ARGV[1])

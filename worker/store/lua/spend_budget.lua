@@ -1,4 +1,4 @@
--- The request budget: one token bucket for every worker on this Redis. Put in front of the scripts that spend from it.
+-- The request budget: one token bucket for every worker on this Redis. Prepended to the scripts that spend from it.
 -- The arithmetic of the rate is worker/domain/policy.py's (throttled_rate, recovered_rate); a test compares them.
 
 local BURST_SECONDS = 0.25 -- depth of the bucket: in W seconds at most rate * (W + 0.25) requests, and at least one

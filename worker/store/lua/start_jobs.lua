@@ -1,4 +1,4 @@
--- Marks jobs of the queue as running, those that are due and not marked yet, as arq does one by one.
+-- Marks due jobs of the queue as running unless they are marked already, as arq does one by one.
 -- KEYS: queue; ARGV: prefix of the marks, milliseconds they stay, job ids
 -- Returns the time of each job that may start now (arq's score, milliseconds), nil for the others
 local time = redis.call('TIME')

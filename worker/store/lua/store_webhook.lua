@@ -1,7 +1,7 @@
 -- Stores a webhook's event as a job, once: Linq sends an event again for up to an hour.
 -- KEYS: mark of the event id, arq's job, queue
 -- ARGV: seconds the mark is kept, the job, milliseconds the job is kept, job id
--- Returns 1 when it was new
+-- Returns 1 if it is new
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end

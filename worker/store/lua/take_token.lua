@@ -1,6 +1,6 @@
 -- Takes one token of the request budget, for a command. Returns '' if there was one, else the seconds until there may
--- be one. While everything is paused it returns 'paused', or 'probe' where this command may find out whether the
--- account works again: once a minute, and only while no chat is tracked, because otherwise a read does.
+-- be one. While everything is paused it returns 'paused', or 'probe' if this command may find out whether the account
+-- works again: once a minute, and only while no chat is tracked, because otherwise a read does.
 -- KEYS: budget, pause, due (left out: no probe); ARGV: ceiling in requests per second, seconds between probes
 local budget = open_budget(KEYS[1], tonumber(ARGV[1]), clock())
 local probe_at = redis.call('HGET', KEYS[2], 'probe_at')

@@ -1,4 +1,4 @@
--- Makes chats due that wait because their line is lost. A line for which none waits any more is not lost any more.
+-- Makes chats due that wait because their line is lost. A line for which none waits is no longer lost.
 -- KEYS: the line's waiting chats, due, the line's pause, the lost lines
 -- ARGV: how many (0: one, which goes on waiting, to find out whether the line is back), seconds that a lease lasts, line
 -- Returns how many of those that wait were looked at; a chat whose due time may be a lease, or that is not tracked any

@@ -1,4 +1,4 @@
-// People on the map, drawn on one canvas: thousands of them are one picture, not thousands of elements.
+// People on the map, drawn on one canvas: thousands of people are one picture, not thousands of elements.
 
 import { lookOf, nameOf, TRAIL_MS } from "./people.js";
 
@@ -11,10 +11,10 @@ const MAX_LABELS = 80;
 const HIT_PIXELS = 14;
 const STEPS = [30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001];
 const MIN_GRID_PIXELS = 110;
-const CONTROLS = { top: 40, right: 110, bottom: 70 }; // pixels where no degrees are written
+const CONTROLS = { top: 40, right: 110, bottom: 70 }; // pixels without labels of degrees
 
 export class PeopleLayer {
-  /** `clock` gives the moment of the server; `graticule` where no tiles are below. */
+  /** `clock` returns the server's time; `graticule`: draw one, as there are no tiles. */
   constructor(map, people, clock, { graticule }) {
     this.map = map;
     this.people = people;
@@ -22,7 +22,7 @@ export class PeopleLayer {
     this.graticule = graticule;
     this.selected = null;
     this.hovered = null;
-    // Painters for what lies under the people, such as places: (context, view) => void.
+    // Painters of what is under the people, such as places: (context, view) => void.
     this.below = [];
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.canvas = document.createElement("canvas");
@@ -97,7 +97,7 @@ export class PeopleLayer {
     };
   }
 
-  /** Find who is in view and where they are now; whether anybody is still on the way. */
+  /** Find who is in view and where they are now; return whether anybody is still moving. */
   #collect(view, now) {
     this.drawn = [];
     let moving = false;
@@ -121,7 +121,7 @@ export class PeopleLayer {
     return moving;
   }
 
-  /** A line that fades with age, in a few steps: segments of their own would show every joint. */
+  /** Draw a line that fades with age, in a few steps: single segments would show every joint. */
   #drawTrail(context, view, { person, x, y, look, alpha }, now) {
     const trail = person.trail;
     if (trail.length < 2) return;
@@ -200,7 +200,7 @@ export class PeopleLayer {
   #drawLabels(context) {
     const chosen = this.drawn.filter(({ person }) => person === this.selected || person === this.hovered);
     const labelled = this.drawn.length <= MAX_LABELS ? [...chosen, ...this.drawn] : chosen;
-    // Names may not hide points either, but for those that somebody asks for.
+    // Names must not hide points either, except for people who are hovered or selected.
     const taken = this.drawn.length > MAX_LABELS ? [] : this.drawn.map(({ person, x, y }) => ({
       person, left: x - RADIUS, top: y - RADIUS, right: x + RADIUS, bottom: y + RADIUS,
     }));

@@ -1,4 +1,4 @@
-// The live map: a client of /latest and /events, and of nothing else.
+// The live map: a client of only /latest and /events.
 
 import { boundsOf, PeopleLayer } from "./layer.js";
 import { $, element, Panel, setText } from "./panel.js";
@@ -6,18 +6,18 @@ import { People } from "./people.js";
 import { Places } from "./places.js";
 
 const RETRY_MS = 2_000;
-const REPLAY_MS = 4_000; // history that takes longer is shown as it comes
-const MANY = 1_000; // people whose list is put in order once a second, not more often
+const REPLAY_MS = 4_000; // longer history is shown while it comes
+const MANY = 1_000; // with more people, their list is sorted only once a second
 const MAX_LIMIT = 10_000;
-const SHARES_MS = 2_000; // how often it is asked who is read next
-const SHARES_MS_EACH = 100; // more seldom where they are many
+const SHARES_MS = 2_000; // how often to ask which chats are read next
+const SHARES_MS_EACH = 100; // less often if there are many
 const CLOSE_ZOOM = 16;
-const FOLLOW_ZOOM = 14; // at least, where somebody is followed
+const FOLLOW_ZOOM = 14; // at least, while somebody is followed
 const MARGIN = 60; // pixels around everybody
 
 const people = new People();
 const places = new Places();
-let clockOffset = 0; // the server's clock, less this one's
+let clockOffset = 0; // the server's clock minus this one's
 const clock = () => Date.now() + clockOffset;
 
 const map = L.map("map", {
@@ -31,8 +31,8 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const choice = { person: null, following: false };
 const panel = new Panel(people, clock, choice, select);
-let fitting = true; // everybody is kept in view, until somebody moves the map
-let seen = false; // somebody was in view
+let fitting = true; // keep everybody in view, until the user moves the map
+let seen = false; // somebody has been in view
 let stale = true; // the list has to be drawn again
 
 map.zoomControl = L.control.zoom({ position: "topright" }).addTo(map);
@@ -68,9 +68,9 @@ async function connect() {
   listen(latest.last_event_id, latest.features.length);
 }
 
-let everybodyAt = 0; // when it is asked of everybody again, not only of whoever is chosen
+let everybodyAt = 0; // when to ask about everybody again, not only about the selected person
 
-/** Ask when and why chats are read next, which no event tells. */
+/** Ask when and why chats are read next, which events do not tell. */
 async function learnNextReads() {
   if (document.hidden || source?.readyState !== EventSource.OPEN) return;
   const everybody = Date.now() >= everybodyAt;
@@ -86,7 +86,7 @@ async function learnNextReads() {
     if (everybody && !truncated) people.compare(features, asked);
     changed();
   } catch {
-    // Whoever is away is waited for by the events.
+    // While the server is away, the events' connection waits for it.
   }
 }
 
@@ -96,7 +96,7 @@ function tryAgain() {
   retry = setTimeout(connect, RETRY_MS);
 }
 
-/** Follow the events, from some minutes back: they tell who is called what, and the way everybody came. */
+/** Read the events from some minutes back: they tell the names of people, and their tracks. */
 function listen(lastEventId, count) {
   const minutes = count < 300 ? 15 : count < 2_000 ? 3 : 0;
   const [milliseconds, number] = lastEventId.split("-").map(Number);
@@ -115,7 +115,7 @@ function listen(lastEventId, count) {
     else showStatus("away", "Connection lost; trying again");
   });
   opened.addEventListener("gap", () => {
-    // History may begin later than was asked for; else what is missing is looked up.
+    // History may begin later than requested; otherwise look up what is missing.
     if (!people.replaying) connect();
   });
   for (const type of types.split(",")) {
@@ -150,7 +150,7 @@ function changed() {
   if (!seen) fit();
 }
 
-/** Draw the panel again, and see that who should be in view is: a few times a second, however much happens. */
+/** Redraw the panel, and keep in view who should be: a few times a second, however much happens. */
 function refresh() {
   if (!stale) return;
   stale = false;
@@ -164,7 +164,7 @@ function refresh() {
 
 // The map
 
-/** Show everybody, unless everybody is seen already, and not as a dot. */
+/** Show everybody, unless everybody is in view already and not just a dot. */
 function fit() {
   const positions = [...people.all.values()].flatMap(({ position }) => position ?? []);
   if (!positions.length || !fitting) return;
@@ -241,7 +241,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-/** The credit as HTML: text, in which a URL is a link. */
+/** Write the credit as text, with URLs as links. */
 function credit(text) {
   const holder = document.createElement("span");
   for (const part of text.split(/(https?:\/\/\S+)/)) {

@@ -1,4 +1,4 @@
-// The panel beside the map: how many share, the list of people, who is chosen, and what happens.
+// The panel beside the map: how many share, the list of people, the selected person, and the events.
 
 import { lengthOf, lookOf, nameOf, nextReadOf } from "./people.js";
 import { age, distance, nextRead, phrase, stateOf, whyRead } from "./text.js";
@@ -9,7 +9,7 @@ const MAX_LINES = 60;
 const ORDER = { fresh: 0, recent: 0, older: 0, stale: 0, asked: 1, gone: 2 };
 
 export class Panel {
-  /** `choice` holds the person who is chosen, and whether the map follows; `select` chooses another, or null. */
+  /** `choice`: the selected person, and whether the map follows; `select` selects another one, or null. */
   constructor(people, clock, choice, select) {
     this.people = people;
     this.clock = clock;
@@ -111,7 +111,7 @@ export class Panel {
     if (row.button.getAttribute("aria-pressed") !== chosen) row.button.setAttribute("aria-pressed", chosen);
   }
 
-  /** Draw who is chosen. */
+  /** Draw the selected person. */
   drawCard() {
     const selected = this.choice.person;
     $("card").hidden = !selected;
@@ -158,7 +158,7 @@ export class Panel {
 const collator = new Intl.Collator(undefined, { numeric: true });
 const compare = collator.compare.bind(collator);
 
-/** Make an element, in a parent or alone. */
+/** Make an element, in a parent or without one. */
 export function element(name, className, parent, text = "") {
   const made = document.createElement(name);
   if (className) made.className = className;
@@ -167,7 +167,7 @@ export function element(name, className, parent, text = "") {
   return made;
 }
 
-/** Set a text where it is another: a reader is told of what changes only. */
+/** Set a text if it differs: screen readers announce only changes. */
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }

@@ -1,11 +1,11 @@
-// What is known of people and of the chats in which they were asked, learnt from GeoJSON features and from events.
+// What is known about people and the chats in which they were asked, from GeoJSON features and events.
 // No drawing, no network: positions in degrees, moments in milliseconds since 1970.
 
 export const TRAIL_MS = 15 * 60_000;
 const MAX_TRAIL_POINTS = 120;
-const GONE_MS = 5 * 60_000; // how long whoever has stopped stays in the list
-const MAX_EVENTS = 200; // of each person, and of all together
-const MAX_SEEN = 20_000; // ids of events, which may come again
+const GONE_MS = 5 * 60_000; // how long people who have stopped stay in the list
+const MAX_EVENTS = 200; // for each person, and for all together
+const MAX_SEEN = 20_000; // ids of events, as events may come again
 
 // Upper bounds of a position's age, in milliseconds.
 const AGES = [["fresh", 60_000], ["recent", 300_000], ["older", 1_800_000], ["stale", Infinity]];
@@ -24,11 +24,11 @@ export class People {
     this.chats = new Map(); // the people of each chat
     this.events = []; // the last ones of everybody, newest last; positions are not among them
     this.seen = new Set(); // ids of events
-    this.shares = new Map(); // by chat: what /latest tells of the share, such as when and why it is read next
-    this.replaying = false; // what comes is history: no movement is shown
+    this.shares = new Map(); // by chat: what /latest says about the share, such as when and why it is read next
+    this.replaying = false; // history is coming: show no movement
   }
 
-  /** Begin anew with what /latest tells. Whoever it does not show is no longer there; `complete`: it has all shares. */
+  /** Begin again with what /latest shows. People missing there are gone; `complete`: it has all shares. */
   reset({ features, shares }, complete) {
     const shown = new Set();
     for (const feature of features) shown.add(this.#place(feature, "").key);
@@ -42,7 +42,7 @@ export class People {
     this.know(shares);
   }
 
-  /** Learn of shares. Whoever is only waited for is known by them, too. */
+  /** Learn of shares, which also tell who has been asked and has not answered. */
   know(shares) {
     for (const [chatId, share] of Object.entries(shares)) {
       this.shares.set(chatId, share);
@@ -67,7 +67,7 @@ export class People {
     if (event.type !== "location.updated") keep(this.events, entry);
   }
 
-  /** Forget whoever is over for a while, and what is too old of trails. */
+  /** Forget people who stopped a while ago, and old parts of trails. */
   prune(now) {
     for (const person of this.all.values()) {
       if (OVER.has(person.state) && now - person.changedAt > GONE_MS) this.#forget(person);
@@ -102,21 +102,21 @@ export class People {
   finish(chatId, event, state, now, reason) {
     const rows = event.data.handle ? [this.#row(chatId, event.data.handle)] : this.of(chatId);
     for (const person of rows) {
-      // How it came to an end says more than that it did.
+      // The reason that is known already says more than the end itself.
       if (state === "ended" && OVER.has(person.state)) continue;
       this.#change(person, state, event, reason);
       this.#leave(person, state, now);
     }
   }
 
-  /** Forget whoever the features of /latest no longer show: no event tells that somebody in a group was forgotten. */
+  /** Forget people whom /latest no longer shows: no event says that somebody in a group was forgotten. */
   compare(features, asked) {
     const shown = new Set(features.map(({ properties: { chat_id: chatId, handle } }) => keyOf(chatId, handle)));
     const gone = [...this.all.values()].filter(({ key, position, movedAt }) => position && movedAt < asked && !shown.has(key));
     this.forget(gone);
   }
 
-  /** Forget people at once, and what was told of them. */
+  /** Forget people at once, and their events. */
   forget(people) {
     for (const person of people) this.#forget(person);
     this.events = this.events.filter(({ who }) => !people.includes(who));
@@ -126,7 +126,7 @@ export class People {
     const key = keyOf(chatId, handle);
     let person = this.all.get(key);
     if (!person && handle !== null) {
-      // Whoever was asked is now known by a handle.
+      // The person who was asked is now known by a handle.
       const unnamed = this.all.get(keyOf(chatId, null));
       if (unnamed) {
         this.all.delete(unnamed.key);
@@ -166,7 +166,7 @@ export class People {
     const person = this.#row(chatId, handle);
     const at = Date.parse(updatedAt ?? receivedAt);
     if (person.position && at < person.position.at) {
-      // History, told after the latest position: it belongs to the trail.
+      // History that comes after the latest position: it belongs to the trail.
       insert(person.trail, { longitude, latitude, at, ...project(longitude, latitude) });
       return person;
     }
@@ -216,7 +216,7 @@ export function nameOf(person) {
   return person.reference || person.handle || `chat ${person.chatId.slice(0, 8)}`;
 }
 
-/** How a person's point looks: by the age of the position; "asked" and "gone" have none. */
+/** The style of a person's point, by the age of the position; "asked" and "gone" have none. */
 export function lookOf(person, now) {
   if (!person.position) return OVER.has(person.state) ? "gone" : "asked";
   if (person.state === "stale") return "stale";
@@ -224,7 +224,7 @@ export function lookOf(person, now) {
   return AGES.find(([, limit]) => age < limit)[0];
 }
 
-/** When and why a person is read next, as /latest has it; undefined where that is not known, or nobody reads. */
+/** When and why a person is read next, from /latest; undefined if unknown or not read. */
 export function nextReadOf(people, person) {
   return OVER.has(person.state) ? undefined : people.shares.get(person.chatId);
 }

@@ -1,15 +1,15 @@
-// Places of which arrivals and departures were told: circles under the people, as long as a share watches them.
+// Places of arrivals and departures: circles under the people, as long as a share has them.
 
 import { project } from "./people.js";
 
 const MAX_PLACES = 500;
 const EQUATOR_METRES = 40_075_017;
-const MIN_LABEL_PIXELS = 10; // smaller circles have no name: they would be nothing but names
+const MIN_LABEL_PIXELS = 10; // smaller circles have no name, which would hide them
 const CROSSINGS = new Set(["location.place.entered", "location.place.left"]);
 
 export class Places {
   constructor() {
-    this.all = new Map(); // by what the place is
+    this.all = new Map(); // by the place's name, position and radius
     this.drawn = []; // what was drawn last, with its pixels
   }
 
@@ -45,7 +45,7 @@ export class Places {
     }
   }
 
-  /** Draw those in view, in the colours and the font of the layer. */
+  /** Draw those in view, in the layer's colours and font. */
   paint(context, view, { colours, font }) {
     this.drawn = [];
     for (const { name, latitude, radius, x, y, inside } of this.all.values()) {

@@ -1,4 +1,4 @@
-// What the map says in words.
+// The words of the map.
 
 const PHRASES = {
   "location.requested": () => "was asked",
@@ -15,7 +15,7 @@ const PHRASES = {
   "location.place.left": ({ place }) => `left ${place.name}`,
 };
 
-/** What an event says, after the name of whom it is about. */
+/** What an event says, to follow the person's name. */
 export function phrase({ type, data, moved }) {
   try {
     return PHRASES[type](data, moved);
@@ -24,7 +24,7 @@ export function phrase({ type, data, moved }) {
   }
 }
 
-const RULES = JSON.parse(document.body.dataset.rules); // why a chat is read when it is
+const RULES = JSON.parse(document.body.dataset.rules); // the rules in words
 
 /** When a share is read next, and by which rule. */
 export function nextRead(share, now) {

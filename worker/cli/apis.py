@@ -7,9 +7,9 @@ import click
 
 @click.command()
 def asyncapi() -> None:
-    """Print the AsyncAPI 3 document of streams, queue, results and webhooks.
+    """Print the AsyncAPI 3 document.
 
-    The output is JSON, and so also valid YAML.
+    It describes streams, queue, results and webhooks. The output is JSON, and so also valid YAML.
     """
     from worker.apis.asyncapi import describe  # noqa: PLC0415  # models take a while to build
 
@@ -18,9 +18,9 @@ def asyncapi() -> None:
 
 @click.command()
 def openapi() -> None:
-    """Print the OpenAPI 3.1 document of what `web` serves.
+    """Print the OpenAPI 3.1 document.
 
-    The output is JSON, and so also valid YAML.
+    It describes what `web` serves. The output is JSON, and so also valid YAML.
     """
     from worker.apis.openapi import describe  # noqa: PLC0415  # models take a while to build
 

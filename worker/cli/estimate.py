@@ -32,8 +32,9 @@ _SCARCE = 0.8  # of the budget: polling plans with nine tenths of it, so from he
 @click.option("--rate", type=RATE, help="Requests per second; LINQ_REQUESTS_PER_SECOND by default.")
 @as_json
 def estimate(*, people: int, moving: float, intervals: tuple[float, ...], rate: float | None, as_json: bool) -> None:
-    """Estimate how many requests a day people cost, and how fresh their positions are.
+    """Estimate what people cost in requests.
 
+    How many requests a day, and how fresh positions are:
     \b
     location-worker estimate --people 200 --moving 0.3
     location-worker estimate --people 5000 --interval 300 --rate 50

@@ -102,7 +102,10 @@ def delete(*, subscription_id: str) -> None:
 @webhooks.command()
 @click.option("--url", help="Your endpoint; `/webhooks/linq` on HOST and PORT by default.")
 def test(*, url: str | None) -> int:
-    """Send a signed sample to your own endpoint; it concerns no real share and changes nothing."""
+    """Send a signed sample to your own endpoint.
+
+    It concerns no real share and changes nothing.
+    """
     from config.settings import load_settings  # noqa: PLC0415  # see worker.cli
     from worker.cli.subscription import send_sample  # noqa: PLC0415
 

@@ -139,8 +139,9 @@ def set_places(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Change the places of a tracked chat; without --place it has none from then on.
+    """Change the places of a tracked chat.
 
+    Without --place it has none from then on.
     \b
     location-worker set-places 3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13 --place depot:51.5033,-0.1196,200 --until depot
     """  # noqa: D301  # \b keeps click from rewrapping the example
@@ -153,7 +154,10 @@ def set_places(
 @click.argument("handle", type=HANDLE)
 @waiting
 def stop_sharing(*, chat_id: str, handle: str, wait: bool, timeout: float, as_json: bool) -> int:
-    """Ask Linq to end a contact's share, in every chat with the contact."""
+    """Ask Linq to end a contact's share.
+
+    It ends in every chat with the contact.
+    """
     return queue_and_report("stop_sharing", [{"chat_id": chat_id, "handle": handle}], wait, timeout, as_json=as_json)
 
 

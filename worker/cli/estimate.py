@@ -34,7 +34,8 @@ _SCARCE = 0.8  # of the budget: polling plans with nine tenths of it, so from he
 def estimate(*, people: int, moving: float, intervals: tuple[float, ...], rate: float | None, as_json: bool) -> None:
     """Estimate what people cost in requests.
 
-    How many requests a day, and how fresh positions are:
+    How many requests a day, and how fresh positions are then.
+
     \b
     location-worker estimate --people 200 --moving 0.3
     location-worker estimate --people 5000 --interval 300 --rate 50

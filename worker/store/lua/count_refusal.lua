@@ -1,8 +1,8 @@
 -- Records that a chat was refused, and counts the chats that were refused and answered: lately, and since this one was
 -- first refused; among all chats, and among those of its line.
 -- KEYS: due, then for all, and for the line if it is known: the pause, the refused chats
--- ARGV: chat id, seconds that count as lately, when the chat was first refused ('' now), '1' to count, then the prefixes
---       of the keys of answered chats: for all, and for the line
+-- ARGV: chat id, seconds that count as lately, when the chat was first refused ('' now), '1' to count, then the
+--       prefixes of the keys of answered chats: for all, and for the line
 -- Returns: tracked chats, then for all, and for the line: whether chats wait already, refused and answered lately,
 --          refused and answered since (-1: that is just now). If it does not count, or chats wait, the numbers are 0
 local time = redis.call('TIME')

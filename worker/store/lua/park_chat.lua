@@ -1,6 +1,6 @@
 -- Lets a chat wait for its lost line. Returns 1 if it is the line's first.
--- KEYS: the line's pause, its waiting chats, the lost lines; ARGV: chat id, line, reason, seconds until the first probe,
---       seconds all this is kept
+-- KEYS: the line's pause, its waiting chats, the lost lines
+-- ARGV: chat id, line, reason, seconds until the first probe, seconds all this is kept
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[2])
 local begun = redis.call('EXISTS', KEYS[1]) == 0

@@ -1,5 +1,5 @@
--- Settles a pin, once for each job: stores the job's result and publishes its event. Returns the stored result, which is
--- an earlier one if the job runs again.
+-- Settles a pin, once for each job: stores the job's result and publishes its event. Returns the stored result, which
+-- is an earlier one if the job runs again.
 -- KEYS: pin, events; ARGV: the event packed, MAXLEN of the event stream, the result, seconds it is kept
 local kept = redis.call('HGET', KEYS[1], 'result')
 if kept then

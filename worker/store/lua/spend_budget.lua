@@ -29,7 +29,8 @@ local function open_budget(key, ceiling, now)
     cut_at = tonumber(kept[5]) or 0,
     blocked_until = tonumber(kept[6]) or 0,
   }
-  budget.rate = math.min(ceiling, budget.base + math.max(0, now - budget.limited_at - CALM_SECONDS) * ceiling / RECOVERY_SECONDS)
+  local recovering = math.max(0, now - budget.limited_at - CALM_SECONDS)
+  budget.rate = math.min(ceiling, budget.base + recovering * ceiling / RECOVERY_SECONDS)
   local depth = math.max(1, budget.rate * BURST_SECONDS)
   local gained = math.max(0, now - (tonumber(kept[2]) or 0)) * budget.rate
   budget.tokens = math.min(depth, (tonumber(kept[1]) or depth) + gained)

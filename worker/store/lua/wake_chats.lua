@@ -1,8 +1,8 @@
 -- Makes chats due that wait because their line is lost. A line for which none waits is no longer lost.
 -- KEYS: the line's waiting chats, due, the line's pause, the lost lines
--- ARGV: how many (0: one, which goes on waiting, to find out whether the line is back), seconds that a lease lasts, line
--- Returns how many of those that wait were looked at; a chat whose due time may be a lease, or that is not tracked any
--- more, stays as it is.
+-- ARGV: how many (0: one, which goes on waiting, to find out whether the line is back), seconds of a lease, line
+-- Returns how many of the waiting chats were handled; a chat whose due time may be a lease, or that is no longer
+-- tracked, stays as it is.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local function wake(chat)

@@ -172,7 +172,7 @@ class Connection:
     def _answer(self, reply: Reply) -> None:
         awaited, self._awaited = self._awaited, None
         if awaited is not None:
-            if not awaited.done():  # else whoever asked has gone away
+            if not awaited.done():  # otherwise the caller has gone away
                 awaited.set_result(reply)
             self._release(self)
 

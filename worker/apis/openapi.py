@@ -6,7 +6,7 @@ from location_client.limits import MAX_REFERENCE
 from worker.apis.asyncapi import VERSION
 from worker.apis.schemas import EVENTS, reference, schema_name, schemas_of
 from worker.metrics import WebhookOutcome
-from worker.processes.web import MAX_BODY_BYTES
+from worker.processes.receiver import MAX_BODY_BYTES
 from worker.views.access import COOKIE
 from worker.views.latest import DEFAULT_LIMIT, MAX_LIMIT
 

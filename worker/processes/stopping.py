@@ -12,7 +12,7 @@ OVERDUE_SECONDS = 5.0  # beyond the grace
 log = structlog.get_logger("main")
 
 
-def heed_signals(stop: Callable[[], None], grace: float) -> None:
+def handle_signals(stop: Callable[[], None], grace: float) -> None:
     """Have the running loop call `stop` at the first SIGTERM or SIGINT.
 
     A process that still runs `grace` seconds later says what it waits for, and is ended by the kernel (SIGALRM) after

@@ -28,7 +28,7 @@ from worker.linq.poller import make_poller
 from worker.polling.engine import MAX_READS, Engine, end_tasks
 from worker.polling.poll_log import PollLog
 from worker.processes.redis_start import RedisUnusableError, reach_redis
-from worker.processes.stopping import heed_signals
+from worker.processes.stopping import handle_signals
 from worker.store.store import Store
 
 MAX_READ_SECONDS = 10.0  # docs/reference/settings.md, LEASE_SECONDS
@@ -55,7 +55,7 @@ def run_worker(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
-    heed_signals(stop.set, settings.shutdown_grace_seconds)
+    handle_signals(stop.set, settings.shutdown_grace_seconds)
     redis = connect(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_close, redis)

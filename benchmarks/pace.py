@@ -15,7 +15,7 @@ from benchmarks import followers, simulated
 from worker.domain.decision import Limits
 
 FLEETS = {"mixed": "mixed fleet", "traces": "recorded people", "periodic": "near-regular phones"}
-MIN_POLL_SECONDS = (60.0, 30.0, 15.0, 5.0)  # the default first; 15 was the one before it
+MIN_POLL_SECONDS = (60.0, 30.0, 15.0, 5.0)  # the default first
 RATE = 20.0  # requests per second, the settings' default: more than these fleets can use
 SEEDS = 3
 

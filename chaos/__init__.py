@@ -1,1 +1,1 @@
-"""Break everything by chance, and hold what came of it to the guarantees."""
+"""Break everything at random, and check the outcome against the guarantees."""

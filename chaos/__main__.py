@@ -1,4 +1,4 @@
-"""Break an installation by chance for a while and judge what came of it: `python -m chaos --seconds 60`."""
+"""Break an installation at random for a while and judge the outcome: `python -m chaos --seconds 60`."""
 
 import asyncio
 import json
@@ -14,14 +14,16 @@ from chaos.run import Run, new_seed, tell
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="How long things break.")
-@click.option("--seed", type=int, help="Repeat the choices of a run; else by chance.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="How long to break things."
+)
+@click.option("--seed", type=int, help="Repeat the choices of an earlier run; random by default.")
 @click.option("--people", type=click.IntRange(1, 500), default=24, show_default=True, help="How many share.")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, without a report on the way.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, without progress.")
 def main(*, seconds: float, seed: int | None, people: int, as_json: bool) -> None:
     """Run workers, a receiver and a consumer on real Redis with Sentinel against the simulator, and break them all.
 
-    Exit status 0 where every promise held, 1 where one was broken; the logs are kept then.
+    Exit status 0 if every promise was kept, 1 if one was broken; then the logs are kept.
     """
     seed = new_seed() if seed is None else seed
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What can go wrong. Each action breaks something when it is entered and mends it when it is left."""
+"""What can go wrong. Each action breaks something when it is entered and repairs it when it is left."""
 
 import contextlib
 import signal
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 Break = Callable[["Run"], AbstractAsyncContextManager[None]]
 
 CLOCK_STEP_SECONDS = 600.0
-MIN_TRACKED = 8  # of fewer than five that are read nobody can tell whether their line is lost or they have gone
+MIN_TRACKED = 8  # with fewer than five chats being read, a lost line cannot be told from chats that are gone
 STOP_TAKES_SECONDS = 30.0  # of the story
 
 
 @dataclass(frozen=True)
 class Action:
-    """`rollback`: Redis may lose data by it. `weight`: how often it is chosen, beside the others."""
+    """`rollback`: Redis may lose data because of it. `weight`: how often it is chosen, relative to the others."""
 
     name: str
     start: Break
     weight: float = 1.0
     rollback: bool = False
-    disturbs: bool = True  # False: nothing that was read may be lost by it
+    disturbs: bool = True  # False: nothing that was read may be lost because of it
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +49,7 @@ async def _pause_worker(run: "Run") -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _restart_worker(run: "Run") -> AsyncIterator[None]:
     number = run.random.randrange(len(run.workers))
-    # Whatever has not logged a line may still be importing, and has begun nothing that it could end.
+    # A worker that has not logged a line may still be importing, and has nothing to end.
     statuses = (0,) if run.workers[number].log() else (0, -signal.SIGTERM)
     status = await run.workers[number].stop()
     run.expect(status in statuses, f"a worker ended with status {status} on SIGTERM")
@@ -207,14 +207,14 @@ ACTIONS = (
     Action("the Redis master is killed", _kill_master, rollback=True),
     Action("the Redis master hangs", _pause_master, rollback=True),
     Action("the Redis master is cut off", _isolate_master, rollback=True),
-    Action("Redis fails over, the old master lives", _fail_over, weight=2, rollback=True),
+    Action("Redis fails over, and the old master lives on", _fail_over, weight=2, rollback=True),
     Action("all connections to Redis are reset", _cut_redis),
     Action("a connection to Redis breaks in the middle of a reply", _cut_redis_midway),
     Action("Redis is slow", _slow_redis),
     Action("Redis ends every connection", _kill_connections),
     Action("Redis forgets its scripts", _flush_scripts),
     Action("Redis is full", _fill_redis),
-    Action("Redis refuses writes for want of replicas", _refuse_writes),
+    Action("Redis refuses writes for lack of replicas", _refuse_writes),
     Action("Linq answers 500", _linq("error", status=500, code=3006), disturbs=False),
     Action("Linq answers 429", _linq("error", status=429, code=1007, retry_after=1), disturbs=False),
     Action("Linq refuses the key", _linq("error", status=401, code=2004), disturbs=False),

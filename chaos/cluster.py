@@ -21,7 +21,7 @@ QUORUM = 2
 
 
 class Node:
-    """One server and its proxy; clients, replicas and sentinels know it by the proxy's port alone."""
+    """One server and its proxy; clients, replicas and sentinels only know the proxy's port."""
 
     def __init__(self, proxy: Proxy, *, replica_of: int | None = None) -> None:
         self.proxy = proxy
@@ -39,7 +39,7 @@ class Node:
         self.server.kill()
 
     async def revive(self, other: "Node") -> None:
-        """Let it go on, as a replica of the other where it had ended; the sentinels put the roles right."""
+        """Let it go on, as a replica of the other if it had ended; the sentinels correct the roles."""
         self.proxy.heal()
         if self.lives:
             self.server.resume()
@@ -107,7 +107,7 @@ class Cluster:
         return True
 
     async def fail_over(self) -> None:
-        """Have the sentinels promote the replica although the master lives."""
+        """Have the sentinels promote the replica although the master is alive."""
 
         async def begins() -> bool:
             # A server that has just come back is not promoted at once.
@@ -116,7 +116,7 @@ class Cluster:
         await wait_until(begins, "the failover begins", deadline=READY_WITHIN)
 
     async def master(self) -> Node | None:
-        """Return the node that most sentinels take for the master; None while there is none."""
+        """Return the node that most sentinels call the master; None while there is none."""
         named: list[int] = []
         for sentinel in self._sentinels:
             found = await _ask(sentinel, "GET-MASTER-ADDR-BY-NAME", NAME)
@@ -125,7 +125,7 @@ class Cluster:
         return next((node for node in self.nodes if named.count(node.proxy.port) >= QUORUM), None)
 
     async def is_healed(self) -> bool:
-        """Return whether one node is master for everybody, takes writes, and has the other as its replica in step."""
+        """Return whether all agree on one master, which accepts writes and has the other node as a replica in step."""
         master = await self.master()
         if master is None:
             return False
@@ -140,7 +140,7 @@ class Cluster:
         return False
 
     async def revive(self) -> None:
-        """Start again whatever has ended, end every pause, and let every connection be made again."""
+        """Restart what has ended, end every pause, and allow all connections again."""
         for node, other in (self.nodes, self.nodes[::-1]):
             await node.revive(other)
 
@@ -152,7 +152,7 @@ async def _send(port: int, *words: str) -> Any:
 
 
 async def _ask(sentinel: EmbeddedSentinel, *words: str) -> Any:
-    """Return a sentinel's answer; None where it does not answer or refuses."""
+    """Return a sentinel's answer; None if it does not answer or refuses."""
     try:
         return await _send(sentinel.port, "SENTINEL", *words)
     except (RedisError, OSError):

@@ -1,8 +1,8 @@
-"""What was promised, held against what happened: the simulator's answers on one side, a consumer's events on the other.
+"""Check the promises against what happened: the simulator's answers on one side, a consumer's events on the other.
 
-A consumer sees entries at least once and drops repeats by `id`; `kept` is what is left, in the order in which it came.
-Redis may lose its last moments in a rollback. Then what consumers have seen can be newer than what a worker knows, so
-that an order which a rollback interrupted is excused; everything after it counts again.
+A consumer sees entries at least once and drops repeats by `id`; `kept` is what is left, in order of arrival. Redis may
+lose its last moments in a rollback. Then consumers may have seen more than the worker knows, so a wrong order across a
+rollback is excused; everything after it counts again.
 """
 
 from collections import Counter, defaultdict
@@ -15,8 +15,8 @@ from tests.support import oracle
 from tests.support.crossings import Crossed, Crossing, Place, Presence, proves
 from tests.support.oracle import Disturbance, Fix
 
-MAX_PROMPTS = 2  # one, and one more where it cannot be known whether the first went out
-# No chat of a run has gone: whoever is refused has a line that the key has lost for a while.
+MAX_PROMPTS = 2  # one, and one more if it cannot be known whether the first was sent
+# No chat of a run is ever gone: reads are refused only while the key has lost the line.
 ENDS_OF_THE_GONE = frozenset({"chat_not_found", "chat_unavailable", "forbidden"})
 MAX_ORDERS = 4  # docs/reference/jobs.md, stop_sharing: what a proxy refuses is tried so often
 DELIVERY_SECONDS = 1.0  # until a consumer has what was written, at most
@@ -26,7 +26,7 @@ DELIVERY_SECONDS = 1.0  # until a consumer has what was written, at most
 class Trouble(Disturbance):
     """From `begin` to `end` (seconds since 1970 UTC) something was broken.
 
-    `rollback`: Redis may have lost data in it.
+    `rollback`: Redis may have lost data meanwhile.
     """
 
     rollback: bool = False
@@ -67,7 +67,7 @@ def judge(
     until: Mapping[str, str] | None = None,
     stop_when_done: Iterable[str] = (),
 ) -> Verdict:
-    """Judge a run. Each chat was requested once; `lost_shares` are shares that Redis knows nothing of any more.
+    """Judge a run. Each chat was requested once; `lost_shares` are shares that Redis no longer knows.
 
     `places`, `until` and `stop_when_done`: of the chats that were requested with them.
     """
@@ -108,7 +108,7 @@ def judge(
 
 
 def _drop_repeats(deliveries: Sequence[Delivery], verdict: Verdict) -> list[Delivery]:
-    """Keep the first of each id; two facts under one id are a fault."""
+    """Keep the first event of each id; two facts with one id are a fault."""
     facts: dict[str, tuple[str, str, str]] = {}
     kept = []
     for delivery in deliveries:
@@ -125,7 +125,7 @@ def _drop_repeats(deliveries: Sequence[Delivery], verdict: Verdict) -> list[Deli
 
 
 def _moment(delivery: Delivery) -> str:
-    """Return what tells two positions apart; other facts may be told with other words the second time."""
+    """Return what distinguishes two positions; other facts may have different words the second time."""
     return str(delivery.data["properties"]["updated_at"]) if delivery.type == "location.updated" else ""
 
 
@@ -153,7 +153,7 @@ def _judge_positions(
             if fix not in shown[handle]:
                 verdict.faults.append(f"positions: chat {chat_id}: one was published that was never shown")
         times = [fix.updated_at or 0 for fix in fixes]
-        # The same position with an address that it did not have is news.
+        # The same position with a new address is published again.
         if len({(fix.updated_at, fix.address is None, fix.locality is None) for fix in fixes}) != len(fixes):
             verdict.faults.append(f"positions: chat {chat_id}: one was published twice")
         elif sorted(times) != times:
@@ -208,7 +208,7 @@ def _judge_order(
 
 
 def _judge_ends(chat_id: str, events: Sequence[Delivery], others: Sequence[Answer], verdict: Verdict) -> None:
-    """See that no share ended because reads were refused, and none by a refused prompt that nobody refused."""
+    """Check that no share ended because of refused reads, and none by a rejected prompt that was not refused."""
     refused = any(answer.endpoint == "request" and answer.status in (403, 404) and answer.code for answer in others)
     for delivery in events:
         if delivery.type == "location.tracking.ended":
@@ -220,7 +220,7 @@ def _judge_ends(chat_id: str, events: Sequence[Delivery], others: Sequence[Answe
 def _judge_orders(
     chat_id: str, events: Sequence[Delivery], others: Sequence[Answer], rollbacks: Sequence[Trouble], verdict: Verdict
 ) -> None:
-    """See that Linq was told to end the sharing of whoever has arrived."""
+    """Check that Linq was asked to end the sharing of everybody who has arrived."""
     for delivery in events:
         if delivery.type == "location.tracking.ended" and delivery.data.get("reason") == "arrived":
             # Of a share that came back, another end is the same fact, and has been dropped.
@@ -246,7 +246,7 @@ def _judge_crossings(
     places: Sequence[Place],
     until: str | None,
 ) -> None:
-    """Hold arrivals and departures against the positions before them, and the end of the share against `until`."""
+    """Check arrivals and departures against the positions before them, and the end of the share against `until`."""
     presence = Presence(places)
     ended: set[str] = set()
     arrived = False  # by the step before
@@ -283,7 +283,7 @@ def _judge_crossings(
 
 
 def _steps(events: Sequence[Delivery]) -> Iterable[tuple[Delivery, list[Delivery]]]:
-    """Return each event that is about no place, with those about places that follow it."""
+    """Return each event that is not about a place, with the events about places that follow it."""
     lead: Delivery | None = None
     crossed: list[Delivery] = []
     for delivery in events:

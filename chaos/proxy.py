@@ -40,16 +40,16 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self.cut()
-        # Not cancelled: each ends by itself, now that its connections are gone.
+        # Not cancelled: each ends by itself, as its connections are gone.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Reset every connection there is."""
+        """Reset every open connection."""
         for writer in self._writers:
             writer.transport.abort()
 
     def cut_next(self) -> None:
-        """Let the next bytes through by half, then reset that connection."""
+        """Let half of the next bytes through, then reset that connection."""
         self._cut_next = True
 
     def stall(self) -> None:
@@ -57,11 +57,11 @@ class Proxy:
         self._flowing.clear()
 
     def slow(self, seconds: float) -> None:
-        """Hold up each piece for so long."""
+        """Delay each piece by some seconds."""
         self._delay = seconds
 
     def refuse(self) -> None:
-        """Reset every connection, new ones too."""
+        """Reset every connection, including new ones."""
         self._refusing = True
         self.cut()
 

@@ -1,4 +1,4 @@
-"""One run: a whole installation on a cluster that can fail over, people who share, and chance that breaks things."""
+"""One run: a whole installation on a cluster that can fail over, people who share, and things that break at random."""
 
 import asyncio
 import contextlib
@@ -90,7 +90,7 @@ class Run:
         self.random = Random(self.seed)
 
     async def go(self, seconds: float) -> Verdict:
-        """Play for about `seconds`, let everything come to its end, and judge."""
+        """Run for about `seconds`, let everything end, and judge."""
         async with contextlib.AsyncExitStack() as stack:
             self.cluster = await stack.enter_async_context(Cluster())
             self.simulator = await stack.enter_async_context(
@@ -155,7 +155,7 @@ class Run:
         }
 
     def _place(self, chat_id: str) -> None:
-        """Have arrivals told: at the beginning, on the way, and for some at the place where the share ends."""
+        """Name places to arrive at: at the beginning, on the way, and for some the place where the share ends."""
         for number, seconds in enumerate(PLACES_AHEAD_SECONDS):
             fix = self.simulator.place_ahead(chat_id, seconds)
             radius = self.random.choice([40, 150])
@@ -195,7 +195,7 @@ class Run:
         return [chat_id for chat_id in self.chats if chat_id in self.begun - self.ended]
 
     def expect(self, kept: bool, fault: str) -> None:
-        """Note a broken promise that is seen on the way."""
+        """Record a broken promise that is noticed during the run."""
         if not kept:
             self.faults.append(fault)
 
@@ -240,7 +240,7 @@ class Run:
                 return
 
     async def order_stop(self) -> None:
-        """Have Linq told to end the share of somebody who is tracked."""
+        """Have Linq asked to end the share of somebody who is tracked."""
         sharing = set(self.sharing_handles())
         handles = {chat_id: self.simulator.handle_of(chat_id) for chat_id in self.tracked()}
         sharing_chats = [chat_id for chat_id, handle in handles.items() if handle in sharing]
@@ -304,11 +304,11 @@ class Run:
                 self.simulator.stop_sharing(handle)
             for chat_id in missing:
                 if chat_id not in self.begun and time.monotonic() > deadline - END_WITHIN + LOST_AFTER_SECONDS:
-                    # The job was lost with Redis' last moments: whoever queued it sees no result and queues it again.
+                    # The job was lost with Redis' last moments: its caller sees no result and queues it again.
                     lost_jobs.add(chat_id)
                     await self._request(chat_id, str(uuid.uuid5(uuid.NAMESPACE_OID, chat_id)))
                 elif time.monotonic() > deadline - END_WITHIN / 2:
-                    # Asked, and nobody answered or the prompt went astray.
+                    # The contact was asked, but did not answer or never got the prompt.
                     with contextlib.suppress(RedisError, OSError, JobExists):
                         await self.client.untrack_location(chat_id, job_id=str(uuid.uuid5(uuid.NAMESPACE_URL, chat_id)))
             await asyncio.sleep(2.0)
@@ -353,7 +353,7 @@ class Run:
         return verdict
 
     def _complaints(self) -> list[str]:
-        """Return what the logs say that must not be there: faults of ours, and anything private."""
+        """Return what must not be in the logs: our own faults, and anything private."""
         found = []
         private = list(private_texts(self.simulator))
         for worker in self.logs:
@@ -386,7 +386,7 @@ async def _end(task: asyncio.Task[Any]) -> None:
 
 
 def new_seed() -> int:
-    """Return a seed that nobody chose."""
+    """Return a random seed."""
     return secrets.randbelow(2**31)
 
 

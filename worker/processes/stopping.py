@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the order to stop, and the end of a process that does not get there."""
+"""SIGTERM and SIGINT: stop cleanly, and end a process that takes too long."""
 
 import asyncio
 import signal
@@ -15,25 +15,25 @@ log = structlog.get_logger("main")
 def handle_signals(stop: Callable[[], None], grace: float) -> None:
     """Have the running loop call `stop` at the first SIGTERM or SIGINT.
 
-    A process that still runs `grace` seconds later says what it waits for, and is ended by the kernel (SIGALRM) after
-    OVERDUE_SECONDS more: whatever it did not give back goes on after its lease.
+    A process that still runs `grace` seconds later logs what it waits for, and the kernel ends it (SIGALRM) after
+    OVERDUE_SECONDS more: chats that it did not give back are read again after their leases.
     """
     loop = asyncio.get_running_loop()
-    told = False
+    stopping = False
 
     def begin() -> None:
         stop()
         loop.call_later(grace, _tell_what_hangs)
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
+        nonlocal stopping
+        if not stopping:
+            stopping = True
             signal.setitimer(signal.ITIMER_REAL, grace + OVERDUE_SECONDS)
             loop.call_soon_threadsafe(begin)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Not by the loop, which may hang itself: in a log, for example, that nobody reads.
+        # Not through the loop, which may hang: for example on a log that nobody reads.
         signal.signal(number, handle)
 
 

@@ -103,7 +103,7 @@ def judge(
     except AssertionError as error:
         verdict.faults.append(f"budget: {error}")
     verdict.figures["requests to Linq"] = len(request_times)
-    verdict.figures["prompts"] = sum(answer.prompted for answer in answers)
+    verdict.figures["prompts on a phone"] = sum(answer.prompted for answer in answers)
     return verdict
 
 
@@ -309,4 +309,4 @@ def _judge_prompts(chat_id: str, answers: Sequence[Answer], cooldown: float, ver
         return
     if prompts > MAX_PROMPTS:
         verdict.faults.append(f"prompts: chat {chat_id}: {prompts} may have been sent")
-    verdict.figures[f"chats with {prompts} prompts"] += 1
+    verdict.figures[f"chats prompted {prompts} times at most"] += 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +23,10 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 # A phone shows a new position every third of a second to every second; a contact accepts as soon as asked.
 HABITS = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
+
+
+# Whoever runs the tests in the background of a script makes all that they start deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

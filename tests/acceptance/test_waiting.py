@@ -86,7 +86,7 @@ async def test_a_prompt_that_cannot_leave_in_time_is_not_waited_for_and_counted_
 
     [told] = results(output)
     assert (told["status"], told["prompt"]) == ("requested", "waiting")
-    assert (status, errors.split(":")[0]) == (0, "1 prompt still waiting")
+    assert (status, errors.split(";")[0]) == (0, "1 prompt still waiting to be sent")
     await stage.workers.stop()
 
 

@@ -12,7 +12,7 @@ from location_client import LocationClient
 from worker.cli.positions import await_positions
 
 CHAT, SHARE, JOB = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13", "5b1e8a0c-6a36-4d06-8a5b-0c8f6f6f2a11", "job"
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC)  # when the tests were collected, which may be minutes ago
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ async def client(redis_url: str, prefix: str) -> AsyncIterator[LocationClient]:
         yield client
 
 
-def seen(longitude: float, *, age: float | None) -> dict[str, Any]:
-    """Return a position that was so many seconds old when it was read, now; None: it has no time."""
-    updated_at = None if age is None else (NOW - timedelta(seconds=age)).isoformat()
+def seen(longitude: float, *, age: float | None, now: datetime = NOW) -> dict[str, Any]:
+    """Return a position that was so many seconds old when it was read, `now`; None: it has no time."""
+    updated_at = None if age is None else (now - timedelta(seconds=age)).isoformat()
     return {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [longitude, 52.5]},
-        "properties": {"share_id": SHARE, "updated_at": updated_at, "received_at": NOW.isoformat()},
+        "properties": {"share_id": SHARE, "updated_at": updated_at, "received_at": now.isoformat()},
     }
 
 
@@ -65,6 +65,6 @@ async def test_what_was_last_known_of_such_a_chat_counts_while_it_is_fresh(
 ) -> None:
     view = f"{client.key_prefix}:latest:{CHAT}"
     for age, expected in ((3600, "already_tracked"), (60, "located")):
-        await redis.hset(view, "+12025550147", json.dumps(seen(1, age=age)))  # type: ignore[misc]
+        await redis.hset(view, "+12025550147", json.dumps(seen(1, age=age, now=datetime.now(UTC))))  # type: ignore[misc]
         await redis.expire(view, 60)
         assert (await located(client, "already_tracked"))["status"] == expected

@@ -42,8 +42,8 @@ def test_a_contact_is_asked_read_and_stopped(simulator: SimulatorServer, sdk: li
 def test_positions_are_old_first_and_their_addresses_come_later(
     simulator: SimulatorServer, sdk: linq_sdk.LinqAPIV3
 ) -> None:
-    simulator.change_habits(live_after=1.0)
-    chat_id = simulator.add_person(CONTACT, stored_age=3600, address_after=0.5)
+    simulator.change_habits(live_after=2.0)
+    chat_id = simulator.add_person(CONTACT, stored_age=3600, address_after=1.0)
     sdk.chats.location.request(chat_id)
     asked_at = datetime.now(UTC)
 

@@ -28,7 +28,7 @@ PARTS = ("speed", "ideas", "growth", "jobs", "streaming", "freshness", "places")
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def main(*, part: str, quick: bool, thorough: bool, only: str, target: Path | None) -> None:
     """Measure one part or all of them (under 20 minutes on two cores)."""
-    # SIGTERM, too, ends what was started.
+    # SIGTERM, too, ends the processes that were started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console(width=None if sys.stdout.isatty() else 140)
     head = {

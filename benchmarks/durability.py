@@ -1,4 +1,4 @@
-"""What Redis loses of what it has acknowledged when a server fails, and what it costs to lose less."""
+"""How many acknowledged writes Redis loses when a server fails, and what it costs to lose fewer."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from simulator.sentinels import RedisWithSentinels
 _PAYLOAD = "x" * 900  # as much as a `location.updated`
 _STREAM = "entries"
 _WRITERS = 4
-_PAUSE = 0.002  # of a writer, between two entries: some thousand a second are enough to see a millisecond
+_PAUSE = 0.002  # between two entries of a writer: a few thousand a second are enough to see a millisecond
 _HANG_SECONDS = 5.0
 _EVERYSEC = ["--appendonly", "yes", "--appendfsync", "everysec"]
 _ALWAYS = ["--appendonly", "yes", "--appendfsync", "always"]
@@ -32,7 +32,7 @@ Write = Callable[[Redis], Awaitable[Any]]
 
 
 class Loss(NamedTuple):
-    """Entries that were acknowledged, those of them that are gone, over how long they were written, and the pause."""
+    """How many entries were acknowledged and how many of those are gone; the time they span, and the longest pause."""
 
     acknowledged: int
     lost: int
@@ -60,7 +60,7 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
 
 
 class _Writing:
-    """Writers of one entry after the other, and what was acknowledged when."""
+    """Writers that append entry after entry, and when each entry was acknowledged."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -78,7 +78,7 @@ class _Writing:
             await asyncio.sleep(_PAUSE)
 
     async def judge(self) -> Loss:
-        """End the writers and see what is there."""
+        """Stop the writers and return what was lost."""
         self._over = True
         await asyncio.sleep(0.5)
         kept = {fields[b"entry"] for _, fields in await self._redis.xrange(_STREAM)}
@@ -126,7 +126,7 @@ async def _killed() -> Loss:
 
 
 def _replica_hangs(*options: str) -> Callable[[], Coroutine[Any, Any, Loss]]:
-    """Let the replica fall behind, then the master die and the replica take its place."""
+    """Let the replica fall behind; then the master dies and the replica takes its place."""
 
     async def scenario() -> Loss:
         with RedisWithSentinels(options=[*_EVERYSEC, *options]) as servers:
@@ -138,7 +138,7 @@ def _replica_hangs(*options: str) -> Callable[[], Coroutine[Any, Any, Loss]]:
                 replica.resume()
                 await _until(lambda: servers.master() is not old)
                 if options:
-                    # No replica is left: else nothing would be written any more.
+                    # No replica is left, so the new master would refuse every write.
                     async with connect(parse_address(servers.url)) as redis:
                         await redis.config_set("min-replicas-to-write", 0)
                 await writing.more()

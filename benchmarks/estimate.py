@@ -1,4 +1,4 @@
-"""Draw what `location-worker estimate` tells: `python -m benchmarks.estimate docs/estimate.svg`, some seconds."""
+"""Draw what `location-worker estimate` computes: `python -m benchmarks.estimate docs/estimate.svg`, some seconds."""
 
 import math
 from pathlib import Path
@@ -7,7 +7,7 @@ import click
 
 from worker.estimation import Crowd, Estimate, Terms, estimate
 
-PEOPLE = 200  # requests in plenty, so that each person costs the same
+PEOPLE = 200  # plenty of requests, so that each person costs the same
 RATE = 20.0
 MAX_INTERVAL = 600.0
 LEAST = (30.0, 60.0, 120.0, 300.0, 600.0)
@@ -15,7 +15,7 @@ MOVING = {0.1: ("#d1700f", "#f0983e"), 0.3: ("#0a5fd6", "#58a6ff"), 1.0: ("#8250
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 32, 76, 58
-ACROSS = (5.0, 10.0, 20.0, 50.0, 100.0)  # reads of a person and hour
+ACROSS = (5.0, 10.0, 20.0, 50.0, 100.0)  # reads per person and hour
 UP = (20.0, 50.0, 100.0, 200.0, 400.0)  # seconds
 
 

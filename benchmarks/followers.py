@@ -16,7 +16,7 @@ from worker.domain.share import NOTHING, Share, Tally, tally
 
 CONFIRM_AFTER = 30.0  # seconds after which an empty answer is believed
 BEFORE_END = 2.0  # seconds before an announced end at which a share is read once more
-EPOCH = 1_700_000_000.0  # of the simulated clock, in seconds since 1970: the domain takes 0 for unknown
+EPOCH = 1_700_000_000.0  # start of the simulated clock (seconds since 1970); not 0, which the domain takes for unknown
 FOREVER = 1e9
 CHAT, HANDLE = "00000000-0000-4000-8000-000000000000", "+12025550100"
 FURTHER = 0.01  # degrees of longitude, over 100 m
@@ -29,7 +29,7 @@ BACKOFF_BASES = tuple(0.05 * 1.3**step for step in range(13))  # to try, in mean
 
 
 class Scheduled:
-    """Reads every chat when it is due, the most overdue first; subclasses say after how long again."""
+    """Reads every chat when it is due, the most overdue first; subclasses choose the interval."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int]] = []
@@ -37,7 +37,7 @@ class Scheduled:
         self._empty: set[int] = set()
 
     def interval(self, chat: int, now: float, answer: Answer, rate: float) -> float:
-        """Seconds until the next read, `rate` requests per second being allowed now."""
+        """Return the seconds until the next read, with `rate` requests per second allowed now."""
         raise NotImplementedError
 
     def ended(self, chat: int) -> None:
@@ -99,7 +99,7 @@ class Doubling(Scheduled):
 
 
 class Worker:
-    """What the worker does, by the very decisions that it makes: a share as it is kept, and a `Decision` for each read.
+    """What the worker does, by the worker's own code: a share as it is stored, and a `Decision` for each read.
 
     `quiet_time=False` leaves the square-root rule alone.
     """
@@ -117,7 +117,7 @@ class Worker:
         self._sums = NOTHING
 
     def known(self, chat: int, now: float, ends_at: float | None) -> None:
-        """Begin to track; an announced end is heard as a webhook tells it."""
+        """Begin to track; an announced end is taken in as from a webhook."""
         self.shares[chat] = Share(
             f"share-{chat}", "", begun_at=EPOCH + now, asked=False, follow=True, follow_for=FOREVER
         )
@@ -149,7 +149,7 @@ class Worker:
         self._keep(chat, decision, before)
 
     def shown(self, chat: int, updated_at: float, *, moved: bool) -> Position:
-        """Return a position where the scenario has none: further on where somebody has moved."""
+        """Return a made-up position, since scenarios have none: a little further on if the contact has moved."""
         longitude = self._shown[chat].longitude + (FURTHER if moved else 0.0)
         return Position(HANDLE, longitude, 50.0, None, None, None, nanoseconds(updated_at))
 
@@ -214,11 +214,11 @@ class Clairvoyant:
         """Learn nothing: there is nothing left to learn."""
 
     def throttled(self, chat: int, retry_at: float) -> None:
-        """Come back: the position is still unread."""
+        """Queue the chat again: its position is still unread."""
 
 
 def nanoseconds(seconds: float) -> int:
-    """Return a time on the simulated clock as the domain has those of positions: nanoseconds since 1970."""
+    """Return a time on the simulated clock as the domain stores times of positions: in nanoseconds since 1970."""
     return round((EPOCH + seconds) * 1e9)
 
 

@@ -142,7 +142,7 @@ def _cell(figure: Figure) -> str:
 
 def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
     """Measure and print. Returns plain data for JSON; nothing is left out when `quick`: it takes a minute."""
-    del quick  # on a simulated clock there are no rounds to save
+    del quick  # unused: on a simulated clock nothing is gained by fewer rounds
     tracked, waited = tracking(), pending()
     _print(console, tracked, waited)
     return {"tracking": msgspec.to_builtins(tracked), "pending": msgspec.to_builtins(waited)}

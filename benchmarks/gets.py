@@ -1,4 +1,4 @@
-"""What one GET costs: many of them in flight, as the floors of the part `speed`."""
+"""What one GET costs with many in flight, as in the floors of the part `speed`."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ def chat_ids() -> list[str]:
 
 
 async def timed(fetch: Callable[[], Awaitable[object]]) -> float:
-    """Measure `fetch`, which makes one GET; microseconds of this process' CPU, all its threads."""
+    """Return what one call of `fetch`, a GET, costs: microseconds of this process' CPU, all its threads."""
 
     async def repeat(count: int) -> None:
         for _ in range(count):

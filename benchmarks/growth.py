@@ -1,4 +1,4 @@
-"""Cost as it grows: claim and commit, memory, start of a worker and `status` with ever more tracked chats."""
+"""How costs grow with the number of tracked chats: claim and commit, memory, a worker's start, `status`."""
 
 import asyncio
 import random
@@ -107,7 +107,7 @@ def _print_commands(console: Console, found: list[Growth]) -> None:
 
 
 def _throughput(number: int, stub: Stub, redis: RedisServer) -> tuple[float, float]:
-    """Return polls a second of so many workers on chats that are always due, and events per poll."""
+    """Return polls per second of `number` workers on chats that are always due, and events per poll."""
     variables = environment(redis.url, stub.base_url("every"))
     redis.client.flushall()
     asyncio.run(_begin(variables))
@@ -133,14 +133,14 @@ async def _measure(count: int, stub: Stub, redis: RedisServer) -> Growth:
         empty = redis.memory()
         await preload(store, count)
         bytes_idle = (redis.memory() - empty) / count
-        # First polls are not like the others: they begin to share, and make keys.
+        # First polls differ from later ones: contacts begin to share, and keys are created.
         await poll_without_http(store, count)
         redis.client.config_resetstat()
         before = redis.work()
         claims, commits = await poll_without_http(store, POLLED)
         work = redis.work().since(before)
         commands = {name: spent / (len(claims) * BATCH) for name, spent in redis.microseconds().items()}
-        # The stream is capped and its own; what is asked is the cost of a chat.
+        # Leave out the stream, which has a cap of its own: the cost of a chat is what is measured.
         redis.client.delete(store.keys.events)
         bytes_sharing = (redis.memory() - empty) / count
         worker_start = await asyncio.to_thread(_time_start, variables, stub)
@@ -201,7 +201,7 @@ def made_position(chat_id: str, now: float, number: int) -> Position:
 
 
 def _time_start(variables: dict[str, str], stub: Stub) -> float:
-    """Seconds from starting a worker process to its first poll."""
+    """Return the seconds from starting a worker process to its first poll."""
     before = stub.requests()
     asked = 1
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Ideas for a cheaper poll, each alone: what the worker does beside what it could do instead."""
+"""Ideas for a cheaper poll, one at a time: what the worker does beside what it could do instead."""
 
 import asyncio
 import contextlib
@@ -79,7 +79,7 @@ def _http_idea(stub: Stub) -> Idea:
 
 
 def _with_sockets(loop: str, url: str, certificate: str) -> Cost:
-    """Read with the worker's own client, which makes a `Reply` of each answer; pyreqwest's are made nothing of."""
+    """Read with the worker's own client, which makes a `Reply` of each answer; pyreqwest's are discarded."""
 
     async def get() -> float:
         poller = SocketPoller(base_url=f"{url}/none", api_key="benchmark", timeout=10)
@@ -121,7 +121,7 @@ def _with_pyreqwest(loop: str, url: str, version: str, certificate: str) -> Cost
 
 class _Geometry(BaseModel):
     type: Literal["Point"]
-    # Two, as the stand-in sends; that there may be an altitude is left out in favour of pydantic.
+    # Two, as the stand-in sends. The optional altitude is left out, which favours pydantic.
     coordinates: tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]]
 
 

@@ -1,4 +1,4 @@
-"""Ideas for a cheaper poll that concern Redis: how a share is kept, what scripts are told, how large commits are."""
+"""Ideas for a cheaper poll that concern Redis: how a share is stored, what scripts are passed, how big commits are."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -76,13 +76,13 @@ def redis_ideas(redis: RedisServer) -> list[Idea]:
 async def _fill(redis: RedisServer) -> list[Share]:
     async with opened_store(always_due(redis.url)) as store:
         await preload(store, _CHATS)
-        # First polls are not like the others; after these, every share has a pace and a person.
+        # First polls differ from later ones; after these, every share has a pace and a person.
         await poll_without_http(store, 3 * _CHATS)
         return [chat.share for chat in (await store.shares.claim(BATCH)).chats]
 
 
 async def _spent(redis: RedisServer, work: Awaitable[None], units: int) -> Cost:
-    """Await the work; what it cost for each of so many units."""
+    """Await the work, and return its cost per unit."""
     before, here = redis.work(), time.process_time()
     await work
     client = time.process_time() - here
@@ -94,7 +94,7 @@ def _keep(redis: RedisServer, names: Sequence[str], work: Work) -> Cost:
 
     async def measure() -> Cost:
         async with opened_store(always_due(redis.url)) as store:
-            await work(store.redis)  # connection, first writing
+            await work(store.redis)  # connects, and writes once before measuring
 
             async def turns() -> None:
                 for _ in range(_TURNS):
@@ -130,7 +130,7 @@ async def _with_hashes(names: Sequence[str], shares: Sequence[Share], redis: Red
 
 
 def _to_hash(share: Share) -> dict[str, bytes]:
-    """Each field that is not as usual, those of the pace and of people under names of their own."""
+    """Return every field that differs from its default; fields of the pace and of people have prefixed names."""
     fields: dict[str, bytes] = {}
     parts = [("", share), ("pace.", share.pace), *((f"people.{n}.", one) for n, one in enumerate(share.people))]
     for prefix, part in parts:
@@ -158,7 +158,7 @@ _FIELDS = {
     for kind in (Share, Pace, Person)
 }
 
-# Each value is used once, nothing written. An item: chat id, due time, state, next due time, seconds kept, five sums.
+# Uses each value once, writes nothing. An item: chat id, due time, state, next due time, seconds kept, five sums.
 _LOOP = """
 local sum = 0
 for _, item in ipairs(%s) do
@@ -179,7 +179,7 @@ _SUMS = (57_732, 0, 1, -1, 0)
 
 
 def _in_msgpack(states: Sequence[bytes]) -> list[bytes]:
-    # Redis' cmsgpack knows text only, which may hold any byte there.
+    # Redis' cmsgpack has no type for bytes, but its text may hold any byte.
     texts = (msgspec.Raw(b"\xdb" + len(state).to_bytes(4, "big") + state) for state in states)
     return [msgspec.msgpack.encode([_item(number, text) for number, text in enumerate(texts)])]
 

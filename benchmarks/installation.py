@@ -20,7 +20,7 @@ WEB_START_SECONDS = 20.0
 
 
 def environment(redis_url: str, base_url: str, **more: str) -> dict[str, str]:
-    """Environment variables of a worker with a budget that is never short; `more` are further variables."""
+    """Return environment variables of a worker whose budget never runs out; `more` are further variables."""
     return {
         **os.environ,
         "REDIS_URL": redis_url,
@@ -33,7 +33,7 @@ def environment(redis_url: str, base_url: str, **more: str) -> dict[str, str]:
 
 
 def always_due(redis_url: str, base_url: str = "http://127.0.0.1:9") -> dict[str, str]:
-    """Return the same with each chat due again at once: something can always be claimed. Nobody answers by default."""
+    """Return `environment` with each chat due again at once. Nothing listens at the default `base_url`."""
     return environment(redis_url, base_url, MIN_POLL_SECONDS="0.001", MAX_POLL_SECONDS="0.001")
 
 
@@ -50,7 +50,7 @@ def settings_of(variables: dict[str, str]) -> Settings:
 
 @contextlib.asynccontextmanager
 async def opened_store(variables: dict[str, str]) -> AsyncIterator[Store]:
-    """Return the worker's own store, in this process."""
+    """Yield the worker's own store, in this process."""
     settings = settings_of(variables)
     redis = connect(settings)
     try:
@@ -61,16 +61,16 @@ async def opened_store(variables: dict[str, str]) -> AsyncIterator[Store]:
 
 @contextlib.contextmanager
 def running_worker(variables: dict[str, str], *, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """`location-worker worker` as a process; killed on leaving. Its log goes to the file `log` or nowhere."""
+    """Run `location-worker worker` as a process, killed on leaving. Its log goes to the file `log` or nowhere."""
     with _running("worker", variables, log) as process:
         yield process
 
 
 @contextlib.contextmanager
 def running_web(variables: dict[str, str], *, log: Path | None = None) -> Iterator[str]:
-    """`location-worker web` as a process, killed on leaving; return its base URL once it answers.
+    """Run `location-worker web` as a process, killed on leaving; yield its base URL once it answers.
 
-    Raises TimeoutError where it does not within 20 s.
+    Raises TimeoutError if it does not answer within 20 s.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"

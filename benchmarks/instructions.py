@@ -1,4 +1,4 @@
-"""Instructions that Redis executes for a poll, by number of tracked chats: what grows by itself, caches left out.
+"""Instructions that Redis executes for a poll, by number of tracked chats: growth without the effect of caches.
 
 Time depends on caches, and a thousand chats fit into them; instructions do not. valgrind counts them.
 """
@@ -49,7 +49,7 @@ async def _count(count: int) -> float:
     ):
         async with opened_store(always_due(redis.url)) as store:
             await preload(store, count)
-            # First polls are not like the others: they begin to share, and make keys.
+            # First polls differ from later ones: contacts begin to share, and keys are created.
             await poll_without_http(store, count)
             _control("--zero", redis.pid)
             _, commits = await poll_without_http(store, POLLED)
@@ -58,7 +58,7 @@ async def _count(count: int) -> float:
 
 
 def _total(folder: Path) -> int:
-    """All instructions since the counters were set to zero, as the one dump says."""
+    """Return all instructions since the counters were reset, from the only dump."""
     (dump,) = folder.glob("counted.*")
     found = re.search(r"^(?:summary|totals): (\d+)", dump.read_text(), re.MULTILINE)
     if found is None:

@@ -24,7 +24,7 @@ _QUICK_COUNT = 20_000
 _SECONDS = 15.0
 _QUICK_SECONDS = 5.0
 _QUEUE = "location:jobs"
-_POLLS_PER_SECOND = 100  # the budget: what polling has to keep to, jobs or not
+_POLLS_PER_SECOND = 100  # the budget, which polling should use up whether there are jobs or not
 
 
 def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _queue(redis: RedisServer, count: int, function: str) -> None:
 
 
 def _rate(redis: RedisServer, seconds: float) -> float:
-    """Jobs a second that leave the queue, once the first thousand have."""
+    """Return the jobs per second that leave the queue, counted after the first thousand."""
     queued = _left(redis)
     deadline = time.monotonic() + 60
     while _left(redis) > queued - 1000:

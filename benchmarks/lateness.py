@@ -2,7 +2,7 @@
 
 `python -m benchmarks lateness`: real worker and web processes against the simulator, in real time, about seven
 minutes (`--quick`: three). The simulator knows when a position became readable; the id of a stream entry says when it
-got there; both clocks are this machine's. What is tracked is compared with a replay on the simulated clock: the same
+got there; both clocks are this machine's. Tracked contacts are compared with a replay on the simulated clock: the same
 updates, the same first reads, the same settings.
 """
 
@@ -36,11 +36,11 @@ from worker.domain.decision import Limits
 from worker.domain.timestamp import parse_time
 
 SEEDS = 5
-MIN_POLL_SECONDS = (60.0, 15.0)  # the default, and the one before it
-TAIL = 60.0  # seconds before the end from which on a position's delay is not counted
-LINGER = 3.0  # seconds for what is under way at the end
-MAX_WAIT_SECONDS = 240.0  # seconds for what should have been seen long before
-ACCEPT_LATEST = 150.0  # seconds after the prompt; of the scenarios' requests those that fit the time
+MIN_POLL_SECONDS = (60.0, 15.0)  # the default, and the earlier default
+TAIL = 60.0  # seconds at the end, in which no position's delay is counted
+LINGER = 3.0  # seconds for reads that are under way at the end
+MAX_WAIT_SECONDS = 240.0  # seconds after which a first position is given up
+ACCEPT_LATEST = 150.0  # seconds after the prompt: requests of the scenarios that are accepted later would take too long
 # (from, to): seconds between two updates of one phone, and metres between two positions
 WALKING = ((20.0, 90.0), 150.0)
 RESTING = ((90.0, 300.0), 5.0)
@@ -48,7 +48,7 @@ DEGREE = 111_195.0  # metres
 
 
 class Seen(NamedTuple):
-    """A position on the stream; seconds since 1970: its `updated_at`, when it was read, and the entry's id."""
+    """A position on the stream: its `updated_at`, when it was read, the time in the entry's id (seconds since 1970)."""
 
     chat_id: str
     updated_at: float
@@ -57,9 +57,9 @@ class Seen(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Delays of one part in seconds; `committed_p95` is of those from `received_at` to the stream alone.
+    """Delays of one part in seconds; `committed_p95` covers only the way from `received_at` to the stream.
 
-    `requests` are reads; `expected_…` is what a replay gave, None where there is none.
+    `requests` counts reads; `expected_…` are the results of a replay, None where there is none.
     """
 
     part: str
@@ -97,7 +97,7 @@ class Part:
             yield
 
     def complaint(self, what: str) -> str:
-        """Say what went wrong, with the end of the worker's log."""
+        """Return a message that says what went wrong, with the end of the worker's log."""
         return f"{self.prefix}: {what}\n{self.log.read_text(errors='replace')[-2000:]}"
 
     def seen(self) -> list[Seen]:
@@ -140,7 +140,7 @@ def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
 
 
 async def _announced(redis: RedisServer, folder: Path, count: int) -> Row:
-    """Ask people who accept within a minute, and have webhooks tell."""
+    """Ask people who accept within a minute, announced by webhooks."""
     with SimulatorServer() as simulator:
         chats = [simulator.add_person(accepts_after=random.uniform(5.0, 60.0)) for _ in range(count)]
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -158,7 +158,7 @@ async def _announced(redis: RedisServer, folder: Path, count: int) -> Row:
 
 
 async def _unannounced(redis: RedisServer, folder: Path, count: int, *, latest: float) -> Row:
-    """Ask people who accept as late as those of the published scenarios, and nobody tells."""
+    """Ask people who accept as late as those of the published scenarios, without webhooks."""
     scenarios = [waiting.load(name) for name in ("pending-nohook", "pending-heavy")]
     accepts = [chat.accepted_at for scenario in scenarios for chat in scenario.chats if chat.accepted_at is not None]
     soon = [accepted_at for accepted_at in accepts if accepted_at <= latest][:count]
@@ -178,7 +178,7 @@ async def _unannounced(redis: RedisServer, folder: Path, count: int, *, latest: 
 
 
 async def _vary_first_position(simulator: SimulatorServer) -> None:
-    """Let a first position take one to two seconds, as it does."""
+    """Let a first position take one to two seconds, as in reality."""
     while True:
         simulator.change_habits(first_position_after=random.uniform(1.0, 2.0))
         await asyncio.sleep(0.05)
@@ -204,7 +204,7 @@ class _Phone(NamedTuple):
 async def _tracked(  # noqa: PLR0917 (one line for each part in `compare`)
     redis: RedisServer, folder: Path, budget: str, count: int, rate: float, seconds: float, min_poll: float
 ) -> Row:
-    """Track people whose phones publish at known times, and replay the same."""
+    """Track people whose phones publish at known times, and replay the same updates."""
     name = f"{budget}, MIN_POLL_SECONDS={min_poll:g}"
     with SimulatorServer() as simulator:
         generator = random.Random(budget)
@@ -234,7 +234,7 @@ async def _tracked(  # noqa: PLR0917 (one line for each part in `compare`)
 
 
 class _Noting(Worker):
-    """Notes what its reads show, as if it were on the stream at once."""
+    """Records what its reads show, as if it were on the stream at once."""
 
     def __init__(self, scenario: simulated.Scenario, rate: float, limits: Limits, seed: int) -> None:
         super().__init__(rate, random.Random(seed), limits=limits)
@@ -314,8 +314,8 @@ def _scenario(  # noqa: PLR0917 (what `_tracked` has at hand, split off for leng
 def _delays(scenario: simulated.Scenario, seen: list[Seen], begin: float) -> list[float]:
     """Return each position's delay until it, or one that replaces it, was on the stream.
 
-    Counted are positions that appear while the share is followed, and not in the last seconds, whose delays are not
-    known. In `seen`, `updated_at` counts from `begin`, `streamed_at` from the scenario's start.
+    Only positions that appear while the share is followed count, and none from the last seconds, as their delays are
+    not known. In `seen`, `updated_at` counts from `begin`, `streamed_at` from the scenario's start.
     """
     entries: dict[str, list[Seen]] = defaultdict(list)
     for position in seen:

@@ -1,4 +1,4 @@
-"""Runs one contender as a process of its own and counts what its polls cost while it is in full swing."""
+"""Run one contender as a process of its own and measure what its polls cost once it is warm."""
 
 import contextlib
 import os
@@ -96,7 +96,7 @@ def run(
             start_new_session=True,
         )
         try:
-            # Half of the chats twice: first polls are not like the others (a share begins, connections open).
+            # Half of the chats twice: first polls differ from later ones (a share begins, connections open).
             _await_polls(stub, process, contender.chats * 3 // 2)
             meanwhile()
             return _measure(contender, mode, stub, redis, process, seconds)
@@ -133,14 +133,14 @@ def _measure(  # noqa: PLR0917 (what `run` has at hand, split off for length onl
     seconds: float,
 ) -> Sample:
     def reading() -> tuple[float, float, float, int, int, Any]:
-        # The process last, so that what reading costs is in no difference that matters.
+        # Redis is read first, so that the cost of reading it does not fall into the differences that matter.
         work, events = redis.work(), redis.events(contender.events_key)
         return time.monotonic(), stub.cpu(), cpu_seconds(process.pid), stub.requests(), events, work
 
     began, stub_cpu, cpu, polls, events, work = reading()
     time.sleep(seconds)
     ended, stub_cpu_after, cpu_after, polls_after, events_after, work_after = reading()
-    polled = polls_after - polls - 1  # the second look at the count is itself a request
+    polled = polls_after - polls - 1  # reading the count a second time is itself a request
     if polled < 10:
         message = f"polled only {polled} times in {seconds:.0f} s"
         raise ContenderFailedError(message)
@@ -160,7 +160,7 @@ def _measure(  # noqa: PLR0917 (what `run` has at hand, split off for length onl
         seconds=ended - began,
         cpu=(cpu_after - cpu) / polled * 1e3,
         redis_cpu=at_redis.cpu / polled * 1e3,
-        # The benchmark's own looks at Redis: one reading's three calls lie between the two.
+        # Without the benchmark's own three calls to Redis that lie between the two readings.
         redis_reads=max(0, at_redis.reads - 3) / polled,
         redis_commands=max(0, at_redis.commands - 2) / polled,
         events=new,

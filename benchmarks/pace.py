@@ -1,7 +1,7 @@
 """What the least interval between two reads of a chat costs and gains: MIN_POLL_SECONDS 60 beside smaller ones.
 
-`python -m benchmarks pace`: the fleets of the freshness benchmark with the settings' defaults and requests in
-plenty, on a simulated clock, ten seconds.
+`python -m benchmarks pace`: the fleets of the freshness benchmark with the settings' defaults and plenty of
+requests, on a simulated clock, ten seconds.
 """
 
 from random import Random
@@ -50,7 +50,7 @@ def _run(scenario: simulated.Scenario, minimum: float, seed: int) -> simulated.R
 
 def compare(console: Console, *, quick: bool = False) -> dict[str, Any]:
     """Measure and print. Returns plain data for JSON; nothing is left out when `quick`: it takes ten seconds."""
-    del quick  # on a simulated clock there are no rounds to save
+    del quick  # unused: on a simulated clock nothing is gained by fewer rounds
     figures = measure()
     table = Table(title="Delay of positions by MIN_POLL_SECONDS, requests in plenty")
     for column in ("fleet", "MIN_POLL_SECONDS", "mean / p95, s", "never seen", "reads per chat and hour"):

@@ -31,17 +31,17 @@ from worker.domain.share import Place
 PEOPLE = 60
 HORIZON_SECONDS = 6 * 3600.0
 WARMUP_SECONDS = 600.0
-BURST = 2.0  # requests that the bucket holds
+BURST = 2.0  # requests that the token bucket holds
 LAG_SECONDS = (1.0, 4.0)  # from a position's time until it can be read
-DWELL_SECONDS, DWELL_METRES = 240.0, 50.0  # a journey stays where it keeps within so little for so long
-APART_METRES = 300.0  # of two places of one person
-MAX_PLACES = 3  # of one person
+DWELL_SECONDS, DWELL_METRES = 240.0, 50.0  # a journey stays where it moves no further than this for this long
+APART_METRES = 300.0  # between two places of one person
+MAX_PLACES = 3  # per person
 RADIUS_METRES = 150.0
-SEEDS = {0.1: 16, 0.5: 6, 1.0: 4}  # fewer people with places make fewer arrivals
+SEEDS = {0.1: 16, 0.5: 6, 1.0: 4}  # more runs where fewer people have places, because there are fewer arrivals
 SHARES = tuple(SEEDS)  # of the people who have places
 INTERVALS = (600.0, 180.0, 60.0)  # seconds between two reads of one person, on average
 FIXED, WITHOUT, WITH = PLOTTED = ("fixed interval", "rule switched off", "this worker")
-SLOWER = "MIN_POLL_SECONDS=60"  # this worker with the least interval that is the setting's default
+SLOWER = "MIN_POLL_SECONDS=60"  # this worker with the default least interval
 POLICIES = (*PLOTTED, SLOWER)
 
 
@@ -147,7 +147,7 @@ def _stays(name: str) -> list[Fix]:
 
 
 def make_fleet(with_places: float, seed: int) -> Walkers:
-    """Return people on journeys of their own, so many of whom have places."""
+    """Return people on journeys of their own, some of whom have places."""
     random = Random(seed)
     names = recording_names()
     chats, fixes, places = [], [], []
@@ -225,7 +225,7 @@ def measure() -> list[Figure]:
 
 
 def show(console: Console, figures: list[Figure]) -> None:
-    """Print a table; factors are those to the same fleet with the rule switched off."""
+    """Print a table; factors compare with the same fleet when the rule is switched off."""
     table = Table(title="Delay of arrivals, and of the positions of people without places, in seconds")
     for column in ("people with places", "one read in", "policy", "arrivals", "mean / p95", "factor", "others", "all"):
         table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=True)

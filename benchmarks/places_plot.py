@@ -7,11 +7,11 @@ WIDTH, HEIGHT = 960, 360
 LEFT, TOP, BOTTOM = 24, 96, 64
 GAP = 36
 BAR, BETWEEN = 22, 3
-COLOURS = (("#8c959f", "#8b949e"), ("#54a0e0", "#4d93d0"), ("#0a5fd6", "#58a6ff"))  # on light and on dark ground
+COLOURS = (("#8c959f", "#8b949e"), ("#54a0e0", "#4d93d0"), ("#0a5fd6", "#58a6ff"))  # on light and on dark
 
 
 class Bar(Protocol):
-    """What is drawn of a figure."""
+    """The parts of a figure that are drawn."""
 
     @property
     def with_places(self) -> float:

@@ -10,7 +10,7 @@ from benchmarks.simulated import Result
 WIDTH, HEIGHT = 960, 660
 LEFT, RIGHT, TOP, BOTTOM = 78, 24, 134, 56
 GAP_X, GAP_Y = 28, 44
-STYLES = {  # line colour on light and on dark ground, width, dashes
+STYLES = {  # line colour on a light and on a dark background, width, dashes
     "fixed interval": ("#6e7781", "#8b949e", 1.75, ""),
     "backoff x2, tuned": ("#d1700f", "#f0983e", 1.75, ""),
     "backoff, overbooked": ("#d1700f", "#f0983e", 1.75, "5 4"),
@@ -33,8 +33,8 @@ class _Frame(NamedTuple):
     width: float
     height: float
     least: float  # reads per hour at the left edge
-    most: float  # and at the right one
-    limit: float  # of the relative delay, at the top
+    most: float  # reads per hour at the right edge
+    limit: float  # relative delay at the top
 
     def x(self, per_hour: float) -> float:
         return self.left + self.width * math.log(per_hour / self.least) / math.log(self.most / self.least)

@@ -1,4 +1,4 @@
-"""Tracked chats in bulk, written by the store itself as `track_location` would begin them, only without a job each."""
+"""Tracked chats in bulk, written by the store itself as `track_location` would, but without a job for each."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from worker.domain.share import NOTHING, Share
 from worker.store.shares import Item
 from worker.store.store import Store
 
-_AT_ONCE = 256  # as many as the engine commits
+_AT_ONCE = 256  # as many as the engine commits at once
 
 
 def chat_ids(count: int) -> Iterator[str]:

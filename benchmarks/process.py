@@ -8,7 +8,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all its threads so far, in seconds; its children are not in it.
+    """Return user and system time of a process and all its threads so far, in seconds, without its children.
 
     Raises `ProcessLookupError` when the process is gone.
     """
@@ -22,7 +22,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM now, in bytes."""
+    """Return how much memory of a process is in RAM now, in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def machine() -> str:
-    """One line about where this runs: processor, cores, memory."""
+    """Return one line about this machine: processor, cores, memory."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -75,7 +75,7 @@ async def _measure(stub: Stub, redis: RedisServer, rounds: int) -> Found:
     url = stub.base_url("none")
     async with opened_store(always_due(redis.url)) as store, _poller(url) as poller:
         await preload(store, _CHATS)
-        # First polls are not like the others; after these, every share has a pace and a person.
+        # First polls differ from later ones; after these, every share has a pace and a person.
         await poll_without_http(store, 3 * _CHATS)
         # As the worker process does.
         gc.freeze()
@@ -100,7 +100,7 @@ async def _poller(url: str) -> AsyncIterator[SocketPoller]:
 
 
 async def _many(begin: Callable[[Callable[[], None]], None]) -> float:
-    """Measure exchanges, many in flight; `begin` begins one, and calls what it is given when the reply has come."""
+    """Measure exchanges, many in flight; `begin` begins one, and calls its argument when the reply has come."""
     left = GETS
     done = asyncio.get_running_loop().create_future()
 
@@ -125,7 +125,7 @@ async def _fetch(poller: SocketPoller) -> float:
 
 
 async def _exchange(url: str) -> float:
-    """Measure the same bytes on sockets that nobody makes anything of."""
+    """Measure the same bytes on sockets, without parsing them."""
     loop = asyncio.get_running_loop()
     authority, _, path = url.removeprefix("http://").partition("/")
     request = (

@@ -41,5 +41,5 @@ if __name__ == "__main__":
     pem = Path(CERTIFICATE).read_bytes() if CERTIFICATE else b""
     (uvloop.run if LOOP == "uvloop" else asyncio.run)(main(URL, VERSION, pem))
     sys.stdout.flush()
-    # Its thread may still be at work, and then aborts a Python that is ending.
+    # pyreqwest's thread may still be running, and would abort Python while it exits.
     os._exit(0)

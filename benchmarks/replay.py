@@ -21,7 +21,7 @@ from worker.domain.decision import Limits
 from worker.domain.policy import PRICE_FLOOR
 
 SEEDS = 3
-MIN_PAUSE_SECONDS = 3600.0  # seconds without a read after which nobody was recording
+MIN_PAUSE_SECONDS = 3600.0  # seconds without a read that count as a pause in recording
 ROWS = {
     "requests": "requests",
     "mean": "mean delay, s",

@@ -15,7 +15,7 @@ import msgspec
 
 from worker.domain import policy
 
-FAR = 100.0  # metres between two positions from which on somebody has moved
+FAR = 100.0  # metres between two positions that count as having moved
 RETRY_AFTER = 30.0
 SERVER_BURST = 5.0
 SCENARIOS = Path(__file__).parent.parent / "tests" / "policy" / "scenarios"
@@ -32,7 +32,7 @@ class Chat(msgspec.Struct, frozen=True):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """What a run may cost at most, and how late it may be."""
+    """The most a run may cost, and the latest its positions may be seen."""
 
     mean_max: float
     p95_max: float
@@ -72,7 +72,7 @@ class Follower(Protocol):
         """Take in that a share begins; `ends_at` where it is announced."""
 
     def due(self, now: float) -> float:
-        """When the next read is wanted; infinite: none."""
+        """Return when the next read is wanted; infinity means none."""
 
     def take(self, now: float) -> int:
         """Return the chat to read now; called once the time of `due` has come and a request may be sent."""
@@ -133,7 +133,7 @@ class Fleet:
         )
 
     def result(self, requests: int, throttled: int) -> Result:
-        """Sum up, after the last read; not a number where no position counts."""
+        """Sum up after the last read; figures are NaN where no position counts."""
         for chat, end in enumerate(self.ends):
             until = min(end, self.scenario.horizon_s)
             self._note(chat, self.read_until[chat], bisect_right(self.available[chat], until), until)
@@ -179,7 +179,7 @@ class _Bucket:
         return self._at if self._tokens >= 1.0 else self._at + (1.0 - self._tokens) / rate
 
     def take(self) -> bool:
-        # What is short by rounding alone has been waited for.
+        # A token that is short of 1 by rounding alone counts as full.
         if self._tokens < 1.0 - 1e-9:
             return False
         self._tokens -= 1.0
@@ -265,12 +265,12 @@ def load(name: str) -> Scenario:
 
 
 def average(results: list[Result]) -> Result:
-    """Average runs that differ in their jitter only."""
+    """Average runs that differ only in their jitter."""
     return Result(*(sum(values) / len(results) for values in zip(*results, strict=True)))
 
 
 def quantile(ordered: list[float], share: float) -> float:
-    """Interpolate between the two nearest of the values, which are in order and at least one."""
+    """Interpolate between the two nearest of the values, which are sorted and not empty."""
     position = share * (len(ordered) - 1)
     lower = int(position)
     upper = min(lower + 1, len(ordered) - 1)

@@ -1,4 +1,4 @@
-"""A million shares for ten minutes on two workers under a budget: does everything stay as it was?"""
+"""A million shares for ten minutes on two workers under a budget: does everything stay stable?"""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ _LARGEST = 600.0  # MAX_POLL_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look: seconds since the start, polls a second since the last, lag in seconds, MiB, and CPU of one core."""
+    """One sample: seconds since the start, polls a second since the last, lag in seconds, MiB, and CPU of one core."""
 
     at: float
     polls_per_second: float
@@ -113,7 +113,7 @@ def _watch(
 
 
 def _overdue(redis: RedisServer) -> float:
-    """How late the most overdue share is, in seconds; 0 when none is."""
+    """Return how late the most overdue share is, in seconds; 0 when none is."""
     client: Any = redis.client
     nearest: list[tuple[bytes, float]] = client.zrange("location:due", 0, 0, withscores=True)
     now: tuple[int, int] = client.time()

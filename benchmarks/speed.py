@@ -1,4 +1,4 @@
-"""CPU per poll: this project, what people would write or pick instead, and the bare GETs, interleaved in one run."""
+"""CPU per poll of this project, of what people would use instead, and of bare GETs, interleaved in one run."""
 
 import shutil
 import statistics
@@ -29,7 +29,7 @@ QUEUES = ("saq", "streaq", "taskiq stream", "taskiq list", "BullMQ fetch", "Bull
 
 
 def contenders() -> list[Contender]:
-    """Everybody who is compared, present or not."""
+    """Return all contenders, installed or not."""
 
     def other(name: str, module: str, *, publishes: bool = True, **environment: str) -> Contender:
         package = _BENCH_PYTHON.parent.parent / "lib"
@@ -100,7 +100,7 @@ def compare(
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=rounds * len(plan))
             for turn in range(rounds):
-                # Another one begins each round, so that nobody always runs beside the same disturbance.
+                # A different one begins each round, so that none always runs during the same disturbance.
                 shift = turn * len(plan) // rounds
                 for contender, mode in plan[shift:] + plan[:shift]:
                     progress.update(bar, description=f"{contender.name} ({mode})", advance=1)
@@ -128,7 +128,7 @@ def compare(
 
 
 def ratios(samples: dict[tuple[str, str], list[Sample]]) -> dict[str, float]:
-    """How this project relates to the floors, the obvious way and the best queue: quotients of median CPU per poll."""
+    """Return this project's median CPU per poll relative to the floors, the obvious way and the best queue."""
     cost = {key: statistics.median(sample.cpu for sample in runs) for key, runs in samples.items()}
     found: dict[str, float] = {}
     for floor in FLOORS:

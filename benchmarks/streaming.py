@@ -70,7 +70,7 @@ async def _with_data(redis: RedisServer, count: int) -> float:
 
 
 async def _in_group(redis: RedisServer, count: int) -> float:
-    """As a consumer is meant to: data looked at, batches acknowledged."""
+    """Read as a consumer is meant to: decode the data, acknowledge in batches."""
     name = f"benchmark-{time.monotonic_ns()}"
     async with LocationClient(redis.url) as client:
         began = time.monotonic()

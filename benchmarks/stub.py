@@ -1,4 +1,4 @@
-"""A stand-in for Linq's location read that is never the bottleneck: nginx where it is installed, else a server of ours.
+"""A stand-in for Linq's location read that is never the bottleneck: nginx if installed, else a server of our own.
 
 The first part of a path chooses how often a reply carries a position nobody has seen: `/every`, `/fifth` (one reply
 in five, at random) or `/none`. `/status` tells how many requests were answered, so that polls are counted without help
@@ -28,7 +28,7 @@ from benchmarks.process import cpu_seconds, free_port
 
 MODES = ("every", "fifth", "none")
 
-# Later than this is new; in `/none` all replies carry it, in `/fifth` four of five.
+# A later time is new. All replies of `/none` carry this one, and four of five replies of `/fifth`.
 _OLD = "2026-01-01T00:00:00.000Z"
 
 _BODY = (
@@ -89,11 +89,11 @@ class Stub:
     certificate: str = ""
 
     def base_url(self, mode: str) -> str:
-        """Return the base URL in the sense of `LINQ_API_V3_BASE_URL` at which one of `MODES` is answered."""
+        """Return the `LINQ_API_V3_BASE_URL` whose requests are answered in one of `MODES`."""
         return f"{self.url}/{mode}"
 
     def requests(self) -> int:
-        """How many requests were answered so far, this one included."""
+        """Return how many requests were answered so far, this one included."""
         with urllib.request.urlopen(f"{self.url}/status", timeout=5) as reply:  # noqa: S310 (our own loopback address)
             text: str = reply.read().decode()
         found = re.search(r"^ *\d+ +\d+ +(\d+)", text, re.MULTILINE)
@@ -103,7 +103,7 @@ class Stub:
         return int(found[1])
 
     def cpu(self) -> float:
-        """CPU seconds used so far."""
+        """Return the CPU seconds used so far."""
         return cpu_seconds(self.pid)
 
 
@@ -117,7 +117,7 @@ class Ceiling:
 
 @contextlib.contextmanager
 def running_stub(*, nginx: bool = True, tls: bool = False) -> Iterator[Stub]:
-    """Start the stub on a free loopback port, end it on leaving. `nginx=False` takes the server of ours in any case.
+    """Start the stub on a free loopback port, end it on leaving. `nginx=False` forces our own server.
 
     `tls` needs nginx and the program openssl; raises FileNotFoundError naming the one that is missing.
     """
@@ -186,7 +186,7 @@ async def _pipelined(stub: Stub, request: bytes, seconds: float) -> Ceiling:
 
 
 def _nginx_path() -> str | None:
-    # Debian installs it where only root's PATH looks.
+    # Debian installs it in a folder that is only on root's PATH.
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
 
 
@@ -199,7 +199,7 @@ def _make_certificate(folder: str) -> tuple[Path, Path]:
     certificate, key = Path(folder, "certificate.pem"), Path(folder, "key.pem")
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-subj", "/CN=stub", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
-    # rustls takes no certificate of an authority for a server's own.
+    # rustls refuses a CA certificate as a server's own.
     command += ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     return certificate, key

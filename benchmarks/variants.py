@@ -35,13 +35,13 @@ def measure(console: Console, ideas: list[Idea], *, rounds: int) -> dict[str, An
     costs: dict[tuple[str, str], list[Cost]] = defaultdict(list)
     total = rounds * sum(len(idea.variants) for idea in ideas)
     columns = (TextColumn("{task.description:<42}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # A bar that moves by itself would be a thread whose CPU counts.
+    # A bar that refreshes by itself would be a thread whose CPU is counted.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress, _on_one_cpu():
         bar = progress.add_task("", total=total)
         for turn in range(rounds):
             for idea in ideas:
                 variants = list(idea.variants.items())
-                # Another one begins each round, so that nobody always follows the same one.
+                # A different one begins each round, so that none always follows the same one.
                 shift = turn % len(variants)
                 for name, variant in variants[shift:] + variants[:shift]:
                     progress.update(bar, description=idea.name, advance=1, refresh=True)
@@ -60,7 +60,7 @@ def measure(console: Console, ideas: list[Idea], *, rounds: int) -> dict[str, An
 
 
 def _compared(idea: Idea, costs: dict[tuple[str, str], list[Cost]]) -> Iterator[tuple[str, list[Cost], list[float]]]:
-    """Each variant with its costs and, round by round, their relation to those of the first."""
+    """Yield each variant with its costs and, round by round, their ratio to those of the first."""
     first = costs[idea.name, next(iter(idea.variants))]
     for name in idea.variants:
         runs = costs[idea.name, name]
@@ -97,7 +97,7 @@ def _print(console: Console, ideas: list[Idea], costs: dict[tuple[str, str], lis
 
 @contextlib.contextmanager
 def _on_one_cpu() -> Iterator[None]:
-    """Keep this thread, and the programs it starts, on one CPU, so that a variant with threads has its best place."""
+    """Keep this thread, and the programs it starts, on one CPU, where a variant with threads is at its cheapest."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:

@@ -39,7 +39,7 @@ _BODY = (
 
 @dataclass(slots=True)
 class Round:
-    """What was seen with so many readers: seconds a webhook took, seconds until the last reader had an event."""
+    """What was seen with one number of readers: seconds a webhook took, seconds until the last reader had an event."""
 
     readers: int
     webhooks: list[float] = field(default_factory=list)
@@ -128,7 +128,7 @@ async def _measure(redis: RedisServer, pid: int, port: int, readers: int, second
         found.mebibytes = resident_bytes(pid) / 2**20
         cpu, work = cpu_seconds(pid), redis.work()
         publishing = asyncio.create_task(_publish(redis, seconds))
-        # In a process of its own: what this one has to do for so many readers is not the receiver's fault.
+        # In a process of its own: this one is busy with the readers, and its delays would be blamed on the receiver.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as sender:
             found.webhooks = await asyncio.get_running_loop().run_in_executor(sender, deliver, port, seconds)
         published = await publishing

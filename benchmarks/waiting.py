@@ -17,7 +17,7 @@ from worker.domain.decision import Context, Decision, Limits
 from worker.domain.observation import Features, Sent
 from worker.domain.share import Share
 
-RATE = 20.0  # plenty: what is under test is one request's schedule
+RATE = 20.0  # plenty: a single request's schedule is under test
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """What the waiting may cost at most, and how late it may end."""
+    """The most that waiting may cost, and the latest it may end."""
 
     mean_max: float
     p95_max: float
@@ -39,7 +39,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """Many requests, and the share of their accepts that webhooks announce."""
+    """Many requests, and the fraction of their acceptances that webhooks announce."""
 
     name: str
     give_up_s: float
@@ -106,7 +106,7 @@ def _await(request: Request, scenario: Scenario, random: Random) -> tuple[int, f
             if webhooks.apply_started(hearing, HANDLE, began_at=began_at, ends_at=None, created_at=began_at):
                 decision = hearing
             continue
-        if due > scenario.give_up_s + 1e-6:  # rounding alone
+        if due > scenario.give_up_s + 1e-6:  # allows for rounding
             break
         polls += 1
         if first <= due:

@@ -1,4 +1,4 @@
-"""The obvious way: one arq job per poll, httpx, state in separate commands, each job puts the next one in line."""
+"""The obvious way: one arq job per poll, httpx, state in separate commands, each job queues the next one."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ async def poll_chat(context: dict[str, Any], chat_id: str) -> None:
 
 
 async def main() -> None:
-    # arq types functions by a protocol whose arguments are anything.
+    # arq's type for functions is a protocol that takes any arguments; ours do not match it.
     functions: list[Any] = [poll_chat]
     pool = await create_pool(RedisSettings.from_dsn(REDIS_URL))
     for chat_id in CHATS:

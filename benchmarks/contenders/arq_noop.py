@@ -24,7 +24,7 @@ async def main() -> None:
     pool = await create_pool(
         RedisSettings.from_dsn(os.environ["REDIS_URL"]), job_serializer=write, job_deserializer=json.loads
     )
-    # arq types functions by a protocol whose arguments are anything.
+    # arq's type for functions is a protocol that takes any arguments; ours do not match it.
     functions: list[Any] = [noop]
     worker = Worker(
         functions,

@@ -1,4 +1,4 @@
-"""The floor of our own: the same GETs with the worker's client in a bare loop, a `Reply` made of each answer."""
+"""The floor of our own client: the same GETs in a bare loop, each answer turned into a `Reply`."""
 
 from itertools import cycle
 

@@ -1,4 +1,4 @@
-"""What is compared with the others: the real worker process, nothing switched off, on chats that are always due.
+"""The contender of this project: the real worker process, nothing switched off, on chats that are always due.
 
 Begins `CHATS` shares that may be read every half second, which is more than can be polled, and then becomes
 `location-worker worker`.
@@ -16,7 +16,7 @@ from worker.store.store import Store
 os.environ.update(
     LINQ_API_V3_BASE_URL=os.environ["STUB_URL"],
     LINQ_API_V3_API_KEY="benchmark",
-    # A budget that is never short: what is asked is the worker's own speed.
+    # A budget that never runs out: the worker's own speed is what is measured.
     LINQ_REQUESTS_PER_SECOND="1000000",
     LOG_FORMAT="json",
 )

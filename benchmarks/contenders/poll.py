@@ -1,6 +1,6 @@
 """What every queue does with one chat: read it, check the reply, compare it with the last state, publish what is new.
 
-The queues differ in how a poll gets to this function and in how the next one is put in line; this part is the same
+The queues differ in how a poll gets to this function and in how the next one is queued; this part is the same
 for all.
 The environment says what to poll: `STUB_URL`, `REDIS_URL`, `CHATS` (how many), `CONCURRENCY` (polls at once).
 """
@@ -46,7 +46,7 @@ class _Reply(BaseModel):
 
 
 def http_client() -> httpx.AsyncClient:
-    """One client for the whole worker, with connections enough for every poll under way."""
+    """Return one client for the whole worker, with enough connections for every poll under way."""
     return httpx.AsyncClient(
         limits=httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY),
         headers={"Authorization": "Bearer benchmark"},
@@ -55,7 +55,7 @@ def http_client() -> httpx.AsyncClient:
 
 
 async def poll(http: httpx.AsyncClient, redis: Any, chat_id: str) -> None:
-    """One poll with httpx and separate Redis commands, the obvious way. `redis` is an asyncio client of redis-py."""
+    """Poll once with httpx and separate Redis commands, the obvious way. `redis` is an asyncio client of redis-py."""
     reply = await http.get(f"{STUB_URL}/v3/chats/{chat_id}/location")
     reply.raise_for_status()
     for feature in _Reply.model_validate_json(reply.content).data.features:
@@ -74,7 +74,7 @@ async def poll(http: httpx.AsyncClient, redis: Any, chat_id: str) -> None:
 async def publish_when_new(
     redis: Any, chat_id: str, *, handle: str, updated_at: datetime, latitude: float, longitude: float
 ) -> None:
-    """Compare with the last state, and where this position is later: remember it and append an event."""
+    """Compare with the last state; where this position is later, remember it and append an event."""
     last = await redis.get(f"state:{chat_id}")
     if last is not None and updated_at.timestamp() <= float(last):
         return

@@ -16,7 +16,7 @@ from benchmarks.contenders.poll import CHATS, CONCURRENCY, REDIS_URL, http_clien
 async def main() -> None:
     broker: ListQueueBroker | RedisStreamBroker
     if os.environ.get("BROKER") == "list":
-        # Cheaper, and a poll that was taken by a worker that died is lost.
+        # Cheaper, but if a worker dies, the polls that it has taken are lost.
         broker = ListQueueBroker(REDIS_URL)
     else:
         # Acknowledged entries stay in the stream; without a cap it would only grow.

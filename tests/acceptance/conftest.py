@@ -25,7 +25,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 HABITS = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
 
 
-# Whoever runs the tests in the background of a script makes all that they start deaf to Ctrl-C.
+# Where a script runs the tests in the background, every process that they start ignores SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

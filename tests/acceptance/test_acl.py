@@ -1,4 +1,4 @@
-"""The Redis rights of docs/operations.md are enough: all runs with exactly those users, and nothing is denied."""
+"""The Redis rights in docs/operations.md suffice: everything runs as exactly those users, and nothing is denied."""
 
 import asyncio
 import contextlib
@@ -31,12 +31,12 @@ TOKEN = "a-token-of-the-page-of-rights"
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 HABITS = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
 NOT_IN_7_0 = " +client|setinfo"
-# Each server on its own: what one version lacks or asks for, another may not.
+# Every server at hand: what one version lacks or requires, another may not.
 SERVERS = sorted({str(server) for server in (find_server(), bundled_server()) if server is not None})
 
 
 def rules(name: str) -> str:
-    """Read the ACL SETUSER command of the page, and put a password in."""
+    """Return the rules of the page's ACL SETUSER command, with a password filled in."""
     text = PAGE.read_text().replace("\\\n", " ")
     match = re.search(rf"^ACL SETUSER {name} (.*)$", text, re.MULTILINE)
     assert match is not None, f"docs/operations.md has no user {name}"
@@ -51,7 +51,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 async def admin(server: EmbeddedRedis) -> AsyncIterator[Redis]:
-    """Connect as the default user, who makes the two of the page."""
+    """Connect as the default user, and create the page's two users."""
     async with Redis.from_url(server.url) as client:
         for name in ("location-worker", "location-client"):
             rule = rules(name)
@@ -69,7 +69,7 @@ def simulator() -> Iterator[SimulatorServer]:
 
 
 class Installation:
-    """A worker and a web process, and commands, all as the user of the page."""
+    """A worker, a web process and commands, all run as the page's user."""
 
     def __init__(self, server: EmbeddedRedis, simulator: SimulatorServer, directory: Path) -> None:
         self._directory = directory
@@ -106,7 +106,7 @@ class Installation:
             )
 
     async def run(self, *words: str) -> tuple[int, str]:
-        """Run a command; its status and what it printed."""
+        """Run a command; return its status and what it printed."""
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "worker", *words],
@@ -169,8 +169,8 @@ async def _is_dropped(admin: Redis, chat_id: str) -> bool:
 async def _all_is_needed(admin: Redis) -> bool:
     used = {name.removeprefix("cmdstat_") for name in await admin.info("commandstats")}
     granted = {right.removeprefix("+") for right in rules("location-worker").split() if right.startswith("+")}
-    # Chance decides whether a state changes while a handle is taken out of it (UNWATCH), a share ends just when it was
-    # to be forgotten (SREM), or one changes while the sums are counted anew (SISMEMBER).
+    # Three commands are needed only by chance: where a state changes while a handle is removed from it (UNWATCH), where
+    # a share ends just as it is to be forgotten (SREM), or where one changes while the sums are recounted (SISMEMBER).
     assert granted - used <= {"client|setinfo", "unwatch", "srem", "sismember"}, "a right that nothing needs"
     return True
 
@@ -185,7 +185,7 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
     installation.start("web")
     await wait_until(lambda: _is_ready(installation.port), "the web process is ready", deadline=30)
     async with LocationClient(server.url.replace("redis://", "redis://location-client:word@")) as client:
-        # Jobs, results, events, views: a service's part.
+        # What a service does: jobs, results, events, views.
         asked = await client.request_location(chat_id=walker, reference="order-7")
         assert (await asked.result())["status"] == "requested"
         other = await client.request_location(chat_id=leaver, follow=True)
@@ -214,7 +214,7 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
                 await source.next()
         pin = await client.send_pin(phone="+12025550149", latitude=1.5, longitude=2.5)
         assert (await pin.result())["status"] == "queued"
-        # What cannot be used: a job, an entry of the queue, a webhook, a reply.
+        # Unusable input: a job, an entry of the queue, a webhook, a reply.
         await admin.set("arq:job:no-json", b"\x80", px=60_000)
         await admin.zadd("location:jobs", {"no-json": time.time() * 1000})
         await admin.zadd("location:jobs", {b"\xff bad id": time.time() * 1000, b"infinite": float("inf")})
@@ -234,7 +234,7 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
         simulator.use_api_key(key)
         await admin.hset("location:pause", "probe_at", "0")  # type: ignore[misc]  # redis-py's two clients
         await wait_until(lambda: _is_ready(installation.port), "the end of the pause", deadline=20)
-        # A line that the key loses, in time for the two chats whose line is known, too.
+        # The API key loses a line, early enough to affect the two chats whose line is known, too.
         for _ in range(6):
             await (await client.track_location(chat_id=simulator.add_person(sharing=True))).result()
         simulator.lose_line()
@@ -243,7 +243,7 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
         for lost in await admin.smembers("location:lost-lines"):  # type: ignore[misc]  # redis-py's two clients
             await admin.hset(f"location:lost-line:{lost.decode()}", "probe_at", "0")  # type: ignore[misc]  # the same
         await wait_until(lambda: _is_ready(installation.port), "the line is back", deadline=30)
-        # What people do.
+        # What people do at the command line.
         for words in (
             ("status",),
             ("status", walker),
@@ -265,7 +265,7 @@ async def test_a_whole_service_runs_with_the_rights_of_the_page(
             assert (await http.get(f"http://127.0.0.1:{installation.port}/metrics")).status_code == 200
         with pytest.raises(JobFailed):
             await (await client.queue(Job("untrack_location", {"chat_id": "no uuid"}))).result()
-    # The ticks of trimming and counting anew come with the clock, the rarest once a minute.
+    # Trimming and recounting run on the clock, the rarest of them once a minute.
     await wait_until(lambda: _all_is_needed(admin), "every right has been used", deadline=75)
     assert await asyncio.to_thread(installation.stop) == [0, 0]
     assert await denied(admin) == []

@@ -135,7 +135,7 @@ async def test_a_closed_pipe_ends_tail_without_noise(start: Start, redis: Redis,
     process.stdout.close()
     process.stdout = None
 
-    # It notices with the first event that it cannot write.
+    # The command notices when it cannot write the first event.
     async with asyncio.timeout(30):
         while process.poll() is None:
             await redis.xadd(f"{prefix}:events", {"type": "location.updated", "data": "{}"})

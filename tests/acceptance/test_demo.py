@@ -28,7 +28,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 def processes_of(marker: str) -> list[str]:
-    """Process ids whose environment has a text; none where the system does not tell."""
+    """Return the ids of processes whose environment contains `marker`; none on a system without /proc."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -53,7 +53,7 @@ async def test_the_demo_shows_contacts_asked_and_their_positions_and_cleans_up(
     assert re.search(r"place\.entered .* bakery, \d+ m from its centre  \[Ada\]", output)
     assert re.search(r"4 contacts: .*\n\d+ positions from \d+ polls; [1-4] contacts? moved", output)
     times = re.findall(r"^(\d\d:\d\d:\d\d)  \w", output, re.MULTILINE)
-    assert sum(earlier > later for earlier, later in pairwise(times)) <= 1  # at midnight
+    assert sum(earlier > later for earlier, later in pairwise(times)) <= 1  # 1 if the run crosses midnight
     assert re.search(r"\n +4 location\.requested\n", output)
     assert left_in(tmp_path) == []
     assert processes_of(f"TMPDIR={tmp_path}") == []

@@ -25,13 +25,13 @@ FORMATS = Draft202012Validator.FORMAT_CHECKER
 
 
 def validate_message(name: str, value: Any) -> None:
-    """Hold a value against a schema of AsyncAPI, and text in it that is JSON against its own."""
+    """Validate a value against an AsyncAPI schema, and JSON texts within it against schemas of their own."""
     document = {"components": ASYNCAPI["components"], "allOf": [{"$ref": f"#/components/schemas/{name}"}]}
     Draft7Validator(document, format_checker=FORMATS).validate(value)
 
 
 def validate_answer(schema: dict[str, Any], value: Any) -> None:
-    """Hold a value against a schema in OpenAPI."""
+    """Validate a value against an OpenAPI schema."""
     document = {**schema, "components": OPENAPI["components"]}
     Draft202012Validator(document, format_checker=FORMATS).validate(value)
 
@@ -44,7 +44,7 @@ def described(path: str, status: int, *, method: str = "get") -> dict[str, Any]:
 
 
 def validate_entry(fields: dict[bytes, bytes]) -> str:
-    """Hold an entry of the event stream against the schemas of its type, which is returned."""
+    """Validate an entry of the event stream against the schemas of its type; return the type."""
     entry = {name.decode(): value.decode() for name, value in fields.items()}
     name = schema_name(entry["type"])
     validate_message(f"{name}Entry", entry)
@@ -86,7 +86,7 @@ async def test_everything_that_crosses_the_border_is_as_described(stage: Stage, 
         validate_message(f"{schema_name(function)}Job", json.loads(await stage.redis.get(f"arq:job:{job.id}")))
     await client.request_location(chat_id=green)
     await client.request_location(chat_id=silent, accept_within=1.0, min_interval=0.3, max_interval=0.6)
-    async with stage.redis.pipeline() as pipeline:  # the client would not queue it
+    async with stage.redis.pipeline() as pipeline:  # written by hand: the client refuses to queue it
         pipeline.set(
             f"arq:job:{stage.prefix}", json.dumps({"t": None, "f": "locate", "a": [], "k": {}, "et": 0}), ex=60
         )
@@ -130,7 +130,7 @@ async def test_everything_that_crosses_the_border_is_as_described(stage: Stage, 
         validate_answer(described("/events", 200)["contentSchema"], event)
     await stage.workers.stop()
 
-    # What a consumer makes of an entry is what is sent over HTTP, and others' libraries read it.
+    # A consumer's mapping of an entry equals what is sent over HTTP, and third-party libraries can read it.
     mapped = [
         {name.decode(): json.loads(value) if name == b"data" else value.decode() for name, value in fields.items()}
         for fields in entries

@@ -1,4 +1,4 @@
-"""A master behind Sentinel is replaced while it lives, or loses its replica: nobody is asked a third time."""
+"""A live master behind Sentinel is replaced, or loses its replica: nobody is asked a third time."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ from tests.support.stage import Stage, open_stage
 from tests.support.waiting import wait_until
 
 COOLDOWN = float(QUICK["REQUEST_COOLDOWN_SECONDS"])
-SLACK_SECONDS = 2.0  # for a slow machine, beside the second or two of the issue
+SLACK_SECONDS = 2.0  # for a slow machine, on top of the second or two that a failover takes
 
 
 @pytest.fixture
 def servers() -> Iterator[RedisWithSentinels]:
-    # With two replicas the one that is not promoted follows the new master at once.
+    # Two replicas, so that the one that is not promoted follows the new master at once.
     with RedisWithSentinels(replicas=2) as running:
         yield running
 
@@ -40,7 +40,7 @@ async def test_a_failover_whose_old_master_lives_loses_nothing_and_asks_nobody_a
     worker = await stage.workers.start()
     chats, doubtful = stage.people(10), stage.people(10)
     for chat in doubtful:
-        # Whether this prompt was sent nobody knows, so that the second one is due after the cool-down.
+        # Nobody knows whether this prompt was sent, so the second one is due after the cool-down.
         stage.simulator.fault("error", endpoint="request", chat_id=chat, status=503, replies=1)
     async for _, result in stage.client.results(await stage.request_all([*chats, *doubtful])):
         assert isinstance(result, dict)

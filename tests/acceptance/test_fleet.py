@@ -42,7 +42,7 @@ async def test_the_same_request_queued_many_times_at_once_asks_once(stage: Stage
 
 
 async def test_the_request_budget_is_never_exceeded(stage: Stage) -> None:
-    """More is wanted than may be asked, prompts and reads together, and one worker is killed and replaced."""
+    """Prompts and reads together want more than the budget allows, and one worker is killed and replaced."""
     stage.workers.settings["LINQ_REQUESTS_PER_SECOND"] = str(RATE)
     chats = stage.people(CHATS)
     killed, *_ = await asyncio.gather(*(stage.workers.start() for _ in range(2)))

@@ -1,4 +1,4 @@
-"""One fresh position from a real worker: what the client returns, and that the contact's share ends afterwards."""
+"""One fresh position from a real worker: what the client returns, and that the contact's sharing ends afterwards."""
 
 import json
 import time
@@ -15,16 +15,16 @@ from tests.support.waiting import wait_until
 
 AN_HOUR = 3600.0
 DEPOT = (13.4, 52.5)
-SPEED = 60.0  # of the people here: what the simulator is told are seconds of theirs
+SPEED = 60.0  # of the simulated time: times given to the simulator are in its seconds
 
 
 def sharing(stage: Stage) -> list[str]:
-    """Return the handles of those who share."""
+    """Return the handles of the contacts who are sharing."""
     return [handle for chat in stage.simulator.state()["chats"] for handle in chat["sharing"]]
 
 
 def end_of(stage: Stage, position: Feature) -> QueuedJob[dict[str, str]]:
-    """Return the job that ends the sharing, by its id as docs/reference/jobs.md has it."""
+    """Return the job that ends the sharing, by its id as in docs/reference/jobs.md."""
     told = position["properties"]
     namespace = uuid.UUID("0b7d6d0a-5f0e-5b1c-9d55-1f5a9f5f6c22")
     return QueuedJob(str(uuid.uuid5(namespace, f"{told['share_id']} {told['handle']}")), stage.client)

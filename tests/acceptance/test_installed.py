@@ -1,4 +1,4 @@
-"""What was built works where nothing of the repository is: the worker's demo, and the client in another's service."""
+"""The built packages work away from the repository: the worker's demo, and the client in somebody's service."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.distributions import Distributions, Environment, build, run
 from tests.support.process import ROOT
 from tests.support.stage import OFTEN, Stage
 
-# A service that has packages named like the worker's own.
+# A service with packages of the same names as the worker's own.
 SERVICE = """
 import asyncio, json, sys
 import config, redis, worker
@@ -49,7 +49,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 
 def client_with(redis: str, distributions: Distributions, folder: Path) -> Environment:
-    """Install the client alone, with the locked redis or the newest one of a series from the index."""
+    """Install the client alone, with the locked redis or the newest release of a series from the index."""
     environment = Environment(folder)
     environment.install(distributions.client_wheel)
     if redis == "locked":

@@ -1,4 +1,4 @@
-"""Workers that are killed without warning: nobody is asked twice, nothing is lost, nothing comes twice."""
+"""Workers killed without warning: nobody is asked twice, nothing is lost, nothing is published twice."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ ROUNDS = 5
 
 
 def hung(stage: Stage, endpoint: str) -> list[Answer]:
-    """Return the requests that got no reply and were waiting for one."""
+    """Return the requests that the simulator left without a reply."""
     return [answer for answer in stage.requests(endpoint) if answer.outcome == "hung"]
 
 
@@ -36,7 +36,7 @@ async def test_a_chat_claimed_by_a_killed_worker_is_read_by_another_after_the_le
 async def test_a_prompt_whose_worker_was_killed_is_repeated_only_if_a_read_after_the_cooldown_finds_nobody(
     stage: Stage,
 ) -> None:
-    """One prompt reached the phone and its answer is lost, the other prompt is lost itself."""
+    """One prompt reached the phone but its reply is lost; the other prompt itself is lost."""
     reached, lost = stage.people(2)
     first = await stage.workers.start()
     stage.simulator.fault("hang", endpoint="request", chat_id=reached, after_work=True)
@@ -44,7 +44,7 @@ async def test_a_prompt_whose_worker_was_killed_is_repeated_only_if_a_read_after
     jobs = await stage.request_all([reached, lost])
     await wait_until(lambda: len(hung(stage, "request")) == 2, "two prompts under way", deadline=20)
     await stage.kill(first)
-    # The jobs were cut short, too, and run again when their time of 40 s is over: now.
+    # The jobs were cut short, too. arq runs them again after 40 s; the test makes that now.
     assert await stage.redis.delete(*(f"arq:in-progress:{job.id}" for job in jobs)) == 2
     await stage.workers.start()
     results = [result async for _, result in stage.client.results(jobs)]
@@ -78,7 +78,7 @@ async def test_nothing_is_lost_or_doubled_when_workers_are_killed_at_any_moment(
 
 
 async def test_what_a_worker_brings_that_was_frozen_past_its_leases_is_dropped(stage: Stage) -> None:
-    """The other way to come too late: alive, with decisions made on what has long changed."""
+    """The other way to be too late: the worker is alive, but its decisions rest on a state that has since changed."""
     chats = stage.people(20)
     frozen = await stage.workers.start()
     async for _, result in stage.client.results(await stage.request_all(chats)):

@@ -56,7 +56,7 @@ async def test_a_contact_who_stops_ends_the_share(stage: Stage) -> None:
 
 
 async def test_a_job_written_by_hand_runs(stage: Stage) -> None:
-    """Section 6 of the contract, with nothing but Redis commands."""
+    """The wire format of docs/reference/jobs.md, with nothing but Redis commands."""
     [chat] = stage.people(1)
     await stage.workers.start()
     job_id, now = str(uuid.uuid4()), int(time.time() * 1000)

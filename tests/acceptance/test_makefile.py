@@ -1,4 +1,4 @@
-"""make on the machines of strangers: whatever else is set there, .venv is made here and works."""
+"""make on other people's machines: whatever is set there, .venv is created here and works."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.process import ROOT
 
-# What people have set for other programs. There is no HOME.
+# Variables that people set for other programs. HOME is not set.
 FOREIGN = {
     "MAKEFLAGS": "-j4",
     "PIP_REQUIRE_HASHES": "1",
@@ -48,7 +48,7 @@ def make(folder: Path, target: str = ".venv/.runtime", **environment: str) -> st
 
 
 def prefix_of(environment: Path) -> Path:
-    """Return where an environment's pip installs to, after seeing that it runs."""
+    """Check that an environment's pip runs; return where it installs to."""
     done = subprocess.run([environment / "bin/pip", "--version"], capture_output=True, text=True, check=True)
     return Path(done.stdout.partition(" from ")[2].partition("/lib/")[0])
 
@@ -81,6 +81,6 @@ def test_npm_needs_no_home_that_can_be_written(folder: Path) -> None:
     (packages / "ours").mkdir(parents=True)
     (packages / "ours/package.json").write_text('{"name": "ours", "version": "1.0.0"}')
     (packages / "package.json").write_text('{"dependencies": {"ours": "file:./ours"}}')
-    # There npm would try for ever to make its folder.
+    # In /proc, npm would try forever to create its folder.
     make(folder, "tests/node/node_modules/.installed", HOME="/proc/nowhere", PATH=os.environ["PATH"])
     assert (packages / "node_modules/ours/package.json").exists()

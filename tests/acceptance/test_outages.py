@@ -1,4 +1,4 @@
-"""Redis is killed, frozen, away, full, or refuses writes while workers run: nobody has to restart them."""
+"""Redis is killed, frozen, away, full, or refuses writes while workers run: they need no restart."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from simulator.embedded_redis import EmbeddedRedis
 from tests.support import oracle
 from tests.support.stage import Stage
 
-FROZEN_SECONDS = 6.0  # longer than a reply of Redis is waited for
+FROZEN_SECONDS = 6.0  # longer than the worker waits for a reply from Redis
 MEBIBYTE = 2**20
 
 
@@ -22,7 +22,7 @@ async def follow(stage: Stage, count: int = 10) -> list[str]:
 
 
 async def see_nothing_ended(stage: Stage, chats: list[str]) -> None:
-    """See the same processes go on with the same shares, and take new jobs."""
+    """Check that the same processes go on with the same shares, and take new jobs."""
     await stage.more_positions(chats, more=2, deadline=60)
     [newcomer] = stage.people(1)
     assert (await stage.request(newcomer))["status"] == "requested"
@@ -75,7 +75,7 @@ async def test_scripts_that_redis_has_forgotten_are_loaded_again(own_stage: Stag
     for _ in range(3):
         await own_stage.redis.script_flush()
         await own_stage.more_positions(chats[:1])
-    # No disturbance: nothing may be missing.
+    # No disturbance is noted for the oracle: nothing may be missing.
     await see_nothing_ended(own_stage, chats)
 
 
@@ -98,7 +98,7 @@ async def test_a_redis_that_refuses_writes_for_a_while(own_stage: Stage, own_red
     await worker.logged("redis_refuses")
     before = len(own_stage.requests("read"))
     await asyncio.sleep(2)
-    # What could not be written is not read either: at most what was on its way.
+    # While nothing can be written, nothing is read, except for requests already under way.
     assert len(own_stage.requests("read")) - before <= len(chats)
     await own_stage.redis.config_set("min-replicas-to-write", 0)
     await worker.logged("redis_back")
@@ -114,7 +114,7 @@ async def test_a_full_redis_is_emptied_by_its_workers(own_stage: Stage, own_redi
     retention = 40
     worker = await own_stage.workers.start(EVENTS_RETENTION_SECONDS=str(retention))
     chats = await follow(own_stage, 5)
-    # Ten mebibytes that are soon too old, where no event is.
+    # Ten mebibytes that soon exceed the retention, on a stream without events.
     old = int((time.time() - retention + 6) * 1000)
     for number in range(40):
         fields: dict[Any, Any] = {"kind": "job", "payload": "x" * (MEBIBYTE // 4)}
@@ -152,7 +152,7 @@ async def test_a_password_that_is_changed_and_put_back_is_waited_out(
     await let_in("first-secret")
     await worker.logged("redis_back")
     own_stage.disturbed(began)
-    # Whoever is refused when it starts has nothing to wait for.
+    # A worker that is refused when it starts does not wait: it exits.
     assert await refused.status() == 1
     [line] = refused.log().splitlines()
     assert "WRONGPASS" in line

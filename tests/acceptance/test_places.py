@@ -1,4 +1,4 @@
-"""Arrivals and departures of people who move, through real workers that are killed, and who gets to see the places."""
+"""Arrivals and departures of people who move, through real workers that are killed, and where places may show up."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from tests.support.process import leaks
 from tests.support.stage import RECORDING, Stage
 from tests.support.waiting import wait_until
 
-AHEAD = (0.0, 120.0, 300.0)  # seconds of the story, of which a second here has 60
+AHEAD = (0.0, 120.0, 300.0)  # seconds of simulated time, 60 of which pass in a real second
 NAME = "Zimtschneckenhaus"
 SECRET_PLACE = {"name": NAME, "latitude": 52.548213, "longitude": 13.467129, "radius": 8321.25}
 
@@ -73,7 +73,7 @@ async def test_each_share_arrives_once_though_workers_are_killed_on_the_way(stag
     chats = [stage.people(1, offset=offsets[number * 3 % len(offsets)])[0] for number in range(8)]
     workers = [await stage.workers.start() for _ in range(2)]
     for number, chat in enumerate(chats):
-        # So wide that no read can miss who passes, and each some seconds further away than the last.
+        # So wide that no read can miss a contact who passes, and each a little further along than the last.
         fix = stage.simulator.place_ahead(chat, 120.0 + 90.0 * number)
         goal = {"name": "goal", "latitude": fix.latitude, "longitude": fix.longitude, "radius": 250}
         await stage.request(chat, places=[goal], until="goal")
@@ -101,7 +101,7 @@ async def test_each_share_arrives_once_though_workers_are_killed_on_the_way(stag
 
 
 async def test_no_log_metric_key_or_status_tells_a_place(stage: Stage) -> None:
-    """The workers here log all that they can: LOG_LEVEL is DEBUG."""
+    """LOG_LEVEL is DEBUG here, so that the workers log all they can."""
     port = free_port()
     [chat, other] = stage.people(2, sharing=True)
     worker = await stage.workers.start(METRICS_PORT=str(port))
@@ -118,7 +118,7 @@ async def test_no_log_metric_key_or_status_tells_a_place(stage: Stage) -> None:
         await stage.workers.command("doctor"),
     ]
     await stage.published(other, "location.tracking.ended")
-    # By hand, a job that no check of the client or the command line has seen.
+    # A job written by hand, so that neither the client nor the command line checks it.
     refused = {**SECRET_PLACE, "radius": -1}
     job: dict[str, Any] = {
         "t": None,

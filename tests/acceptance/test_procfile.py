@@ -17,15 +17,15 @@ from tests.support.stage import Stage
 from tests.support.waiting import wait_until
 from tests.support.web import SECRET
 
-# On Linux all of 127/8 is this machine, so that whoever is reached here listens on more than 127.0.0.1.
+# On Linux all of 127/8 is this machine: a process that is reached at this address listens on more than 127.0.0.1.
 ELSEWHERE = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 END_WITHIN = 30.0
 
 
 @pytest.fixture
 def base_url(stage: Stage, tmp_path: Path) -> Iterator[str]:
-    """Run the Procfile, yield the address of `web`, and see at the end that SIGTERM ends all processes with 0."""
-    shutil.copy(ROOT / "Procfile", tmp_path)  # elsewhere, so that no .env of the repository gets in
+    """Run the Procfile, yield the address of `web`, and check that SIGTERM ends all processes with status 0."""
+    shutil.copy(ROOT / "Procfile", tmp_path)  # copied, so that no .env of the repository is read
     port = free_port()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with (tmp_path / "honcho.log").open("wb") as log:

@@ -33,7 +33,7 @@ async def test_a_long_queue_of_jobs_does_not_hold_up_the_polling(stage: Stage) -
 
 
 def job(**changes: Any) -> dict[str, Any]:
-    """Return a job that is right but for the changes."""
+    """Return a valid job with these changes."""
     right: dict[str, Any] = {
         "t": None,
         "f": "untrack_location",
@@ -49,7 +49,7 @@ def arguments(**given: Any) -> dict[str, Any]:
 
 
 class Bomb:
-    """Unpickled, it would leave a file behind."""
+    """Creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open, ("exploded", "w")
@@ -137,7 +137,7 @@ async def result_of(stage: Stage, job_id: str) -> dict[str, Any]:
 
 
 async def see_it_works(stage: Stage) -> None:
-    """See that a good job queued afterwards succeeds, and one process served it all."""
+    """Check that a good job queued afterwards succeeds, and that one process served everything."""
     untracked = await stage.client.untrack_location(str(uuid.uuid4()))
     assert await untracked.result() == {"status": "not_tracked"}
     assert all(worker.runs for worker in stage.workers.started)
@@ -202,7 +202,7 @@ async def test_entries_of_the_queue_that_are_no_jobs_are_taken_out(stage: Stage)
         assert result["r"]["detail"]
     assert await wait_until(lambda: is_empty(stage), "an empty queue", deadline=30)
     letters = await dead_letters(stage)
-    # Where an entry has no data to keep, it is kept itself.
+    # If an entry has no data, the dead letter holds the entry itself.
     assert {json.loads(fields[b"detail"])["job_id"]: fields[b"payload"] for fields in letters} == {
         wrong_type: wrong_type.encode(),
         timeless: data_of(untracking),
@@ -222,6 +222,6 @@ async def test_a_job_that_was_tried_too_often_is_a_dead_letter(stage: Stage) -> 
 
 
 async def is_empty(stage: Stage) -> bool:
-    """No entry but the ticks."""
+    """Return whether the queue holds nothing but the ticks."""
     entries = await stage.redis.zrange(f"{stage.prefix}:jobs", 0, -1)
     return not [entry for entry in entries if not entry.startswith(b"cron:")]

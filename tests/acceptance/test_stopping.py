@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: what runs is finished or given back, and the exit status is 0."""
+"""SIGTERM and SIGINT: work under way is finished or given back, and the exit status is 0."""
 
 import asyncio
 import contextlib
@@ -21,9 +21,9 @@ from tests.support.stage import Stage, open_stage
 from tests.support.waiting import wait_until
 from worker.processes.stopping import OVERDUE_SECONDS
 
-LEASE = 60.0  # seconds: who waits for it would miss every deadline here
+LEASE = 60.0  # seconds: a worker that waited for it to expire would miss every deadline here
 GRACE = 2.0
-SLACK = 10.0  # a loaded machine ends no process at once; far below the lease and any time-out that would hold it up
+SLACK = 10.0  # a loaded machine takes time to end a process; far below the lease and every time-out that could delay it
 
 
 async def hanging(stage: Stage, endpoint: str, chat_id: str) -> Answer:
@@ -71,7 +71,7 @@ async def test_a_prompt_under_way_is_settled_by_another_worker_at_once(stage: St
     began = time.time()
     assert await leaving.stop() == 0
     stage.disturbed(began)
-    # Neither the lease nor the job's own time has to run out: both went back.
+    # Neither the lease nor the job's time-out has to expire: chat and job were given back.
     await stage.published(chat, "location.updated", deadline=20)
     assert (await job.result(timeout=20))["status"] == "requested"
     assert stage.simulator.prompts(chat) == 1
@@ -79,7 +79,7 @@ async def test_a_prompt_under_way_is_settled_by_another_worker_at_once(stage: St
 
 
 async def test_what_can_be_finished_within_the_grace_is_committed(stage: Stage) -> None:
-    """Slow replies are waited for: nobody has to read them again."""
+    """The worker waits for slow replies, so that no chat has to be read again."""
     chats = stage.people(5)
     leaving = await stage.workers.start(LEASE_SECONDS=str(LEASE))
     async for _, result in stage.client.results(await stage.request_all(chats)):
@@ -89,7 +89,7 @@ async def test_what_can_be_finished_within_the_grace_is_committed(stage: Stage) 
     answered = len(stage.requests("read"))
     await wait_until(lambda: len(stage.requests("read")) > answered, "a slow reply", deadline=20)
     assert await leaving.stop() == 0
-    # No disturbance: every reply that was answered has to be on the stream.
+    # No disturbance is noted for the oracle: every position in a reply has to be on the stream.
     await stage.finish()
 
 
@@ -162,7 +162,7 @@ def launch_logging_to(pipe: Path, stage: Stage, **settings: str) -> "subprocess.
 
 
 async def test_a_log_that_nobody_reads_does_not_keep_a_worker_from_ending(stage: Stage, tmp_path: Path) -> None:
-    """Its writing hangs, and everything with it: the kernel ends it after the time for stopping."""
+    """Writing the log blocks the whole worker: the kernel ends it once the time for stopping is over."""
     pipe = tmp_path / "log"
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Linq refuses, fails, stalls and garbles: nothing ends by it, nothing is lost, and everything goes on by itself."""
+"""Linq refuses, fails, stalls and garbles: nothing crashes, nothing is lost, and the work resumes by itself."""
 
 import json
 from itertools import pairwise
@@ -11,7 +11,7 @@ from tests.support.stage import Stage
 from tests.support.waiting import wait_until
 
 RETRY_AFTER = 3.0
-TRAVEL_SECONDS = 0.2  # by which a request may have been shorter on its way than the reply before it
+TRAVEL_SECONDS = 0.2  # how much less time a request may take on its way than the reply before it
 
 
 async def paused(stage: Stage) -> dict[bytes, bytes]:
@@ -20,7 +20,7 @@ async def paused(stage: Stage) -> dict[bytes, bytes]:
 
 
 async def probe_now(stage: Stage) -> None:
-    """Bring the probe forward that the contract makes once a minute."""
+    """Bring forward the probe, which is otherwise made once a minute."""
     await stage.redis.hset(f"{stage.prefix}:pause", "probe_at", "0")  # type: ignore[misc]
 
 
@@ -37,7 +37,7 @@ async def test_a_refused_account_pauses_everything_and_goes_on_after_a_probe(
     await wait_until(lambda: paused(stage), "the pause", deadline=20)
     await worker.logged("paused")
 
-    # A request that comes now is taken on and waits.
+    # A request that comes now is accepted, and waits.
     result = await stage.request(waiting)
     assert (result["status"], result["prompt"]) == ("requested", "waiting")
     sent = len(stage.requests(None))

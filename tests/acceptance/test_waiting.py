@@ -18,12 +18,12 @@ from tests.support.process import ROOT
 from tests.support.stage import Stage
 from tests.support.waiting import wait_until
 
-FEW = {"LINQ_REQUESTS_PER_SECOND": "5"}  # prompts a second: most of the jobs end before their prompt may leave
+FEW = {"LINQ_REQUESTS_PER_SECOND": "5"}  # prompts a second: most of the jobs end before their prompt may be sent
 STRANGERS = [str(UUID(int=number)) for number in range(20)]  # chats that do not exist
 
 
 class Command:
-    """`location-worker WORDS` as a process of its own."""
+    """`location-worker WORDS`, run as a process of its own."""
 
     def __init__(self, stage: Stage, folder: Path, *words: str, stderr: int = subprocess.PIPE) -> None:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **stage.workers.settings, **FEW}

@@ -1,4 +1,4 @@
-"""The way of one position, as operators can follow it: its times, its place on the stream, the metrics of lateness."""
+"""How operators can follow one position: its times, its entry on the stream, the metrics of lateness."""
 
 import json
 import time
@@ -30,7 +30,7 @@ async def webs(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Web
 
 
 async def metrics(url: str) -> dict[str, float]:
-    """Return the samples without a label by name, those of a histogram's buckets by name and bound."""
+    """Return the samples: those without a label by name, a histogram's buckets by name and bound."""
     async with httpx.AsyncClient(trust_env=False) as http:
         text = (await http.get(f"{url}/metrics")).text
     return {
@@ -60,7 +60,7 @@ async def test_a_position_shows_when_it_was_made_when_it_was_read_and_when_it_wa
     [first, *_] = stage.requests("read", chat)
     assert fields[b"time"].decode() == told["updated_at"]
     assert updated_at + AGE < received_at <= streamed_at + 0.001  # both are rounded
-    assert first.received_at - 1.0 < received_at  # Redis' clock, as of the last claim
+    assert first.received_at - 1.0 < received_at  # by Redis' clock, as read at the last claim
     assert streamed_at <= time.time()
 
     seen = await metrics(f"http://127.0.0.1:{port}")
@@ -86,7 +86,7 @@ async def test_how_late_the_fleet_is_shows_while_nobody_polls_and_is_gone_when_s
     async def punctual() -> bool:
         return (await metrics(web.url))["location_due_lag_seconds"] < 1
 
-    # What the worker held becomes due when its leases end.
+    # The chats that the worker held become due when its leases expire.
     await wait_until(late, "the most overdue share is over a second late", deadline=20)
     await stage.workers.start()
     await wait_until(punctual, "no share is late", deadline=20)

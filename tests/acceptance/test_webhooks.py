@@ -20,18 +20,18 @@ from tests.support.waiting import wait_until
 from tests.support.web import SECRET, STARTED, STOPPED, WebProcess, WebProcesses
 from worker.store.store import Store
 
-SPEED = 20.0  # an hour of the story in three minutes; Linq's retries are as much faster
+SPEED = 20.0  # an hour of simulated time in three minutes; Linq's retries are faster by the same factor
 ANNA, BERT = "+12025550147", "+12025550148"
 EMAIL = "anna@example.org"
 OTHER_LINE = "+14155550101"
-# While a request waits, a read every five seconds at most: what is found sooner was found by a webhook.
+# While a request waits, at most one read every five seconds: anything found sooner was found by a webhook.
 SELDOM = {"MIN_POLL_SECONDS": "20", "MAX_POLL_SECONDS": "60", "REQUEST_COOLDOWN_SECONDS": "600"}
 
-pytestmark = pytest.mark.usefixtures("redis")  # at the end it looks for keys that would stay for ever
+pytestmark = pytest.mark.usefixtures("redis")  # at the end the fixture checks for keys that would never expire
 
 
 class Setting(NamedTuple):
-    """What a test plays with."""
+    """The processes of one test."""
 
     stage: Stage
     simulator: SimulatorServer
@@ -39,7 +39,7 @@ class Setting(NamedTuple):
     worker: WorkerProcess
 
     async def heard(self, count: int) -> list[str]:
-        """Wait until so many webhooks were taken in; return what came of each."""
+        """Wait until `count` webhooks were applied; return the outcome of each."""
         await self.worker.logged("webhook_applied", times=count)
         return [line["outcome"] for line in self.worker.lines("webhook_applied")]
 
@@ -47,13 +47,13 @@ class Setting(NamedTuple):
         return [entry["type"].removeprefix("location.") for entry in await self.stage.entries(chat_id)]
 
     async def ended(self, chat_id: str, *, deadline: float = 30) -> list[str]:
-        """Wait for the end of the chat's share; return the types of its events, repeated positions as one."""
+        """Wait for the end of the chat's share; return the types of its events, a run of positions as one."""
         await self.stage.published(chat_id, "location.tracking.ended", deadline=deadline)
         types = await self.types(chat_id)
         return [kind for index, kind in enumerate(types) if kind != "updated" or types[index - 1] != "updated"]
 
     def announce(self, event_type: str, handle: str, **data: Any) -> None:
-        """Have an event delivered that the simulator's own story does not hold."""
+        """Have an event delivered that did not happen in the simulator."""
         line = self.simulator.world.lines[0]
         self.simulator.announce(event_type, {"shared_by": handle, "shared_with": line} | data)
 
@@ -148,7 +148,7 @@ async def test_a_start_that_comes_after_its_stop_begins_nothing(setting: Setting
     setting.announce(STARTED, ANNA, **times)
     assert (await setting.heard(2))[1] == "unchanged"
     assert await setting.types(chat) == ["requested"]
-    # The contact may well begin again.
+    # The contact may begin again later.
     setting.announce(STARTED, ANNA, began_at=rfc3339(time.time()), chat_id=chat)
     await setting.stage.published(chat, STARTED)
 
@@ -285,7 +285,7 @@ async def test_an_email_share_that_no_chat_shows_is_reported_once_and_can_be_cur
     [unreadable] = await stage.published(chat, "location.sharing.unreadable")
     assert data_of(unreadable)["shared_by"] == unreadable["subject"] == EMAIL
     assert "Messages" in data_of(unreadable)["remedy"]
-    simulator.start_sharing(ANNA, chat_id=chat)  # prolonged: nothing new to say
+    simulator.start_sharing(ANNA, chat_id=chat)  # a prolonged share is no news
     assert (await setting.heard(2))[1] == "unchanged"
     # The remedy: stop, and share again from the conversation.
     simulator.stop_sharing(ANNA)
@@ -302,7 +302,7 @@ async def test_an_unrequested_share_is_left_alone_unless_told_otherwise(setting:
     setting.simulator.stop_sharing(ANNA)
     assert await setting.heard(2) == ["not_tracked", "not_tracked"]
     assert await setting.types(chat) == []
-    assert setting.simulator.answers() == []  # nothing is tracked: there is nothing to ask Linq for
+    assert setting.simulator.answers() == []  # nothing is tracked, so Linq is not asked
 
 
 @pytest.mark.parametrize("environment_of_worker", [SELDOM | {"FOLLOW_UNREQUESTED": "true"}])
@@ -317,7 +317,7 @@ async def test_an_unrequested_share_is_followed_where_wanted(setting: Setting) -
     simulator.stop_sharing(ANNA)
     assert await setting.ended(chat) == ["sharing.started", "updated", "sharing.stopped", "tracking.ended"]
     assert simulator.prompts(chat) == 0
-    # It came back late: the share is over, and another one that ended before it was heard of begins nothing either.
+    # Late webhooks of a share that is over change nothing, nor does a share that ended before it was heard of.
     now = time.time()
     outcomes: list[str] = []
     for began, ended in ((now - 60, now - 1), (now + 1, now + 2)):

@@ -31,7 +31,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def window(browser: Browser) -> AsyncIterator[Window]:
-    """Open a window as a desk has it; at the end nothing in it has failed, and no request has left this machine."""
+    """Open a desktop-sized window; check at the end that no script failed and no request left this machine."""
     window = await open_window(browser)
     yield window
     window.check()
@@ -55,7 +55,7 @@ async def store(redis: Redis, redis_url: str, prefix: str) -> Store:
 
 
 def address_of(web: WebProcess) -> str:
-    """Return the address that somebody is given."""
+    """Return the address of the map, with the token, as it is given to a user."""
     return f"{web.url}/map?token={TOKEN}"
 
 
@@ -68,11 +68,11 @@ class Walker:
         self._store = store
 
     async def begin(self) -> None:
-        """Be asked."""
+        """Begin to track this contact with a request."""
         await begin(self._store, self.chat_id, asked=True)
 
     async def be_at(self, longitude: float, latitude: float, *, seconds_ago: float = 0) -> None:
-        """Show a position, which is as old as that."""
+        """Publish a position that is `seconds_ago` old."""
         seconds, microseconds = await self._store.redis.time()
         updated_at = int((seconds - seconds_ago) * 1e9) + microseconds * 1000
         await observe(
@@ -89,5 +89,5 @@ async def walker(store: Store) -> Walker:
 
 @pytest.fixture
 def stream(redis: Redis, prefix: str) -> Stream:
-    """Return what writes events as the store's scripts do."""
+    """Return a writer of events in the form that the store's scripts write."""
     return Stream(redis, prefix)

@@ -41,13 +41,13 @@ COLOUR = """([x, y]) => import("/map/map.js").then(({ layer }) =>
 
 
 async def drawn(page: Page) -> list[dict[str, Any]]:
-    """Return who was drawn last: where, and with which sign."""
+    """Return the people drawn last: where each is, and with which symbol."""
     found: list[dict[str, Any]] = await page.evaluate(DRAWN)
     return found
 
 
 async def one_drawn(page: Page, **wanted: object) -> dict[str, Any]:
-    """Wait until one person is drawn so; return how."""
+    """Wait until exactly one person is drawn, with these properties; return all properties."""
 
     async def seen() -> dict[str, Any]:
         found = await drawn(page)
@@ -116,7 +116,7 @@ async def test_places_are_circles_in_which_somebody_is_or_not(
     [circle] = await circles(page, inside=1)
     point = await one_drawn(page)
     assert (circle["name"], circle["x"], circle["y"]) == (place["name"], point["x"], point["y"])
-    # 250 m of a way around the Earth that is shorter the farther from the equator.
+    # 250 m as a part of the circle of latitude, which is shorter the farther it is from the equator.
     world = 256 * 2 ** await page.evaluate("import('/map/map.js').then(({ map }) => map.getZoom())")
     assert circle["pixels"] == pytest.approx(250 / (40_075_017 * math.cos(math.radians(52.5))) * world)
     _, _, _, alpha = await page.evaluate(COLOUR, [circle["x"] + circle["pixels"] / 2, circle["y"]])
@@ -131,7 +131,7 @@ async def test_places_are_circles_in_which_somebody_is_or_not(
 
 
 async def circles(page: Page, *, inside: int) -> list[dict[str, Any]]:
-    """Wait until one circle is drawn in which so many are; return it."""
+    """Wait until one circle is drawn with `inside` people in it; return it."""
 
     async def seen() -> list[dict[str, Any]]:
         found = await page.evaluate("import('/map/map.js').then(({ places }) => places.drawn)")
@@ -157,7 +157,7 @@ async def test_it_tells_when_and_why_somebody_is_read_next_and_knows_names_after
     await walker.be_at(13.4, 52.5)
     waiting = new_chat()
     await begin(store, waiting, asked=True)
-    await store.redis.xtrim(store.keys.events, maxlen=0, approximate=False)  # as later, when no event names anybody
+    await store.redis.xtrim(store.keys.events, maxlen=0, approximate=False)  # as later, when no event names people
     page = await opened(window, address_of(web))
     rows = page.locator("#people li")
     await expect(rows).to_have_count(2)
@@ -183,7 +183,7 @@ async def test_who_is_forgotten_leaves_the_map_at_once(
     other = somewhere("+12025550199", updated_at=time.time_ns())
     await observe(store, walker.chat_id, somewhere(walker.handle, updated_at=time.time_ns()), other)
     await expect(page.locator("#people li")).to_have_count(2, timeout=PATIENCE)
-    # In a group no event tells it. redis-py's stubs mix its two clients.
+    # In a group chat no event says who was forgotten. redis-py's stubs mix its two clients.
     await cast("Awaitable[int]", store.redis.hdel(store.keys.latest + walker.chat_id, other.handle))
     await one_drawn(page, handle=walker.handle)
     await expect(page.locator("#events")).to_contain_text("order 7")
@@ -226,7 +226,7 @@ async def test_it_goes_on_after_web_and_redis_were_away(browser: Browser, webs: 
             await walker.be_at(13.403, 52.5)
             await one_drawn(page, trail=4)
             await expect(page.locator("#events li").filter(has_text="was asked")).to_have_count(1)
-    window.hosts.clear()  # what failed meanwhile was expected; where it went is not
+    window.hosts.clear()  # the failures and requests so far were expected
     window.faults.clear()
     window.check()
 
@@ -239,7 +239,7 @@ async def test_a_list_of_people_is_worked_with_the_keyboard(
         await stream.add("location.requested", chat_id=_chat(number), reference=name)
     page = await opened(window, address_of(web))
     names = page.locator("#people .name")
-    # Whoever is only asked comes after those who share, whose handles are shown.
+    # People who were only asked come after those who share, whose handles are shown.
     await expect(names).to_have_count(3)
     await page.keyboard.press("/")
     await expect(page.locator("#search")).to_be_focused()
@@ -289,7 +289,7 @@ def _chat(number: int) -> str:
 
 
 async def crowd(store: Store, count: int) -> None:
-    """Write the latest positions of so many people, each in a chat of their own."""
+    """Write the latest positions of `count` people, each in a chat of their own."""
     now, _ = await store.redis.time()
     received = format_time(now * NANOSECONDS)
     async with store.redis.pipeline(transaction=False) as pipeline:
@@ -315,7 +315,7 @@ async def test_five_thousand_people_at_once_stay_usable(
     await expect(page.locator("#summary")).to_contain_text(f"{count} sharing", timeout=PATIENCE)
     await wait_until(lambda: _counted(page, count), "all are drawn")
     await expect(page.locator("#more")).to_contain_text("4,800 more")
-    # Frames while the map is dragged and 300 events come; a test machine draws without a graphics card.
+    # Measure frames while the map is dragged and 300 events arrive; a test machine draws without a graphics card.
     longest = asyncio.create_task(
         page.evaluate(
             """() => new Promise((resolve) => import("/map/map.js").then(({ map }) => {
@@ -347,7 +347,7 @@ async def _counted(page: Page, count: int) -> bool:
 
 
 class _Tiles(http.server.BaseHTTPRequestHandler):
-    """Answers every tile with the same pixel, and keeps what it was asked."""
+    """Answers every request for a tile with the same image, and records the requests."""
 
     asked: ClassVar[list[Asked]]
 
@@ -413,7 +413,7 @@ async def test_a_link_on_another_site_leads_to_the_map(web: WebProcess, window: 
     await window.page.click("a")
     await expect(window.page.locator("#status")).to_have_text("Live", timeout=PATIENCE)
     assert TOKEN not in window.page.url
-    window.faults.clear()  # the first look of the two is refused
+    window.faults.clear()  # the first of the two requests is refused
 
 
 async def test_whoever_is_not_allowed_any_more_is_told(browser: Browser, webs: WebProcesses) -> None:

@@ -47,7 +47,7 @@ def chat_id() -> str:
 
 
 class Stream:
-    """Writes events as the store's scripts do."""
+    """Writes events in the form that the store's scripts write."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self.key = f"{prefix}:events"
@@ -63,7 +63,7 @@ class Stream:
         subject: str = "",
         **data: object,
     ) -> str:
-        """Append an event; its stream id."""
+        """Append an event; return its stream id."""
         return (await self.add_many(1, kind, chat_id=chat_id, reference=reference, subject=subject, **data))[0]
 
     async def add_many(
@@ -76,7 +76,7 @@ class Stream:
         subject: str = "",
         **data: object,
     ) -> list[str]:
-        """Append so many events; their stream ids."""
+        """Append `count` events; return their stream ids."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for _ in range(count):
                 self._sequence += 1

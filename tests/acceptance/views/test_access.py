@@ -24,7 +24,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def statuses(web: WebProcess, headers: dict[str, str], query: str = "") -> set[int]:
-    """Ask all routes for their status; the head is enough, since /events never ends."""
+    """Return the statuses of all routes; by HEAD, since the body of /events never ends."""
     return {(await web.client.head(f"{route}{query}", headers=headers)).status_code for route in ROUTES}
 
 
@@ -47,7 +47,7 @@ async def test_whoever_has_no_valid_token_gets_401_and_no_hint(web: WebProcess) 
         {"authorization": "Bearer \u00e4\u00f6\u00fc" * 10},
         {"cookie": f"{COOKIE}={TOKEN}"},
         {"cookie": f"{COOKIE}=; {COOKIE}={'0' * 64}"},
-        # A wrong header is not made good by a right cookie.
+        # A valid cookie does not make up for a wrong header.
         bearer(OTHER_TOKEN) | {"cookie": f"{COOKIE}={cookie_of(TOKEN.encode()).decode()}"},
     ):
         raw = [(name.encode(), text.encode()) for name, text in headers.items()]

@@ -1,4 +1,4 @@
-"""GET /events as docs/reference/http.md has it: a real process, real connections."""
+"""GET /events as docs/reference/http.md describes it: a real process, real connections."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.support.server_sent import EventSource, Received, event_source
 from tests.support.web import WebProcess, event
 
 OTHER_CHAT = "00000000-0000-4000-8000-000000000001"
-LATENESS = 5.0  # seconds that a loaded machine may be late by
+LATENESS = 5.0  # seconds by which a loaded machine may be late
 
 
 def ids(received: list[Received]) -> list[str]:
@@ -185,7 +185,7 @@ async def test_a_comment_comes_at_least_every_15_seconds(viewer: httpx.AsyncClie
             await source.next(within=15)
         assert source.comments
         assert source.comments[0] - opened < 15
-        # The browser would come back with an id that spares it what it did not want.
+        # A browser that reconnects with this id skips the events that it did not want.
         assert source.last_event_id == unwanted
 
 

@@ -1,4 +1,4 @@
-"""Whatever is asked of the views, they answer with what docs/reference/http.md has, and go on."""
+"""Whatever is asked of the views, they answer as docs/reference/http.md describes, and keep working."""
 
 import httpx
 from hypothesis import HealthCheck, example, given, settings

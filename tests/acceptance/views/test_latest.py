@@ -1,4 +1,4 @@
-"""GET /latest as docs/reference/http.md has it."""
+"""GET /latest as docs/reference/http.md describes it."""
 
 import httpx
 import pytest
@@ -22,7 +22,7 @@ async def store(redis: Redis, redis_url: str, prefix: str) -> Store:
 
 
 async def share(store: Store, handle: str, place: tuple[float, float], chat_id: str | None = None) -> str:
-    """Publish a position as the worker does; the chat it is in."""
+    """Publish a position as the worker does; return its chat."""
     if chat_id is None:
         chat_id = new_chat()
         await begin(store, chat_id)

@@ -11,7 +11,7 @@ from tests.acceptance.views.conftest import Stream, viewer_of
 from tests.support.server_sent import event_source
 from tests.support.web import WebProcesses
 
-AWAY_SECONDS = 3.0  # longer than a blocking read, and than a connection to Redis is waited for
+AWAY_SECONDS = 3.0  # longer than a blocking read, and longer than the wait for a connection to Redis
 
 
 def stream_of(redis: Redis, prefix: str) -> Stream:

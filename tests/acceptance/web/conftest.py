@@ -11,7 +11,7 @@ from tests.support.web import WebProcess, WebProcesses
 
 @pytest.fixture
 async def webs(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[WebProcesses]:
-    """Web processes on the Redis that the tests of this process share."""
+    """Yield web processes on the Redis that the tests of this process share."""
     processes = WebProcesses(tmp_path, REDIS_URL=redis_url, KEY_PREFIX=prefix)
     yield processes
     await processes.close()
@@ -31,7 +31,7 @@ def own_redis() -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 async def own_webs(own_redis: EmbeddedRedis, prefix: str, tmp_path: Path) -> AsyncIterator[WebProcesses]:
-    """Web processes on that Redis."""
+    """Yield web processes on the test's own Redis."""
     processes = WebProcesses(tmp_path, REDIS_URL=own_redis.url, KEY_PREFIX=prefix)
     yield processes
     await processes.close()

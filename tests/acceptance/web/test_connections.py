@@ -1,4 +1,4 @@
-"""Connections that send nothing, or not all of it, or do not read: they shut nobody out."""
+"""Connections that send nothing or only a part, or do not read, shut nobody else out."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.support.web import WebProcess, WebProcesses, event
 from worker.processes.connections import HEAD_SECONDS
 
 HEAD = b"POST /webhooks/linq HTTP/1.1\r\nhost: here\r\n"
-LATENESS = 5.0  # seconds that a loaded machine may be late by
+LATENESS = 5.0  # seconds by which a loaded machine may be late
 
 
 class Crowd:
@@ -25,7 +25,7 @@ class Crowd:
         self.members: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def join(self, count: int, first: bytes = b"") -> None:
-        """Open so many connections, and send the same on each."""
+        """Open `count` connections, and send the same bytes on each."""
         for _ in range(count):
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             writer.write(first)
@@ -108,7 +108,7 @@ async def test_a_thousand_of_each_kind_at_once_hold_no_delivery_up(web: WebProce
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="this system cannot bound another process")
 async def test_where_few_files_may_be_open_the_one_who_waited_longest_makes_room(webs: WebProcesses) -> None:
     web = webs.launch()
-    # It has not begun to count yet: Python itself takes longer to start.
+    # Set before the process looks up its limit: Python takes longer than this to start.
     resource.prlimit(web.pid, resource.RLIMIT_NOFILE, (256, 256))
     await web.serves()
     async with crowd(web) as members:
@@ -133,7 +133,7 @@ async def test_where_all_are_being_answered_another_request_is_503(webs: WebProc
         assert (reply.status_code, reply.json()) == (503, {"error": "too_many_connections"})
 
         async def taken() -> bool:
-            with contextlib.suppress(httpx.TransportError):  # the idle connection of this client made room
+            with contextlib.suppress(httpx.TransportError):  # this client's idle connection was closed to make room
                 return (await web.deliver(event())).status_code == 204
             return False
 

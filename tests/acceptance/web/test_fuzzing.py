@@ -1,4 +1,4 @@
-"""Whatever is sent to the web process, it answers as docs/reference/http.md says and goes on."""
+"""Whatever is sent to the web process, it answers as docs/reference/http.md says and keeps working."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from worker.processes.web import make_app
 from worker.store.store import Store
 
 STATUSES = {204, 400, 401, 413, 503}
-# One application and Redis serve all examples: nothing that one leaves behind is of use to another.
+# All examples share one prefix in Redis: nothing that one leaves behind affects another.
 fuzzing = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 
 json_values = st.recursive(
@@ -58,7 +58,7 @@ own_headers = st.fixed_dictionaries(
 
 
 async def post(redis: Redis, prefix: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Post to the application itself; what it raises is raised here."""
+    """Post to the application within this process, so that its exceptions are raised here."""
     app = make_app(
         Settings(linq_webhook_secrets=(SECRET,), key_prefix=prefix), Store(redis, Settings(key_prefix=prefix))
     )

@@ -43,7 +43,7 @@ def store_of(redis: Redis, redis_url: str, prefix: str) -> Store:
 
 
 async def track_a_chat(store: Store) -> None:
-    """One share, due at once."""
+    """Begin one share, due at once."""
     loaded = await store.shares.load(CHAT)
     share = Share("11111111-1111-4111-8111-111111111111", "", loaded.now, asked=False, follow=True, follow_for=600)
     decision = Decision(share, CHAT, now=loaded.now, context=loaded.context, random_unit=0.5)
@@ -195,6 +195,6 @@ async def test_what_anybody_can_provoke_is_logged_once_a_second(web: WebProcess)
     assert await web.stop() == 0
     lines = [json.loads(line) for line in web.log().splitlines() if "webhook_refused" in line]
     assert sum(line["count"] for line in lines) == 200
-    # However long 200 deliveries took: a line for each second of it, not for each delivery.
+    # One line for each second that the 200 deliveries took, not one for each delivery.
     assert len(lines) < 20
     assert all("LINQ_WEBHOOK_SECRET" in line["cause"] for line in lines)

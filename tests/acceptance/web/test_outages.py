@@ -16,7 +16,7 @@ from tests.support.web import WebProcess, WebProcesses, connected, event, signed
 
 
 async def is_stored(web: WebProcess, body: bytes) -> None:
-    """Deliver as Linq would: again until it is taken on."""
+    """Deliver as Linq would: again until the delivery is accepted."""
 
     async def taken() -> bool:
         return (await web.deliver(body)).status_code == 204
@@ -60,7 +60,7 @@ async def test_a_redis_that_hangs_is_503_long_before_linq_gives_up(
     headers = signed(body)
     own_redis.pause()
     try:
-        # Linq waits 10 s; without a deadline of our own this would be for ever.
+        # Linq waits 10 s; without a deadline of our own this would take forever.
         async with asyncio.timeout(8):
             deliveries = [web.deliver(body, headers) for _ in range(5)]
             assert {reply.status_code for reply in await asyncio.gather(*deliveries)} == {503}
@@ -78,7 +78,7 @@ async def test_a_redis_that_hangs_is_503_long_before_linq_gives_up(
 
     await wait_until(taken, "the delivery is taken on", deadline=20)
     async with connect(Settings(redis_url=own_redis.url)) as redis:
-        assert await count_jobs(redis, prefix) == 3  # whichever of the sendings it was, it is there once
+        assert await count_jobs(redis, prefix) == 3  # whichever attempt succeeded, the delivery is queued once
 
 
 async def test_it_starts_while_redis_is_away(own_redis: EmbeddedRedis, own_webs: WebProcesses) -> None:
@@ -126,7 +126,7 @@ async def test_a_sender_who_hangs_does_not_keep_it_beyond_the_grace(webs: WebPro
         connection.sendall(b"POST /webhooks/linq HTTP/1.1\r\nhost: here\r\ncontent-length: 400\r\n\r\n{")
         began = time.monotonic()
         assert await web.stop() == 0
-        assert time.monotonic() - began < 9  # less than the sender is given
+        assert time.monotonic() - began < 9  # less than the time that a sender has for its request
 
 
 async def test_a_delivery_under_way_is_answered_before_it_ends(web: WebProcess, redis: Redis, prefix: str) -> None:
@@ -137,7 +137,7 @@ async def test_a_delivery_under_way_is_answered_before_it_ends(web: WebProcess, 
             f"POST /webhooks/linq HTTP/1.1\r\nhost: here\r\ncontent-length: {len(body)}\r\n{head}\r\n\r\n".encode()
         )
         connection.sendall(body[:100])
-        # Answered after the bytes above were read: both go through one loop.
+        # This answer comes after the bytes above were read: one loop serves both connections.
         assert (await web.client.get("/healthz")).status_code == 200
         ending = asyncio.create_task(web.stop())
         await wait_until(lambda: "Shutting down" in web.log(), "it shuts down")
@@ -149,7 +149,7 @@ async def test_a_delivery_under_way_is_answered_before_it_ends(web: WebProcess, 
 
 
 async def test_an_address_that_cannot_be_listened_on_is_1_with_a_message(webs: WebProcesses) -> None:
-    web = webs.launch(HOST="192.0.2.1")  # an address of documentation, which no machine has
+    web = webs.launch(HOST="192.0.2.1")  # reserved for documentation (RFC 5737): no machine has it
     assert await web.status() == 1
     assert "192.0.2.1" in web.log()
     assert "Traceback" not in web.log()
@@ -159,7 +159,7 @@ async def test_a_redis_that_says_no_when_it_starts_is_1_with_one_line_of_cause_a
     own_redis: EmbeddedRedis, own_webs: WebProcesses
 ) -> None:
     url = own_redis.url.replace("unix://", "unix://nobody:a-secret@")
-    web = own_webs.launch(REDIS_URL=url, METRICS_PORT="9")  # which it does not come to
+    web = own_webs.launch(REDIS_URL=url, METRICS_PORT="9")  # never used: the process ends before
     assert await web.status() == 1
     [line] = [json.loads(line) for line in web.log().splitlines()]
     assert line["event"] == "redis_unusable"

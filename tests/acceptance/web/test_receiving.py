@@ -1,4 +1,4 @@
-"""POST /webhooks/linq as docs/reference/http.md has it: a real process, real sockets."""
+"""POST /webhooks/linq as docs/reference/http.md describes it: a real process, real sockets."""
 
 import asyncio
 import json
@@ -213,7 +213,7 @@ async def test_chunks_are_counted_while_they_come(web: WebProcess) -> None:
             connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
             for _ in range(LIMIT // 65_536):
                 connection.sendall(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
-            connection.sendall(b"1\r\nx\r\n")  # and it is not over
+            connection.sendall(b"1\r\nx\r\n")  # over the limit, and the body has not ended yet
             answer = b""
             while piece := connection.recv(1000):
                 answer += piece

@@ -21,7 +21,7 @@ from tests.support.keys import leaked_keys
 
 pytest_plugins = ["tests.support.servers"]
 
-# No deadline: a loaded machine makes no test wrong. `thorough` is for a long look: make test PROFILE=thorough
+# No deadline, so that no test fails because the machine is loaded. For a longer search: make test PROFILE=thorough
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("default")
@@ -31,7 +31,7 @@ _VARIABLES = {name for field in Settings.model_fields for name in settings_modul
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the person who runs the tests gets into them, neither from the environment nor from .env."""
+    """Hide the settings of the person who runs the tests, both in the environment and in .env."""
     for name in os.environ:
         if name in _VARIABLES or name.startswith(("LINQ_", "CHERT_")):
             monkeypatch.delenv(name)
@@ -40,7 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """Commands set logging up for their process; here it is the tests'."""
+    """Undo the logging set-up of commands, which run in the process of the tests."""
     root = logging.getLogger()
     level, configuration = root.level, structlog.get_config()
     yield
@@ -49,7 +49,7 @@ def logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for name in ("asyncio", "httpcore", "redis", "httpx", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.NOTSET)
-    # A uvicorn without an access log, as the simulator's, keeps these lines from everybody.
+    # A uvicorn without an access log, such as the simulator's, stops these lines for the whole process.
     logging.getLogger("uvicorn.access").propagate = True
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
@@ -58,7 +58,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def loggers_remember_nothing(logging_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo set-up: a module's logger that kept one test's set-up would be silent, or loud, in the tests after it."""
+    """Keep loggers from caching a test's set-up: those of modules would be silent, or loud, in later tests."""
     configure = structlog.configure
 
     def forgetful(**options: Any) -> None:
@@ -69,7 +69,7 @@ def loggers_remember_nothing(logging_as_it_was: None, monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """Return a real server that all tests of this process share: keep to your `prefix`, do not stop or flush it."""
+    """Yield the URL of a real server shared by all tests of this process: use your `prefix`, never stop or flush it."""
     with EmbeddedRedis() as server:
         yield server.url
 
@@ -82,13 +82,13 @@ def prefix() -> str:
 
 @pytest.fixture
 def lasting() -> set[str]:
-    """Names of keys that this test leaves in Redis on purpose; it adds them."""
+    """Return a set to which a test adds the names of keys that it leaves in Redis on purpose."""
     return set()
 
 
 @pytest.fixture
 async def redis(redis_url: str, prefix: str, lasting: set[str]) -> AsyncIterator[Redis]:
-    """Return a client of the shared server. At the end each key under `prefix` must be permanent, alive or expiring."""
+    """Yield a client of the shared server. At the end each key under `prefix` must be permanent, in use or expiring."""
     client = connect(Settings(redis_url=redis_url))
     yield client
     leaked = [key for key in await leaked_keys(client, prefix) if key not in lasting]

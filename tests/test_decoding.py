@@ -1,4 +1,4 @@
-"""JSON from outside: one bad character costs itself, and never the message around it."""
+"""JSON from outside: one bad character loses only itself, never the message around it."""
 
 import json
 import math
@@ -76,7 +76,7 @@ def test_what_is_no_object_is_none(body: bytes) -> None:
     assert decode_object(body) is None
 
 
-# Any JSON as the vendors' encoders write it: texts of any script, half of each pair of surrogates included.
+# Any JSON as the vendors' encoders write it: texts in any script, including lone surrogates.
 surrogates = st.characters(categories=["Cs"])
 texts = st.text(st.characters() | surrogates | st.sampled_from('\\"/u\x00\n'), max_size=8)
 numbers = st.integers() | st.floats()
@@ -88,7 +88,7 @@ values = st.recursive(
 
 
 def sound(text: str) -> str:
-    """Return the text as a decoder of UTF-16 reads it, U+FFFD in place of each half that has lost the other."""
+    """Return the text as a decoder of UTF-16 reads it, with U+FFFD in place of each lone surrogate."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

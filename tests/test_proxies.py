@@ -1,4 +1,4 @@
-"""Which proxy a base URL is reached through, and what is said of one that cannot be used."""
+"""Which proxy is used for a base URL, and the error for a proxy that cannot be used."""
 
 import os
 import re
@@ -65,7 +65,7 @@ def test_the_proxy_is_the_one_of_the_scheme_or_else_of_all(
         (URL, "inq.example", False),
         (URL, "linq.example.org", False),
         (URL, "", False),
-        # What hosts of containers set concerns nobody here, and must do no harm.
+        # Entries as container platforms set them match no host here, and must do no harm.
         (URL, "fd00:7::/64,[::1],10.0.0.0/8,localhost,/,:,[", False),
         ("https://[fd00:7::25]:8443", "fd00:7::/64", True),
         ("https://[fd00:7::25]", "[fd00:7::]/64", True),
@@ -108,7 +108,7 @@ async def test_a_proxy_that_cannot_be_used_is_named_with_what_is_accepted(
     ):
         with pytest.raises(SettingsError, match=accepted):
             make()
-    # Nobody has to correct what does not concern them.
+    # A wrong proxy is no error for hosts that do not use it.
     monkeypatch.setenv("NO_PROXY", "linq.example")
     async with LinqClient(base_url=URL, api_key="k"), ChertClient(base_url=URL, signing_secret="k"):
         pass

@@ -104,7 +104,7 @@ def test_every_type_of_event_is_described() -> None:
 async def test_openapi_has_the_routes_of_web(redis: Redis) -> None:
     settings = Settings(view_tokens=("a-token-of-the-tests",))
     routes = {
-        (route.path.rstrip("/"), method.lower())  # some are there with a slash, too
+        (route.path.rstrip("/"), method.lower())  # some routes also exist with a trailing slash
         for route in make_app(settings, Store(redis, settings)).routes
         if isinstance(route, Route) and not route.path.startswith("/map/")  # the files of the map's page
         for method in route.methods or ()

@@ -1,4 +1,4 @@
-"""The judge of a chaos run finds each kind of broken promise, and lets pass what was announced."""
+"""The judge of a chaos run finds each kind of broken promise, and accepts what an announced disturbance explains."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from simulator.answers import Answer
 
 CHAT, SHARE, ANNA = "3f1c9a52-7d0e-4b8a-9a41-6c2b5e0d7f13", "5b1e8a0c-6a36-4d06-8a5b-0c8f6f6f2a11", "+12025550147"
 BEGINNING = 1_790_000_000.0
-# The person goes north, a hundredth of a degree each second, and is at the stop with the second 2.
+# The person goes north by a hundredth of a degree each second, and is at the stop at second 2.
 STOP = {"name": "stop", "latitude": 52.52, "longitude": 13.4, "radius": 100}
 METRES_A_SECOND = 6_371_008.8 * math.pi / 18_000
 
@@ -83,7 +83,7 @@ def verdict(
 
 
 def crossed(kind: str, second: int, *, name: str = "stop", at: float | None = None) -> Delivery:
-    """Return that somebody came into a place, or left it, as the position of a second shows."""
+    """Return the event that a person entered or left a place, as shown by the position at a second."""
     data = {**properties(second), "place": {**STOP, "name": name}, "distance": abs(second - 2) * METRES_A_SECOND}
     return event(f"place.{kind}", float(second) if at is None else at, data=data, name=f"{kind} {name} {second}")
 
@@ -212,7 +212,7 @@ def test_after_a_rollback_it_is_not_known_who_is_inside_until_a_position_tells()
         return faults(life(*events), shown, rollback, places={CHAT: [STOP]})
 
     seen = [updated(2), crossed("entered", 2)]
-    # Redis may have lost that they came, or not.
+    # Redis may or may not have lost the arrival.
     assert judged(*seen, updated(3), crossed("left", 3), updated(4)) == []
     assert judged(*seen, updated(3), updated(4)) == []
     assert judged(*seen, updated(3), updated(4), crossed("left", 4)) == ["places"]

@@ -14,7 +14,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command inside the test, with the settings of this test."""
+    """Return a function that runs a command inside the test, with this test's settings."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("KEY_PREFIX", prefix)
 
@@ -26,7 +26,7 @@ def run(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def server(redis_url: str) -> Iterator[Any]:
-    """Yield a client without asyncio, because commands bring a loop of their own."""
+    """Yield a client without asyncio, because commands run a loop of their own."""
     client = redis_client.Redis.from_url(redis_url, decode_responses=True)
     yield client
     client.close()

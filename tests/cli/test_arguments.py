@@ -1,4 +1,4 @@
-"""Every wrong argument has its message, and nothing is queued."""
+"""Every wrong argument gets its own message, and nothing is queued."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The command line takes what the jobs take, and refuses what they refuse: for every argument that both have."""
+"""The command line accepts and refuses the same values as the jobs, for every argument that both have."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ Run = Callable[..., Result]
 ANNA = "+12025550147"
 PLACE = {"name": "depot", "latitude": 51.5, "longitude": -0.1, "radius": 200}
 
-# The command, the model of the job, and the least that both take.
+# The command, the model of the job, and the fewest arguments that both accept.
 COMMANDS: dict[str, tuple[str, type[BaseModel], dict[str, Any]]] = {
     "request_location": ("request", RequestLocation, {"chat_id": CHAT}),
     "track_location": ("track", TrackLocation, {"chat_id": CHAT}),
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, type[BaseModel], dict[str, Any]]] = {
     "forget_handle": ("forget", ForgetHandle, {"handle": ANNA}),
     "send_pin": ("pin", SendPin, {"phone": ANNA, "latitude": 1, "longitude": 2}),
 }
-# What has to be given, or left out, so that an argument can be.
+# What must be given or left out (None) for an argument to be allowed.
 TOGETHER: dict[str, dict[str, Any]] = {
     "to": {"chat_id": None, "from": ANNA},
     "from": {"chat_id": None, "to": ANNA},
@@ -76,7 +76,7 @@ def command_of(function: str) -> click.Command:
 
 
 def words(function: str, arguments: Mapping[str, Any]) -> list[str]:
-    """Return the command line that says the arguments of a job."""
+    """Return the command line for the arguments of a job."""
     positional, options = [], []
     for name, value in arguments.items():
         parameter = {"from": "from_", "follow": "once"}.get(name, name)
@@ -107,7 +107,7 @@ def is_taken_by_job(function: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def read_number(text: str) -> Any:
-    """Return the number as the JSON of a job has it."""
+    """Return the number as it appears in the JSON of a job."""
     try:
         return json.loads(text)
     except ValueError:
@@ -121,7 +121,7 @@ def everything() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Queue nothing; return the list of what would have been."""
+    """Queue nothing; return the list of jobs that would have been queued."""
     jobs: list[dict[str, Any]] = []
     check = Job.checked
 
@@ -139,7 +139,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def compare(
     run: Run, checked: list[dict[str, Any]], function: str, said: Mapping[str, Any], given: Mapping[str, Any]
 ) -> bool:
-    """Say the arguments on the command line and give them to the job; return whether both take them."""
+    """Pass the arguments on the command line and to the job; return whether both accept them."""
     result = run(*words(function, said))
     assert result.exit_code in {0, 2}, result.output
     is_taken = result.exit_code == 0
@@ -163,7 +163,7 @@ def test_an_argument_is_taken_by_both_or_by_none(
         )
         for text in (NUMBERS if is_number else TEXTS)
     ]
-    if name != "until":  # no text of these is the place's name
+    if name != "until":  # none of these texts is the place's name
         assert set(outcomes) == {True, False}
 
 

@@ -1,4 +1,4 @@
-"""What the commands do when all is well, and what they say when it is not."""
+"""What the commands do when all is well, and what they say when something is wrong."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ def queued(server: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 class Answering(threading.Thread):
-    """Does to queued jobs what a worker does, with the answers given."""
+    """Takes queued jobs as a worker does, and replies with the given answers."""
 
     def __init__(self, server: Any, prefix: str, answer: Callable[[dict[str, Any]], tuple[bool, Any]]) -> None:
         super().__init__(daemon=True)
@@ -347,7 +347,7 @@ def test_status_of_an_unknown_chat_is_told(run: Run) -> None:
 
 @pytest.fixture
 def tracked(server: Any, prefix: str) -> None:
-    """Two tracked chats, as the worker keeps them: one asked, one followed."""
+    """Store two tracked chats as the worker does: one asked, one followed."""
     seconds, _ = server.time()
     asked = Share(SHARE, "order-7", seconds - 60, asked=True, follow=True, follow_for=60, rule="pending")
     person = Person("+12025550147", sharing=True, updated_at=(seconds - 12) * 10**9)

@@ -1,4 +1,4 @@
-"""What people copy is whole in every output, however narrow the terminal is."""
+"""Values that people copy are never cut or wrapped, however narrow the terminal is."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,15 +18,15 @@ SENTENCE = "the sixth word of this sentence, and many more, stand on another lin
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand on a terminal of 80 columns, as far as rich can tell."""
+    """Make rich assume a terminal of 80 columns."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")  # without colours, that the test may read it
+    monkeypatch.setenv("TERM", "dumb")  # without colours, so that the test can read it
     monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture
 def tracked(server: Any, prefix: str) -> Iterator[None]:
-    """Keep one tracked chat for the test."""
+    """Store one tracked chat for the test."""
     seconds, _ = server.time()
     share = Share(SHARE, "order-7", seconds - 60, asked=True, follow=True, follow_for=60, rule="pending-stretched")
     keys = {kind: f"{prefix}:{kind}" for kind in (f"share:{CHAT}", "due", "fleet")}

@@ -1,4 +1,4 @@
-"""Which positions on the stream are the fresh ones that a command waits for."""
+"""Which positions on the stream count as the fresh ones that a command waits for."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def client(redis_url: str, prefix: str) -> AsyncIterator[LocationClient]:
 
 
 def seen(longitude: float, *, age: float | None, now: datetime = NOW) -> dict[str, Any]:
-    """Return a position that was so many seconds old when it was read, `now`; None: it has no time."""
+    """Return a position that was `age` seconds old when it was read, at `now`; with None it has no time."""
     updated_at = None if age is None else (now - timedelta(seconds=age)).isoformat()
     return {
         "type": "Feature",
@@ -32,7 +32,7 @@ def seen(longitude: float, *, age: float | None, now: datetime = NOW) -> dict[st
 
 
 async def located(client: LocationClient, status: str, *told: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the outcome of a job whose result had this status, after these events."""
+    """Return the outcome of a job whose result had this status, once the events `told` are on the stream."""
     for kind, data in told:
         fields: dict[Any, Any] = {"id": f"{SHARE}:1", "type": f"location.{kind}", "data": json.dumps(data)}
         await client.redis.xadd(f"{client.key_prefix}:events", fields)

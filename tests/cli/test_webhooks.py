@@ -77,7 +77,7 @@ def test_without_a_key_the_variable_is_named(run: Run) -> None:
 
 
 class Receiver(HTTPServer):
-    """Verifies a delivery as Linq's library does and answers with the status it was told."""
+    """Verifies a delivery as Linq's library does, and answers with a set status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

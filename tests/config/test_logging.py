@@ -21,7 +21,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def loggers_remember_nothing() -> None:
-    """Not here: what the loggers of these tests remember is looked at, and they are their own."""
+    """Switch off the fixture of this name: these tests check what loggers remember, and use loggers of their own."""
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_lines_of_a_job_carry_its_id_and_function_but_no_argument(stream: io.Str
         fail("latitude 52.5", KeyError("latitude 52.5"))
     except ValueError as error:
         arq.exception("%6.2fs ! %s failed, %s: %s", 0.1, "id:send_pin", "ValueError", error)
-    # The traceback shows the line of this test, which is source and no data.
+    # The traceback shows the line of this test, which is source code, not data.
     assert "52.5" not in stream.getvalue().replace('fail(\\"latitude 52.5\\", KeyError(\\"latitude 52.5\\"))', "")
     started, finished, unknown, future, failed = lines()
     assert (started["event"], started["job_id"], started["function"]) == ("job started", "id", "send_pin")

@@ -135,7 +135,7 @@ def test_without_a_url_there_is_no_connection() -> None:
 
 @pytest.fixture(params=["", "secret"])
 def sentinel(request: pytest.FixtureRequest, binary: Path, start_server: StartServer, tmp_path: Path) -> Iterator[str]:
-    """REDIS_URL of a master with a password behind a sentinel without and with the same one."""
+    """Yield the REDIS_URL of a master with a password, behind a sentinel with no password or with the same one."""
     master = start_server(tcp=True)
     address, port = master.url.removeprefix("redis://").removesuffix("/0").split(":")
     with closing(socket.create_connection((address, int(port)), timeout=5)) as connection:

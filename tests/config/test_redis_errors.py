@@ -1,4 +1,4 @@
-"""What is wrong with a Redis is told from what it or the system says, and no password with it."""
+"""What is wrong with a Redis is recognized by what it or the system says, and no password is shown."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +25,7 @@ QUOTED = "p%40ss%3Aword%2F1"
 
 
 class Place(NamedTuple):
-    """A Redis with a password and users, its plain port, one for TLS, and the certificate of its authority."""
+    """A Redis with a password and users: its plain port, its port for TLS, and its CA certificate."""
 
     plain: int
     tls: int
@@ -49,7 +49,7 @@ async def place(server: EmbeddedRedis, tmp_path: Path) -> AsyncIterator[Place]:
 
 @pytest.fixture
 async def locked(server: EmbeddedRedis) -> AsyncIterator[None]:
-    """Ask everybody for a password, and let in a user who may do next to nothing."""
+    """Require a password of everybody, and add a user with hardly any rights."""
     plain = Settings(redis_url=server.url)
     async with connect(plain) as redis:
         await redis.acl_setuser("poor", enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], commands=["+get"])
@@ -110,7 +110,7 @@ async def test_a_plain_connection_to_a_tls_port_is_final(place: Place) -> None:
 
 
 def test_a_server_that_wants_a_certificate_of_ours_is_final() -> None:
-    # As Redis 7.0 with tls-auth-clients said it; a server of asyncio hangs up without saying so.
+    # The alert that Redis 7.0 with tls-auth-clients sends; an asyncio server would just close the connection.
     alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required")
     alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     error = RedisConnectionError("Error while reading from 127.0.0.1:6379")

@@ -21,7 +21,7 @@ def lines(needs: settings_module.Needs = "client") -> list[str]:
 
 @pytest.fixture
 def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dotenv:
-    """Write the .env of the current directory, which is an empty one of this test."""
+    """Return a function that writes .env in the current directory, which is a new one for each test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(settings_module, "_FILE", Path(".env"))
 

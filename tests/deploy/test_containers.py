@@ -1,4 +1,4 @@
-"""The Dockerfile and the compose file. There is no engine here: what they run is run without one."""
+"""The Dockerfile and the compose file. No container engine is used: their commands are run without one."""
 
 import fnmatch
 import os
@@ -27,7 +27,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").r
 
 
 def context(folder: Path) -> None:
-    """Copy what the build may see: what git knows and .dockerignore lets through."""
+    """Copy the files that the build can see: those tracked by git that .dockerignore lets through."""
     lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     let_through = [line.removeprefix("!") for line in lines if line.startswith("!")]
     known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -47,13 +47,13 @@ def test_the_image_has_a_program_that_runs(tmp_path: Path) -> None:
         words = shlex.split(line.replace("/opt/location-worker", str(installed)).replace("--no-cache-dir", ""))
         words[0] = sys.executable if words[0] == "python" else words[0]
         if "--require-hashes" in words:
-            # The same lock, with more, is what this environment was made of: a minute is not spent on it again.
+            # This environment was installed from the same lock and more; installing it again would take a minute.
             assert (source / words[-1]).exists()
             [packages] = installed.glob("lib/python*/site-packages")
             (packages / "installed.pth").write_text(sysconfig.get_path("purelib"))
             continue
         if words[-1] == ".":
-            words.insert(-1, "--no-build-isolation")  # hatchling is there, too
+            words.insert(-1, "--no-build-isolation")  # hatchling is installed here, too
         done = subprocess.run(words, cwd=source, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     [entry] = re.findall(r"^ENTRYPOINT \[\"(.+)\"\]$", DOCKERFILE, re.MULTILINE)

@@ -24,7 +24,7 @@ with_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="pro
 
 
 def samples(*registries: CollectorRegistry) -> dict[str, set[str]]:
-    """Return the samples that processes show, by name, with the values of their label."""
+    """Return the samples that processes expose, by name, with the values of their label."""
     found: dict[str, set[str]] = {}
     for registry in registries:
         for family in registry.collect():
@@ -33,7 +33,7 @@ def samples(*registries: CollectorRegistry) -> dict[str, set[str]]:
             for sample in family.samples:
                 labels = {value for name, value in sample.labels.items() if name != "le"}
                 found.setdefault(sample.name, set()).update(labels)
-            if family.type == "histogram":  # shows its buckets only once something was observed
+            if family.type == "histogram":  # exposes its buckets only after the first observation
                 found |= {f"{family.name}_{part}": set() for part in ("bucket", "count", "sum")}
     return found
 

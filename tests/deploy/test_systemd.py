@@ -10,14 +10,14 @@ import pytest
 from worker.cli import cli
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
-MAX_EXPOSURE = 40  # systemd-analyze says it as 4.0 of 10; a unit without any of these settings has 9.6
+MAX_EXPOSURE = 40  # systemd-analyze shows it as 4.0 of 10; a unit without any of these settings has 9.6
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """Copy the units, to start the command of this environment: a missing file would be complained about."""
+    """Copy the units, and let them start this environment's command: systemd-analyze complains about a missing file."""
     command = Path(sys.executable).with_name("location-worker")
     for unit in UNITS:
         text = unit.read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("worker", "config", "location_client", "simulator", "chaos", "benchmarks", "examples")
-# redis-py's own: the transport of a connection, and what `connect` calls for every try.
+# redis-py's own: the transport of a connection, and the method that `connect` calls for every attempt.
 FOREIGN = {"_writer", "_connect"}
 
 

@@ -24,7 +24,7 @@ TRACKED = set(
 )
 PAGES = sorted(name for name in TRACKED if name.endswith(".md"))
 INTERNAL = {"hear_webhook", "end_sharing"}  # jobs that only this program queues
-MAX_README_WORDS = 750  # without code: more is for docs/
+MAX_README_WORDS = 750  # without code; longer text belongs in docs/
 _SAID = re.compile(r'\blog\.(?:warning|error|exception)\(\s*"(\w+)"')
 
 
@@ -100,7 +100,7 @@ def test_every_page_that_is_cited_is_in_the_repository() -> None:
         for name in TRACKED
         if Path(name).suffix in {".py", ".lua", ".js", ".mjs", ".md", ".toml", ".yaml"}
         for cited in re.findall(r"[\w./-]*\w\.md\b", (ROOT / name).read_text())
-        # By its path from the root, from where it is cited, or by its name alone.
+        # A page may be cited by its path from the root, by its path from the citing file, or by its name alone.
         if cited.removeprefix("/") not in known and not (ROOT / name).parent.joinpath(cited).exists()
     }
     assert missing == set()

@@ -25,7 +25,7 @@ def samples() -> dict[str, Any]:
 
 
 def shape(value: Any) -> Any:
-    """Return the names in an object, in their order, without the values."""
+    """Return the names in an object, in order, without the values."""
     return {name: shape(part) for name, part in value.items()} if isinstance(value, dict) else None
 
 

@@ -74,7 +74,7 @@ def test_a_server_that_hides_itself_is_a_warning() -> None:
         ({"connected_slaves": 0}, "0", True, "wrong"),
         ({"connected_slaves": 1}, "0", True, "warning"),
         ({"connected_slaves": 1, "min_slaves_good_slaves": 1}, "1", True, "ok"),
-        # CONFIG is forbidden: that INFO counts good replicas says that one is needed at least.
+        # CONFIG is forbidden. INFO counts good replicas only where at least one is required.
         ({"connected_slaves": 1}, None, True, "warning"),
         ({"connected_slaves": 1, "min_slaves_good_slaves": 1}, None, True, "ok"),
         ({"connected_slaves": 1, "min_slaves_good_slaves": 0}, None, True, "wrong"),

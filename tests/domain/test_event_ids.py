@@ -1,7 +1,7 @@
-"""An event's id is made of the fact: Redis may lose its last moments, and whoever drops repeats by id loses nothing.
+"""An event's id follows from the fact: if Redis loses its last moments, dropping repeats by id loses nothing.
 
-Whatever happens to two contacts is played once; somewhere the worker falls back to an older state and goes on from
-there, while the world has moved on. What was lost is found again as far as it can still be seen.
+A story of two contacts is played once; at some point the worker falls back to an older state and goes on from there,
+while the world has moved on. What was lost is found again as far as it can still be seen.
 """
 
 import copy
@@ -21,7 +21,7 @@ from worker.domain.webhooks import report_unreadable
 
 Fact = tuple[Any, ...]
 PLACES = ((13.4, 52.5), (13.5, 52.5), (13.4, 52.6))
-MOMENT = 0.01  # seconds: no two steps happen at once
+MOMENT = 0.01  # seconds between two steps, so that no two happen at once
 
 handles = st.sampled_from([ANNA, BERT])
 steps = st.one_of(
@@ -40,7 +40,7 @@ steps = st.one_of(
 
 @dataclass
 class Upstream:
-    """What Linq shows and says of one contact, whether anybody looks or not. Times are seconds after the beginning."""
+    """What Linq shows and says of one contact, read or not. Times are seconds after the beginning."""
 
     handle: str
     shown: Position | None = None
@@ -101,7 +101,7 @@ class World:
                     self.tell(self.people[handle], number)
 
     def tell(self, person: Upstream, number: int) -> None:
-        """Deliver one of the webhooks so far, late or again."""
+        """Deliver one of the webhooks so far, late or repeated."""
         if person.said:
             kind, times = person.said[number % len(person.said)]
             deliver = self.chat.started if kind == "started" else self.chat.stopped
@@ -191,7 +191,7 @@ def test_what_is_found_again_has_its_id_again_and_nothing_else_has(
 
     gone = first[kept_before:]
     for handle in (ANNA, BERT):
-        # A stop or a start that was lost whole, and cannot be seen any more, nobody can tell from the next one.
+        # A stop or a start that was lost and can no longer be seen cannot be told from the next one.
         if last(second, handle, "sharing.started", "sharing.stopped") == "sharing.started":
             if not count(gone, "sharing.stopped", handle):
                 assert last(kept, handle, "sharing.started", "sharing.stopped") == "sharing.started"

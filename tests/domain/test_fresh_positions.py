@@ -11,7 +11,7 @@ OFTEN = Limits(min_poll=1.0)
 
 
 def wanted(**arguments: object) -> TrackedChat:
-    """Return a request for one position that is at most two minutes old, asked."""
+    """Return a chat with a request for one position that is at most two minutes old."""
     given = {"follow": False, "max_age": 120.0, "accept_within": 600.0, "limits": OFTEN} | arguments
     chat = TrackedChat(**given)  # type: ignore[arg-type]  # the arguments of a tracked chat
     chat.prompt(Sent())
@@ -78,7 +78,7 @@ def test_a_tracked_chat_that_shows_nothing_fresh_ends_with_its_time_limit() -> N
 
 
 def done(chat: TrackedChat, *, at: float = 60.0) -> list[str]:
-    """Show a position; return whose share is to be ended."""
+    """Show a position; return the handles whose sharing is to be ended."""
     chat.wait(at).read(listing(position(at=chat.now)))
     return chat.stops
 

@@ -1,4 +1,4 @@
-"""Handles in one form."""
+"""Handles are brought into one form."""
 
 import pytest
 from hypothesis import given

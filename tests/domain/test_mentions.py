@@ -1,4 +1,4 @@
-"""A handle is found however it is written, and another one that merely looks like it is not."""
+"""A handle is found however it is written; another handle that merely looks like it is not."""
 
 import json
 

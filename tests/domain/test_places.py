@@ -22,7 +22,7 @@ PORT = Place("port", 52.5 + 500 * METRE, 13.4, 210.0)
 
 
 def north(metres: float, *, handle: str = ANNA, at: float | None = 0.0, address: str | None = None) -> Position:
-    """Return a position so many metres north of the depot's centre."""
+    """Return a position this many metres north of the depot's centre."""
     return position(handle, at, latitude=52.5 + metres * METRE, address=address)
 
 
@@ -76,7 +76,7 @@ def test_leaving_takes_30_metres_or_a_tenth_of_the_radius_more(place: Place, edg
 def test_a_first_position_inside_is_told_as_initial_in_each_sharing() -> None:
     chat = walk(tracked(DEPOT), 0, 1000, 0)
     assert [data["initial"] for data in chat.data("place.entered")] == [True, False]
-    for _ in range(2):  # somebody else goes on sharing, so that the share lives on
+    for _ in range(2):  # somebody else goes on sharing, so that the share does not end
         chat.wait(31).read(listing(north(1000, handle=BERT, at=chat.now)))
     assert chat.types[-1] == "sharing.stopped"
     assert [data["initial"] for data in walk(chat, 0).data("place.entered")] == [True, False, True]
@@ -103,7 +103,7 @@ def test_nested_and_overlapping_places_are_told_one_by_one() -> None:
 
 
 def jump(chat: TrackedChat) -> TrackedChat:
-    """Show (0, 0), what devices give that know no position."""
+    """Show (0, 0), which devices send when they know no position."""
     chat.wait(60).read(listing(position(at=chat.now, longitude=0.0, latitude=0.0)))
     assert chat.types[-1] == "updated"
     return chat
@@ -245,7 +245,7 @@ steps = st.lists(
     st.tuples(
         st.sampled_from([ANNA, BERT]),
         st.sampled_from([0.0, 40.0, 79.0, 81.0, 199.0, 201.0, 229.0, 231.0, 300.0, 480.0, 3000.0]),
-        st.booleans(),  # with a time
+        st.booleans(),  # whether the position has a time
     ),
     max_size=30,
 )
@@ -253,7 +253,7 @@ steps = st.lists(
 
 @given(steps)
 def test_crossings_are_exactly_what_the_published_positions_show(walked: list[tuple[str, float, bool]]) -> None:
-    """A model that knows the contract alone replays the published positions and comes to the same crossings."""
+    """A model that knows only docs/reference/events.md replays the published positions and finds the same crossings."""
     chat = tracked(DEPOT, YARD, PORT)
     for handle, metres, timed in walked:
         chat.wait(20).read(
@@ -263,7 +263,7 @@ def test_crossings_are_exactly_what_the_published_positions_show(walked: list[tu
 
 
 def _last(chat: TrackedChat, *, but: str) -> list[Position]:
-    """Return what the others still show."""
+    """Return the last positions of the other contacts, which are still shown."""
     shown = {}
     for data in chat.data("updated"):
         known = data["properties"]

@@ -13,7 +13,7 @@ PLENTY = Fleet(weights=0.5, tracked=10, waiting=0.0, rate=20.0, ceiling=20.0)
 
 
 def chat(updates: float, **fields: float) -> Pace:
-    """Return a chat whose next empty answer, 60 s later, leaves it with so many updates per second."""
+    """Return a chat whose next empty answer, 60 s later, leaves it with a rate of `updates` per second."""
     return Pace(
         polled_at=NOW,
         count=(updates * (policy.PRIOR_SECONDS + 60.0 + 0.8 * 1000.0) - 1.0) / 0.8,

@@ -1,4 +1,4 @@
-"""What holds for every chat and every fleet, however odd its numbers."""
+"""Properties that hold for every chat and every fleet, however odd its numbers."""
 
 import math
 
@@ -105,8 +105,8 @@ def test_more_updates_in_less_time_never_lead_to_a_longer_interval(
     more: float,
     less: float,
 ) -> None:
-    # Exactly this holds: of two chats without a known quiet time and of equal weight before the answer. Where a
-    # quiet time is known, a quicker chat may be read later, because reads within it are wasted.
+    # It holds only for two chats without a known quiet time and with equal weight before the answer. Where a quiet
+    # time is known, a quicker chat may be read later, because reads within the quiet time are wasted.
     lower, upper = bounds
     slow = copy(pace, polled_at=1e9, updated_at=0.0, quiet=0.0)
     quick = copy(slow, count=more * slow.count, observed=less * slow.observed)
@@ -179,7 +179,7 @@ def test_the_sum_of_all_weights_stays_what_its_parts_add_up_to(
 def test_only_the_others_weights_and_the_new_one_set_the_price(
     pace: Pace, fleet: Fleet, weight: float, others: float
 ) -> None:
-    # A chat that is counted already, and the same chat with another old weight in the sum.
+    # A chat that is already in the sum, and the same chat in the sum with a different old weight.
     counted = copy(pace, weight=max(pace.weight, MIN_WEIGHT))
     other = copy(pace, weight=max(weight, MIN_WEIGHT))
 
@@ -219,7 +219,7 @@ def test_a_pending_interval_is_always_within_its_bounds(
 def test_pending_reads_together_take_at_most_a_quarter_of_the_rate(
     ages: list[float], ceiling: float, lowered: float
 ) -> None:
-    longest = 1e9  # where the upper bound holds an interval back, the token bucket is what is left
+    longest = 1e9  # no upper bound: where one shortens intervals, only the token bucket keeps to the budget
     waiting = sum(policy.wanted_rate(age, announced=0.0, lower=15.0, upper=longest) for age in ages)
     fleet = Fleet(weights=0.0, tracked=0, waiting=waiting, rate=lowered * ceiling, ceiling=ceiling)
 
@@ -300,7 +300,7 @@ def intervals_of(chats: list[tuple[float, float, float | None]], budget: float, 
 
     learned = [begun(chat, 0.0) for chat in chats]
     for chat, pace in zip(chats, learned, strict=True):
-        read(chat, pace, 0.0)  # what it weighs does not depend on the others
+        read(chat, pace, 0.0)  # its weight does not depend on the other chats
     weights = sum(pace.weight for pace in learned)
     return [read(chat, begun(chat, pace.weight), weights) for chat, pace in zip(chats, learned, strict=True)]
 
@@ -313,7 +313,7 @@ def test_nobody_starves_and_no_more_than_the_budget_is_planned_however_many_come
     mean = len(chats) / budget
 
     assert max(intervals) <= policy.UNFAIRNESS * mean * (1 + 1e-9)
-    # Beyond the budget goes only what keeps the quietest from waiting longer than that.
+    # Only the reads that keep the quietest chats from waiting longer than that go beyond the budget.
     assert sum(1.0 / interval for interval in intervals) <= budget * (1 + 1 / policy.UNFAIRNESS) * (1 + 1e-9)
 
 

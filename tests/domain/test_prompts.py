@@ -28,7 +28,7 @@ def state(chat: TrackedChat) -> Prompt:
 
 
 def read_until_prompted(chat: TrackedChat, *, at_most: int = 100) -> int:
-    """Read nobody whenever due until a prompt is; return how many reads that took."""
+    """Read an empty list whenever due, until a prompt is due; return how many reads that took."""
     for reads in range(at_most):
         chat.wait_until_due()
         if chat.next_action() == "prompt":
@@ -107,7 +107,7 @@ def test_the_cool_down_begins_when_the_prompt_leaves_not_when_it_was_decided_on(
     chat.wait(9).settle(LOST, left_at=8)
     read_until_prompted(chat)
     assert chat.now >= 608
-    # Of a worker that was killed nobody knows whether it left, and when.
+    # If the worker was killed, nobody knows whether the prompt was sent, or when.
     chat = TrackedChat()
     chat.call()
     chat.wait(30).read(listing())

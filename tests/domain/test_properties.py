@@ -1,6 +1,6 @@
-"""Whatever happens to a share, in whatever order: a model of its own keeps the guarantees of events.md.
+"""Whatever happens to a share, in whatever order, a separate model finds the guarantees of events.md kept.
 
-The model never looks at a share's fields. It sees what went in and what was published, and knows the contract.
+The model never looks at a share's fields. It sees what went in and what was published, and knows the guarantees.
 """
 
 import json
@@ -102,7 +102,7 @@ refusals = st.sampled_from(
 answers = st.one_of(features, features, empty, empty, faults, refusals)
 outcomes: st.SearchStrategy[PromptOutcome | None] = st.sampled_from(
     [
-        None,  # the worker was killed, or its answer comes late
+        None,  # the worker was killed, or the answer comes late
         None,
         Sent(),
         AlreadySharing(),
@@ -147,7 +147,7 @@ limits = st.sampled_from(
 
 @dataclass
 class Model:
-    """What the contract allows, given what went in."""
+    """What events.md allows, given what went in."""
 
     chat: TrackedChat
     told: int = 0
@@ -155,12 +155,12 @@ class Model:
     over: bool = False
     sharing: set[str] = field(default_factory=set)
     ever: set[str] = field(default_factory=set)
-    ended_at: dict[str, int] = field(default_factory=dict)  # ms in ns: as the event says it
+    ended_at: dict[str, int] = field(default_factory=dict)  # ns, in whole ms as in the event
     newest: dict[str, int] = field(default_factory=dict)
     last: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     absent_since: dict[str, float] = field(default_factory=dict)
     absent_reads: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    unlisted: set[str] = field(default_factory=set)  # since the stop
+    unlisted: set[str] = field(default_factory=set)  # not listed since the stop
     stops: set[str] = field(default_factory=set)
     ends: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     forgotten: set[str] = field(default_factory=set)
@@ -176,7 +176,7 @@ class Model:
     def take(
         self, decision: Decision, *, observed: ReadObservation | None = None, webhook: tuple[str, int] | None = None
     ) -> None:
-        """Check a decision that was kept."""
+        """Check a decision that was stored."""
         chat = self.chat
         if isinstance(observed, Features):
             self.count(observed)
@@ -356,7 +356,7 @@ class Model:
             assert prompts.next_action(later) in ("prompt", "end")
 
     def called(self) -> None:
-        """Check a prompt that leaves."""
+        """Check a prompt that is sent."""
         now = self.chat.now
         assert self.chat.asked
         assert not self.sharing
@@ -398,7 +398,7 @@ def observation(answer: object, now: float) -> ReadObservation:
 
 
 def live(chat: TrackedChat, story: list[tuple[Any, ...]]) -> Model:
-    """Play a story of steps, and check every decision."""
+    """Play a sequence of steps, and check every decision."""
     model = Model(chat)
     for event in chat.events:
         model.check(event, None, None)
@@ -563,7 +563,7 @@ def test_what_is_decided_again_after_a_lost_commit_is_the_same(story: list[tuple
     )
 )
 def test_exactly_the_distinct_positions_are_published(shown: list[tuple[str, int | None, tuple[float, float]]]) -> None:
-    """Everybody is listed in every reply; what is news is what docs/reference/events.md calls distinct."""
+    """Everybody is listed in every reply; what is published is what docs/reference/events.md calls distinct."""
     chat = TrackedChat(asked=False, limits=Limits(stale_after=0))
     current = {handle: (handle, 0, PLACES[0]) for handle in HANDLES}
     expected: list[tuple[str, int | None, tuple[float, float]]] = []

@@ -1,4 +1,4 @@
-"""Refusals of many chats at once are the account's, those of a few their own."""
+"""Refusals of many chats at once are due to the account, refusals of a few to the chats."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -40,17 +40,17 @@ def view(recent: tuple[int, int], since: tuple[int, int] | None, *, waiting: boo
         (evidence(recent=(4, 4), since=(4, 4), age=120), "chat"),
         (evidence(recent=(1, 400), since=(1, 100)), "chat"),
         (evidence(recent=(1, 400), waiting=True), "key"),
-        # Most of those answered lately were so before the line was lost.
+        # Most of the recent answers came before the line was lost.
         (evidence(recent=(100, 400), since=(100, 100)), "unclear"),
         (evidence(recent=(100, 400), since=(100, 199)), "unclear"),
         (evidence(recent=(100, 400), since=(100, 200)), "chat"),
-        # Too few were read to tell, and then for too long.
+        # Too few were read to tell; in the last case that has lasted too long.
         (evidence(recent=(2, 30), since=(2, 2)), "unclear"),
         (evidence(recent=(2, 30), since=None, age=3), "unclear"),
         (evidence(recent=(2, 3), since=(2, 3), age=120), "chat"),
-        # Where so few are tracked, no more can be learnt.
+        # With so few chats tracked, nothing more can be learnt.
         (evidence(recent=(4, 4), since=(4, 4), tracked=4), "chat"),
-        # A line by itself, where it is known.
+        # A line is judged by itself, where it is known.
         (evidence(recent=(5, 400), since=(5, 100), line=view((5, 9), (5, 9))), "line"),
         (evidence(recent=(3, 400), since=(3, 100), line=view((3, 9), (3, 5))), "unclear"),
         (evidence(recent=(3, 400), since=(3, 100), line=view((3, 9), (3, 6))), "chat"),
@@ -78,7 +78,7 @@ def test_one_more_refused_chat_never_makes_it_the_chats_own(
 
 @dataclass
 class Fleet:
-    """Chats of one line, read as they are due; what is known of them is counted exactly."""
+    """Chats that are read as they are due; the counts of their answers are exact."""
 
     intervals: list[float]
     limits: Limits
@@ -96,7 +96,7 @@ class Fleet:
         self._due = [(0.0, number) for number in range(len(self.chats))]
 
     def live(self, seconds: float) -> None:
-        """Read whoever is due, for so long."""
+        """Read every chat that is due, for this long."""
         end = self.now + seconds
         while self._due and self._due[0][0] <= end:
             self.now, number = heapq.heappop(self._due)
@@ -151,7 +151,7 @@ class Fleet:
         return {number for number, chat in enumerate(self.chats) if chat.share.ended is not None}
 
 
-# Everybody is read at least once a minute, so that two minutes show all.
+# Every chat is read at least once a minute, so that two minutes show all.
 usual_fleets = st.builds(Fleet, st.lists(st.floats(5, 60), min_size=MIN_CHATS, max_size=16), st.just(Limits()))
 fleets = st.one_of(
     usual_fleets,

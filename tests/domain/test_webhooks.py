@@ -1,4 +1,4 @@
-"""What webhooks change: they announce, advance a read, and never undo what is newer than they are."""
+"""What webhooks change: they announce, bring a read forward, and never undo anything newer than themselves."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""What examples run against: a Redis with a port, the simulator, a worker and `web`, as the first steps start them."""
+"""What examples run against: a Redis with a port, the simulator, a worker and `web`, started as in the first steps."""
 
 import asyncio
 import os
@@ -36,11 +36,11 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=told,
-                start_new_session=True,  # a shell script has children, which end with it
+                start_new_session=True,  # a shell script has children, which are ended with it
             )
 
     def lines(self) -> list[str]:
-        """Return the whole lines that were printed."""
+        """Return the complete lines printed so far."""
         return self._output.read_text().split("\n")[:-1]
 
     def errors(self) -> str:
@@ -64,14 +64,14 @@ async def stage(prefix: str, tmp_path: Path) -> AsyncIterator[Stage]:
     habits = Habits(speed=60.0, cadence=Cadence(moving=(20.0, 60.0), still=(20.0, 60.0)))
     with EmbeddedRedis(tcp=True) as redis, SimulatorServer(habits=habits) as simulator:
         async with open_stage(simulator, redis.url, prefix, tmp_path) as opened:
-            await opened.workers.start(MAX_POLL_SECONDS="0.4")  # a request is looked at after 6 times this
+            await opened.workers.start(MAX_POLL_SECONDS="0.4")  # a request is first read after 6 times this
             yield opened
             await opened.workers.stop()
 
 
 @pytest.fixture
 def start(stage: Stage, tmp_path: Path) -> Iterator[Start]:
-    """Start an example in its folder, or another one."""
+    """Return a function that starts an example in a folder."""
     started: list[Program] = []
 
     def begin(*words: str | Path, folder: Path, **environment: str) -> Program:
@@ -94,7 +94,7 @@ async def web(stage: Stage, tmp_path: Path) -> AsyncIterator[WebProcess]:
 
 
 async def printed(program: Program, text: str, *, times: int = 1) -> None:
-    """Wait until an example has printed so many lines with this in it."""
+    """Wait until an example has printed `times` lines that contain `text`."""
 
     def enough() -> bool:
         assert program.process.poll() is None, program.errors()

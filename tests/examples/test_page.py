@@ -19,7 +19,7 @@ async def test_the_page_shows_who_is_where_and_lets_them_go(stage: Stage, web: W
     async with running_browser() as browser:
         window = await open_window(browser)
         page = window.page
-        # The host of the views has the page, too, as behind a proxy.
+        # The page is served from the same host as the views, as behind a proxy.
         await page.route(f"{web.url}/people", lambda route: route.fulfill(path=EXAMPLES / "browser" / "index.html"))
         await page.goto(f"{web.url}/map?token={TOKEN}")
         await page.goto(f"{web.url}/people")

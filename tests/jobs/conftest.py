@@ -56,5 +56,5 @@ def job_id() -> str:
 
 @pytest.fixture
 def run_job(services: Services, job_id: str) -> RunJob:
-    """Run a job as arq would, all runs of it, and return the result and the waits between them in seconds."""
+    """Return a function that runs a job as arq would, with all retries, and returns its result and waits (seconds)."""
     return run_in(services, job_id)

@@ -1,4 +1,4 @@
-"""Replies that are damaged, or not Linq's: what they cost, from the reply to the job's result and the stream."""
+"""Replies that are damaged, or not Linq's: what they do to the job's result and the stream."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ Published = Callable[[], Awaitable[list[tuple[str, dict[str, Any]]]]]
 
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(prompts, "UNSENT_SECONDS", 0.0)  # what is waited where the cool-down is less
+    monkeypatch.setattr(prompts, "UNSENT_SECONDS", 0.0)  # the least wait, which is longer than this cool-down
     return settings.model_copy(update={"min_poll_seconds": 0.1, "request_cooldown_seconds": COOLDOWN})
 
 

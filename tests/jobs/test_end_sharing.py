@@ -21,7 +21,7 @@ SHARE = "5b1e8a0c-6a36-4d06-8a5b-0c8f6f6f2a11"
 
 @pytest.fixture
 def chat_id(simulator: SimulatorServer) -> str:
-    """Return the chat of a contact who shares."""
+    """Return the chat of a contact who is sharing."""
     return simulator.add_person(CONTACT, sharing=True)
 
 

@@ -1,4 +1,4 @@
-"""Forgetting a handle: afterwards nothing names it, and what is about others is as it was."""
+"""Forgetting a handle: afterwards nothing names it, and everything about others is unchanged."""
 
 import json
 import uuid
@@ -35,7 +35,7 @@ async def poll(services: Services, chat_id: str) -> None:
 async def follow(
     services: Services, run_job: RunJob, chat_id: str, *, asked: bool = False, positions: int = 1, **wishes: Any
 ) -> str:
-    """Track a chat and read it until so many positions are there; the share's id."""
+    """Track a chat and read it until that many positions are published; return the share's id."""
     job = "request_location" if asked else "track_location"
     result, _ = await run_job(job, job_id=str(uuid.uuid4()), chat_id=chat_id, **wishes)
     share_id = str(result["share_id"])
@@ -55,7 +55,7 @@ async def types(redis: Redis, prefix: str, share_id: str) -> list[str]:
 
 
 async def named(redis: Redis, prefix: str, *texts: str) -> list[str]:
-    """Keys that hold any of these texts."""
+    """Return the keys that contain any of these texts, in their name or their content."""
     contents = await everything(redis, prefix)
     return [key for key, content in contents.items() for text in texts if text in key + content]
 
@@ -248,7 +248,7 @@ async def test_results_of_pins_and_memories_of_chats_go_too(
 
 
 async def test_a_prefix_is_taken_literally(redis: Redis, prefix: str) -> None:
-    """What a pattern would take for its own belongs to somebody else."""
+    """Used as a pattern, the prefix would match the keys of somebody else."""
     erasure = Erasure(redis, Keys(f"{prefix}:[ab]*"))
     theirs = f"{prefix}:ab:chat:{CHAT}"
     ours = f"{prefix}:[ab]*:chat:{CHAT}"

@@ -1,4 +1,4 @@
-"""A key that loses its lines ends no share: the chats wait, one is read a minute, and they go on by themselves."""
+"""An API key that loses its lines ends no share: chats wait, one is read a minute, and all resume by themselves."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from worker.store.keys import ALL_LINES
 
 LINE = "+14155550100"
 OTHER_LINE = "+14155550101"
-SHORT = 0.5  # seconds between two reads, and at least between two refusals of one chat
+SHORT = 0.5  # seconds between two reads, and the least between two refusals of one chat
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture(autouse=True)
 async def polling(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Poll, as a worker does beside its jobs."""
+    """Keep polling, as a worker does beside its jobs."""
     monkeypatch.setattr(worker_process, "POLL_SECONDS", 0.2)
     monkeypatch.setattr(worker_process, "TICK_SECONDS", 0.05)
     stop = asyncio.Event()
@@ -50,7 +50,7 @@ async def types(services: Services, chats: list[str]) -> list[str]:
 async def track(
     run_job: RunJob, simulator: SimulatorServer, count: int, line: str = LINE, *, known: bool = True
 ) -> list[str]:
-    """Track so many chats, of contacts who share; `known`: by contact and line, so that the line is known."""
+    """Track `count` chats of contacts who are sharing; with `known`, by contact and line, so that the line is known."""
     chats = []
     for number in range(count):
         contact = f"+1202555{int(line[-1]) * 100 + number:04}"
@@ -61,7 +61,7 @@ async def track(
 
 
 async def all_were_read(simulator: SimulatorServer, chats: list[str], status: int = 200) -> None:
-    """Wait until each of the chats has been read, with this answer, from now on."""
+    """Wait until each of the chats has been read again, with this status."""
     number = simulator.answers()[-1].number if simulator.answers() else 0
 
     def read() -> bool:
@@ -95,7 +95,7 @@ async def test_the_chats_of_a_lost_line_wait_and_go_on(
         simulator.lose_line(code=code)
         await all_wait(services, chats, line)
 
-        # One of them is read a minute, and nobody else.
+        # One of them is read each minute, and no other.
         last = simulator.answers()[-1].number
         await asyncio.sleep(3 * SHORT)
         assert simulator.answers(endpoint="read", after=last) == []

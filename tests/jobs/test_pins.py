@@ -1,4 +1,4 @@
-"""Pins: one event and one result for each job, whatever Chert, the connection and the worker do."""
+"""Pins: one event and one result for each job, whatever happens to Chert, the connection and the worker."""
 
 import asyncio
 import contextlib
@@ -199,7 +199,7 @@ async def test_a_run_that_was_cut_off_may_have_sent_the_pin(
     simulator.fault("error", endpoint="pin", code=4099)
     result, _ = await run_job("send_pin", **PIN)
     assert result["detail"].endswith("; it may have been sent")
-    # Another job is another pin.
+    # A new job sends a new pin.
     simulator.fault("error", endpoint="pin", code=4099)
     other, _ = await run_job("send_pin", job_id=f"{job_id}-2", **PIN)
     assert "may have been sent" not in other["detail"]
@@ -265,7 +265,7 @@ async def test_a_job_that_runs_again_gives_its_first_result_and_calls_nobody(
 async def test_two_runs_at_a_time_are_one_pin_and_one_event(
     run_job: RunJob, simulator: SimulatorServer, redis: Redis, prefix: str
 ) -> None:
-    """A job is started again when its worker has not been heard of for 40 s, even if it lives."""
+    """A job is started again 40 s after its worker was last heard of, even if the worker is alive."""
     simulator.fault("slow", endpoint="pin", delay=0.3)
     first, second = await asyncio.gather(run_job("send_pin", **PIN), run_job("send_pin", **PIN))
     assert first == second
@@ -438,7 +438,7 @@ async def test_a_worker_killed_between_the_pin_and_its_event_sends_it_once(
 async def test_the_queue_runs_a_waiting_pin_again(
     simulator: SimulatorServer, redis_url: str, redis: Redis, prefix: str, tmp_path: Path
 ) -> None:
-    """Real waits: a broken connection is tried again after 1 s, a named wait is obeyed, and an account comes back."""
+    """Real waits: 1 s after a broken connection, the Retry-After of a refusal, and until the account works again."""
     simulator.fault("reset", endpoint="pin")
     simulator.fault("error", endpoint="pin", code=1007, retry_after=0.5)
     simulator.fault("error", endpoint="pin", code=2004)
@@ -448,7 +448,7 @@ async def test_the_queue_runs_a_waiting_pin_again(
         job = await stage.client.send_pin(**PIN)
         await worker.logged("pins_paused")
         assert await redis.exists(f"arq:job:{job.id}")
-        # The minute until the next probe is over, for the job and for the pause.
+        # Pretend that the minute until the next probe is over, for the job and for the pause.
         await redis.hset(f"{prefix}:pins-pause", "probe_at", "0")  # type: ignore[misc]  # redis-py's stubs
 
         async def queued_again() -> bool:

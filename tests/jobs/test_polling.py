@@ -48,7 +48,7 @@ async def test_what_a_job_made_due_is_read_again_before_the_next_tick(
     simulator: SimulatorServer, run_job: RunJob
 ) -> None:
     chat = simulator.add_person(sharing=True)
-    await run_job("track_location", chat_id=chat, min_interval=SHORT, max_interval=SHORT)  # no tick in this test
+    await run_job("track_location", chat_id=chat, min_interval=SHORT, max_interval=SHORT)  # no tick runs in this test
     await reads_for(simulator, 1.5 * engine.IDLE_SECONDS)
 
 

@@ -124,7 +124,7 @@ async def test_without_a_direct_chat_it_is_rejected_and_nothing_begins(
     assert (await run_job("track_location", **PAIR)).result == NOT_FOUND
     assert await published() == []
     assert await redis.zcard(f"{prefix}:due") == 0
-    # That there is none may change at any time: it is not remembered.
+    # A chat may appear at any time, so its absence is not remembered.
     chat_id = simulator.add_person(CONTACT, accepts_after=None)
     assert (await run_job("request_location", **PAIR)).result["chat_id"] == chat_id
 
@@ -261,7 +261,7 @@ async def test_a_lookup_waits_for_faults_to_pass(simulator: SimulatorServer, run
     done = await run_job("track_location", **PAIR)
     assert done.result["chat_id"] == chat_id
     assert len(done.waits) == 4
-    assert done.waits[3] <= 3600  # the job itself lives for a day only
+    assert done.waits[3] <= 3600  # the job itself expires after a day
 
 
 async def test_a_lookup_that_is_refused_for_good_fails_with_the_reason(
@@ -280,7 +280,7 @@ async def test_a_refused_account_pauses_everything_until_a_command_finds_it_work
     done = await run_job("track_location", **PAIR, runs=5)
     assert done.waits[0] == 60
     assert await services.store.account_pause.state() is not None
-    assert len(simulator.answers(endpoint="chats")) == 1  # one is enough
+    assert len(simulator.answers(endpoint="chats")) == 1  # one refusal is enough
     await redis.hset(f"{prefix}:pause", "probe_at", "0")  # type: ignore[misc]  # the annotation is of both clients
     done = await run_job("track_location", **PAIR, runs=5)
     assert len(simulator.answers(endpoint="chats")) == 2

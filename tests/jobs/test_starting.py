@@ -1,4 +1,4 @@
-"""How jobs of the queue are started: many at a time, each by one worker."""
+"""How queued jobs are started: many at a time, each by one worker."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ async def put(
     function: str = "untrack_location",
     **arguments: str,
 ) -> list[bytes]:
-    """Queue so many jobs about chats that nobody tracks, to be run after `delay` milliseconds; return their ids."""
+    """Queue `count` jobs about chats that nobody tracks, to be run after `delay` milliseconds; return their ids."""
     now = int(time.time() * 1000)
     names = [str(uuid.uuid4()) for _ in range(count)]
     for name in names:
@@ -64,7 +64,7 @@ async def test_more_jobs_than_slots_are_run_one_batch_after_the_other(services: 
     worker = worker_of(services, pool)
     left = names
     while left:
-        # As arq's loop does: where no slot gets free in time, the rest is for its next round.
+        # As arq's loop does: jobs that get no slot in time are left for the next round.
         await worker.start_jobs(left)
         left = [name for name in names if name.decode() not in worker.tasks]
     await wait_until(lambda: not arq_worker.running(worker), "the end of all jobs")

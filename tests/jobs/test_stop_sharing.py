@@ -1,4 +1,4 @@
-"""`stop_sharing`: Linq is asked to end a contact's share."""
+"""`stop_sharing`: Linq is asked to end a contact's sharing."""
 
 import uuid
 from typing import Any
@@ -15,7 +15,7 @@ CONTACT = "+12025550147"
 
 @pytest.fixture
 def chat_id(simulator: SimulatorServer) -> str:
-    """Return the chat of a contact who shares."""
+    """Return the chat of a contact who is sharing."""
     return simulator.add_person(CONTACT, sharing=True)
 
 

@@ -84,7 +84,7 @@ async def test_an_email_share_is_reported_when_no_answer_comes_about_another_cha
     event = heard(EMAIL, chat_id=shown, began_at=time.time_ns(), ends_at=None)
     done = await run_job("hear_webhook", kind="started", event=event)
     assert (done.result, len(done.waits)) == ({"status": "unreadable"}, WEBHOOK_TRIES - 1)
-    # The same job once more, as after a crash, says nothing twice.
+    # The same job, run again as after a crash, publishes nothing twice.
     assert (await run_job("hear_webhook", kind="started", event=event)).result == {"status": "unchanged"}
     assert (await types(redis, prefix)).count("sharing.unreadable") == 1
 

@@ -12,7 +12,7 @@ from worker.http import certificates
 
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trustme.CA]:
-    """Who signs the certificates that the clients accept."""
+    """Yield the authority whose certificates the clients accept."""
     made = trustme.CA()
     made.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -23,6 +23,6 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trust
 
 @pytest.fixture(params=["socket", "httpx"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Each client of the poll path in turn."""
+    """Return each client of the poll path in turn."""
     chosen: Kind = request.param
     return chosen

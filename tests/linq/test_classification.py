@@ -1,4 +1,4 @@
-"""Which reply of Linq means what."""
+"""What each reply of Linq means."""
 
 import json
 
@@ -92,7 +92,7 @@ def test_any_success_of_a_read_is_read(status: int) -> None:
     assert read_observation(reply, now=NOW) == Features([], [])
 
 
-# A page, and JSON of gateways and load balancers.
+# A page and JSON as gateways and load balancers send them.
 NOT_LINQS = [
     HTML,
     b"",

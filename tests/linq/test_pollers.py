@@ -1,4 +1,4 @@
-"""What both clients of the poll path do alike: what they ask, how many at a time, which words they answer with."""
+"""What both clients of the poll path have in common: what they ask, how many at a time, how they report failures."""
 
 import asyncio
 

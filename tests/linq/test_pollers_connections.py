@@ -1,4 +1,4 @@
-"""Connections of both clients of the poll path: made, used again, broken, spoilt and closed."""
+"""Connections of both clients of the poll path: opened, reused, broken, spoilt and closed."""
 
 import asyncio
 import socket
@@ -99,7 +99,7 @@ async def test_nobody_listening_is_told_apart_from_a_break(kind: Kind) -> None:
 async def test_connections_with_tls_are_used_again(
     kind: Kind, host: str, version: ssl.TLSVersion, authority: trustme.CA
 ) -> None:
-    # The largest fills many records; TLS 1.3 sends its session tickets when nobody reads.
+    # The largest reply spans many TLS records. TLS 1.3 sends its session tickets while the client is not reading.
     answers = iter([EMPTY, b"a" * MEBIBYTE, EMPTY, b"b" * 100_000, EMPTY])
 
     async def script(exchange: Exchange) -> None:
@@ -160,7 +160,7 @@ FRAMED = [
 
 
 async def let_the_client_read() -> None:
-    # It runs in the same loop.
+    # The client runs in the same loop.
     for _ in range(3):
         await asyncio.sleep(0)
 
@@ -275,7 +275,7 @@ IPV6: Address = (socket.AF_INET6, "::1")
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: Address) -> None:
-    """Let every name have these addresses, or none."""
+    """Let every host name resolve to these addresses, or to none."""
 
     async def getaddrinfo(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         await asyncio.sleep(0)
@@ -324,7 +324,7 @@ async def test_what_comes_when_nobody_has_asked_is_no_reply_to_the_next_read(kin
 
 @pytest.fixture
 def soon_idle(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Let connections be idle for a tenth of a second only, and look for them as often."""
+    """Let connections be idle for only a tenth of a second, and check for idle ones as often."""
     for module in (http, connection):
         monkeypatch.setattr(module, "IDLE_SECONDS", 0.1)
     monkeypatch.setattr(httpx_poller, "IDLE_SECONDS", 0.1)
@@ -354,7 +354,7 @@ async def test_idle_connections_are_closed_without_another_read(kind: Kind, soon
 async def test_a_connection_that_is_half_open_is_not_asked(kind: Kind, soon_idle: float) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.send(http_answer(EMPTY))
-        await asyncio.sleep(60)  # what lies between has forgotten this connection, and drops without a word what comes
+        await asyncio.sleep(60)  # as if a router had forgotten this connection, and silently dropped its packets
 
     async with raw_server(script) as server, polling(kind, server.url, timeout=5) as poller:
         for _ in range(3):

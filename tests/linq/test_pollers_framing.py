@@ -1,4 +1,4 @@
-"""Which bytes are a reply: both clients of the poll path read them alike, from a server that misbehaves to order."""
+"""Which bytes form a reply: both clients of the poll path agree, on a server that misbehaves as scripted."""
 
 import asyncio
 import gzip
@@ -188,7 +188,7 @@ async def test_a_header_that_is_no_text_does_no_harm(kind: Kind) -> None:
 
 
 def chunked(*chunks: bytes, size: bytes = b"%x", trailer: bytes = b"") -> bytes:
-    """Put a body into chunks; `size` makes the line before each."""
+    """Return the body in chunks; `size` makes the line before each."""
     parts = [(size % len(chunk)) + b"\r\n" + chunk + b"\r\n" for chunk in (*chunks, b"")]
     return b"".join(parts).removesuffix(b"\r\n") + trailer + b"\r\n"
 
@@ -196,7 +196,7 @@ def chunked(*chunks: bytes, size: bytes = b"%x", trailer: bytes = b"") -> bytes:
 LENGTH = b"%d" % len(EMPTY)
 IN_CHUNKS = b"Transfer-Encoding: chunked"
 
-# What proxies and servers were seen to send, and clients read, though it is against the rules in part (RFC 9112).
+# Replies that real proxies and servers send and clients accept, although some break the rules (RFC 9112).
 ODD = {
     "both framings": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + IN_CHUNKS + b"\r\n\r\n" + chunked(EMPTY),
     "both the other way": b"HTTP/1.1 200 OK\r\n" + IN_CHUNKS + b"\r\nContent-Length: 2\r\n\r\n" + chunked(EMPTY),
@@ -276,7 +276,7 @@ async def test_a_reply_may_be_split_anywhere(kind: Kind, answer: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffffff\r\n{}",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n" + bytes(100),
-        b"HTTP/1.1 102 Processing\r\n\r\n" * 5_000,  # more than a head may be long
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 5_000,  # longer than a head may be
         b"HTTP/2 200\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nX-Note : a\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 2\r\n\r\n{}",

@@ -1,4 +1,4 @@
-"""Positions out of Linq's replies."""
+"""Positions read from Linq's replies."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Waiting times and errors in replies of vendors."""
+"""Waiting times and errors in vendors' replies."""
 
 import pytest
 from hypothesis import given
@@ -24,11 +24,11 @@ NOW = 1_791_797_405.0  # Mon, 12 Oct 2026 09:30:05 GMT
         (" 2.5 ", 2.5),
         ("3.", 3.0),
         ("2592000", 2_592_000.0),
-        # Longer than 30 days is as long as is waited.
+        # The longest wait is 30 days.
         ("2592001", 2_592_000.0),
         ("9" * 400, 2_592_000.0),
         ("Mon, 12 Oct 2126 09:31:05 GMT", 2_592_000.0),
-        # Sent several times, and joined.
+        # A header that was sent several times, joined into one.
         ("3, 38, 7", 38.0),
         ("soon, 38", 38.0),
         ("Mon, 12 Oct 2026 09:31:05 GMT, 7", 60.0),

@@ -1,4 +1,4 @@
-"""What only the client on sockets of our own promises, or what the others answer for in a way of their own."""
+"""What only our own client on sockets promises, or what it handles differently from the other client."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ async def fetch(script: Script) -> tuple[Reply, RawServer]:
 
 
 def ringing() -> list[Any]:
-    # Timers of asyncio's own loop that wait for a deadline of ours.
+    # Timers of asyncio's own loop that stand for our deadlines.
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", ())
     return [timer for timer in scheduled if not timer.cancelled() and "_look_at_time" in repr(timer)]
 
@@ -100,7 +100,7 @@ async def test_a_connection_that_has_waited_is_looked_at_before_it_is_used(rest:
     async with raw_server(spoiling(unwatched, rest)) as server, polling(server.url) as poller:
         assert await poller.fetch(CHAT) == READ
         [connection] = poller._idle
-        # The loop is not to tell what comes, as where it is busy.
+        # The loop does not report what arrives, as when it is busy.
         asyncio.get_running_loop().remove_reader(connection._socket)
         unwatched.set()
         connection._socket.setblocking(True)
@@ -121,13 +121,13 @@ async def test_a_server_that_hangs_up_when_asked_again_breaks_that_read_only() -
             exchange.writer.close()
 
     async with raw_server(script) as server, polling(server.url) as poller:
-        # Not asked again by itself: the rate that Linq allows counts every question.
+        # The client does not retry by itself, because every request counts against Linq's rate.
         assert [(await poller.fetch(CHAT)).failure for _ in range(3)] == [None, "broken", None]
     assert len(server.requests) == 3
 
 
 def test_a_reply_that_came_while_the_process_was_held_up_counts_although_its_time_is_over() -> None:
-    """To be read again would show a later position, and never this one."""
+    """Reading again would show a later position, and this one would be lost."""
     asked, allowed = threading.Event(), threading.Event()
 
     def serve(listener: socket.socket) -> None:
@@ -137,7 +137,7 @@ def test_a_reply_that_came_while_the_process_was_held_up_counts_although_its_tim
             asked.set()
             allowed.wait()
             connection.sendall(http_answer(EMPTY))
-            connection.recv(1)  # until the other side is done
+            connection.recv(1)  # until the other side closes
 
     def be_held_up(by: socket.socket) -> None:
         by.recv(1)
@@ -160,7 +160,7 @@ def test_a_reply_that_came_while_the_process_was_held_up_counts_although_its_tim
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = threading.Thread(target=serve, args=[listener])
         serving.start()
-        # uvloop looks at its timers after the callbacks of what it has found at its sockets, before it looks again.
+        # uvloop runs due timers after the callbacks of one look at its sockets, and before the next look.
         reply = uvloop.run(read(listener.getsockname()[1]))
         serving.join()
     assert reply == READ
@@ -203,7 +203,7 @@ async def test_connections_too_many_are_closed_when_they_have_grown_old() -> Non
         ('max=100, Timeout = "20"', 19.0),
         ("timeout=1", 0.0),
         ("timeout=0", -1.0),
-        # A minute is the longest that everything between us and a server can be trusted with.
+        # A minute is the longest that everything between us and a server can be trusted to keep a connection.
         ("timeout=600", 50.0),
         ("timeout=99999999999999999999", 50.0),
         ("max=100", IDLE_SECONDS),
@@ -261,7 +261,7 @@ Addresses = list[tuple[Any, ...]]
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
-    """Let every name have these addresses and ports."""
+    """Let every host name resolve to these addresses and ports."""
 
     async def getaddrinfo(*_: object, **__: object) -> Addresses:
         await asyncio.sleep(0)
@@ -419,7 +419,7 @@ async def storm(count: int, tls: ssl.SSLContext | None, random_: random.Random) 
         results = await asyncio.gather(*reads, return_exceptions=True)
         assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
         assert read_well.count(True) > count
-        # The replies that nobody waits for come, too.
+        # Replies that nobody waits for any more still arrive.
         await wait_until(lambda: poller._open == set(poller._idle), "the end of all reads")
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert not ringing()
@@ -433,16 +433,16 @@ def test_in_a_storm_of_reads_and_cancellations_each_gets_its_own_reply_and_nothi
     complaints: list[dict[str, Any]] = []
 
     async def watched() -> None:
-        # Only the server has transports, and complains of handshakes that are cut.
+        # Only the server uses transports; its complaints about aborted handshakes do not count.
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: complaints.append(context) if "transport" not in context else None
         )
-        # Shaking hands takes its time.
+        # Fewer with TLS, as handshakes are slow.
         await storm(80 if tls else 500, tls, random.Random(1))
 
     tls = secured(authority.issue_cert("127.0.0.1")) if with_tls else None
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(asyncio.sleep(0))  # a first loop opens what stays open for all
+        runner.run(asyncio.sleep(0))  # the first loop opens descriptors that stay open for all later ones
     before = descriptors()
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(watched())

@@ -1,4 +1,4 @@
-"""Whatever a server sends, in whatever pieces: the client on sockets of our own makes a `Reply` of it.
+"""Whatever a server sends, in whatever pieces, our own client on sockets turns it into a `Reply`.
 
 Two hundred replies by default, each cut up in three ways; with PROFILE=thorough a million cases, a hundred to a reply.
 """
@@ -95,7 +95,7 @@ PARTS = st.builds(
 SENT = st.lists(PARTS, min_size=1, max_size=3).map(
     lambda replies: b"".join(part for parts in replies for part in parts)
 )
-# (where, how many bytes go, what comes instead)
+# (position, how many bytes are removed, what replaces them)
 DAMAGE = st.lists(
     st.tuples(st.integers(0, 300), st.integers(0, 4), st.one_of(st.just(b""), st.binary(max_size=3))), max_size=2
 )
@@ -108,7 +108,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def read(loop: asyncio.AbstractEventLoop, pieces: list[bytes], *, ends: bool) -> Reply | None:
-    """Read what comes in pieces, and perhaps ends; None where more would have to come."""
+    """Read a reply that arrives in pieces; `ends`: the connection then ends. Return None if incomplete."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     connection = Connection(loop, ours, lambda _: None)
@@ -120,7 +120,7 @@ def read(loop: asyncio.AbstractEventLoop, pieces: list[bytes], *, ends: bool) ->
                 theirs.send(piece)
                 connection.read()
         except OSError:
-            assert awaited.done()  # it was closed for what came before
+            assert awaited.done()  # earlier bytes already made the client close the connection
     if ends:
         connection.read()
     reply = awaited.result() if awaited.done() else None

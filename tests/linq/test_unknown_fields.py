@@ -1,4 +1,4 @@
-"""Names of fields that Linq has added to positions: found wherever they are, and never a value beside them."""
+"""Names of fields that Linq has added to positions are found wherever they are, and never their values."""
 
 import json
 from typing import Any

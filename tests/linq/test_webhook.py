@@ -60,7 +60,7 @@ def sign(body: bytes, *, secret: str = SECRET, at: float | None = None) -> dict[
 
 @pytest.fixture
 def october(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock at the time of the reference's vector, for us and for the library."""
+    """Stop the clock at the time of the test vector, for our code and for the library."""
 
     class Clock(datetime):
         @classmethod
@@ -158,7 +158,7 @@ def test_another_body_id_secret_or_none_at_all_is_refused() -> None:
 
 
 def test_the_signature_is_one_of_bytes_whether_or_not_they_are_utf_8() -> None:
-    """What Linq signed and is no text is answered with 400 and kept, as all that is no event."""
+    """A signed body that is not text gets 400 and is kept, like every signed body that is not an event."""
     body = b"\xff" + BODY
     headers = sign(BODY)
     signed = f"{EVENT_ID}.{headers['Webhook-Timestamp']}.".encode() + body

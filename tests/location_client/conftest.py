@@ -22,7 +22,7 @@ async def client(redis_url: str, prefix: str) -> AsyncIterator[LocationClient]:
 
 @pytest.fixture
 def publish(redis: Redis, prefix: str) -> Publish:
-    """Append one event, as docs/reference/events.md has it, and return its stream id."""
+    """Return a function that appends one event as in docs/reference/events.md and returns its stream id."""
     sequence = itertools.count(1)
 
     async def append(kind: str = "location.updated", *, stream: str | None = None, **fields: Any) -> str:
@@ -48,7 +48,7 @@ def publish(redis: Redis, prefix: str) -> Publish:
 
 @pytest.fixture
 def answer(redis: Redis) -> Answer:
-    """Do to a job what a worker does when it has run."""
+    """Return a function that answers a job as a worker does when the job has run."""
 
     async def write(job_id: str, result: Any, *, success: bool = True) -> None:
         body = {"t": 1, "f": "", "a": [], "k": {}, "et": 0, "s": success, "r": result, "st": 0, "ft": 0, "q": ""}

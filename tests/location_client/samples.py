@@ -1,4 +1,4 @@
-"""Words that the tests of the client and of the command line share."""
+"""Values that the tests of the client and of the command line share."""
 
 from collections.abc import Awaitable, Callable
 

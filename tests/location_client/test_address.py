@@ -1,4 +1,4 @@
-"""Addresses of Redis are taken apart without a password ever being shown."""
+"""Addresses of Redis are parsed without ever showing a password."""
 
 import pytest
 from hypothesis import given

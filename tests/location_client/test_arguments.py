@@ -1,4 +1,4 @@
-"""What can be checked before a job is queued is checked, and the message says what is accepted, never who or where."""
+"""Arguments are checked before a job is queued; a message says what is accepted, and never quotes a person or place."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every form takes what the worker can use, and refuses what can be nothing at all."""
+"""Every form accepts what the worker can use, and refuses what can never be valid."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What passes by itself is told from what somebody has to mend, in the words of every supported redis-py."""
+"""Faults that pass by themselves are told from those that need fixing, as every supported redis-py raises them."""
 
 import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, ReadOnlyError, ResponseError

@@ -1,4 +1,4 @@
-"""The package gives what it names, and only what was asked for is loaded."""
+"""The package exports the names that it lists, and loads only what is used."""
 
 import subprocess
 import sys

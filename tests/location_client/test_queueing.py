@@ -1,4 +1,4 @@
-"""Jobs reach the queue as docs/reference/jobs.md has them, and their answers come back."""
+"""Jobs reach the queue as docs/reference/jobs.md describes, and their results come back."""
 
 import asyncio
 import json

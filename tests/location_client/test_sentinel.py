@@ -1,4 +1,4 @@
-"""Failovers whose old master lives on: nobody writes there any more, and nothing that was taken is lost."""
+"""Failovers in which the old master lives on: nobody writes there any more, and no accepted write is lost."""
 
 import asyncio
 import contextlib
@@ -30,15 +30,15 @@ SENTINELS = 3
     [
         (None, [], None),
         (None, [Named(3, A), Named(4, B)], Named(4, B)),
-        # Only one tells of the failover yet, or still.
+        # So far, or by now, only one sentinel reports the failover.
         (Named(3, A), [Named(3, A), Named(3, A), Named(4, B)], Named(4, B)),
         (Named(4, B), [Named(3, A), Named(3, A), Named(4, B)], Named(4, B)),
-        # Cut off together with the old master.
+        # The only sentinel in reach is cut off together with the old master, or none is in reach.
         (Named(4, B), [Named(3, A)], Named(4, B)),
         (Named(4, B), [], Named(4, B)),
-        # The one that told of it is gone, and the others know nothing of it.
+        # The sentinel that reported it is gone, and the others know nothing of it.
         (Named(4, B), [Named(3, A), Named(3, A)], Named(3, A)),
-        # Set up anew by hand: epochs begin again, one sentinel after the other.
+        # The sentinels are set up again by hand, one after the other, and their epochs start over.
         (Named(4, B), [Named(4, B), Named(0, C), Named(0, C)], Named(4, B)),
         (Named(4, B), [Named(0, C), Named(0, C), Named(0, C)], Named(0, C)),
         (Named(0, A), [Named(0, A), Named(0, C), Named(0, C)], Named(0, A)),
@@ -82,7 +82,7 @@ async def test_the_old_master_is_left_at_once(
     over = asyncio.Event()
     taken: list[str] = []
     async with contextlib.AsyncExitStack() as stack:
-        # Two pools, as in a worker: one of the store, one of arq.
+        # Two pools, as in a worker: the store's and arq's.
         first, second = [await stack.enter_async_context(connect(address)) for _ in range(2)]
 
         async def write(redis: Redis, name: str) -> None:
@@ -99,13 +99,13 @@ async def test_the_old_master_is_left_at_once(
         ]
         await wait_until(lambda: len(taken) > 50, "entries are taken")
         waiting = asyncio.create_task(second.execute_command("BLPOP", "nothing", 60))  # type: ignore[no-untyped-call]  # redis-py has no types here
-        await asyncio.sleep(0.1)  # so that it waits at the old master
+        await asyncio.sleep(0.1)  # so that the command blocks at the old master
 
         servers.fail_over()
         await wait_until(lambda: servers.master() is new, "the sentinels name the other one")
         before = len(taken)
         began = time.monotonic()
-        # The old one takes writes for ten seconds more.
+        # The old master accepts writes for ten more seconds.
         await wait_until(lambda: len(taken) > before + 50, "entries are taken by the new master")
         assert time.monotonic() - began < 2 * sentinel.LOOK_SECONDS + 1  # and a second for a slow machine
         with pytest.raises(RedisConnectionError):
@@ -116,7 +116,7 @@ async def test_the_old_master_is_left_at_once(
         assert (await first.info("replication"))["role"] == "master"
         kept = {fields[b"name"].decode() for _, fields in await first.xrange("entries")}
         if messages == "heard":
-            # Without them, what the old master took before the new one was named is lost.
+            # Without the messages, writes that the old master accepted before the new one was named are lost.
             assert set(taken) <= kept
         alone = connect(parse_address(old.url))
         assert (await alone.info("replication"))["role"] == "master", "nobody has told the old one yet"
@@ -136,11 +136,11 @@ def test_a_connection_that_was_cut_off_before_a_command_is_sent_is_a_lost_connec
             await redis.ping()
             connection: Any = redis.connection_pool._available_connections[0]
             connection.drop()
-            await asyncio.sleep(0.01)  # uvloop closes the transport in its next rounds
+            await asyncio.sleep(0.01)  # uvloop closes the transport in one of its next iterations
             with pytest.raises(RedisConnectionError):
                 await connection.send_command("PING")
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own transport takes the bytes
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own transport would accept the bytes
         runner.run(use())
 
 

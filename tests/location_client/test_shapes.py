@@ -1,4 +1,4 @@
-"""The types that the client gives to data and results are the shapes that the worker writes."""
+"""The client's types for data and results match what the worker writes."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def types_of_data() -> dict[str, Any]:
 
 
 def objects(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every object in a schema by its place, with references followed."""
+    """Return every object in a schema by its path, following references."""
     definitions = schema.get("$defs", {})
     found: dict[str, dict[str, Any]] = {}
 

@@ -1,4 +1,4 @@
-"""Reading goes on by itself after Redis was away, full, not the master, or did not let us in for a while."""
+"""Reading resumes by itself after Redis was away, full, not the master, or refused us for a while."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,7 +18,7 @@ Change = Callable[[Redis], Awaitable[object]]
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedRedis]:
-    """Start a Redis of one test's own, which can be stopped and changed."""
+    """Start a Redis for one test only, which may be stopped and changed."""
     with EmbeddedRedis(tcp=True, persistence=True) as server:
         yield server
 
@@ -41,7 +41,7 @@ async def settings(redis: Redis, **values: str) -> None:
 
 
 async def fail_to_save(redis: Redis) -> None:
-    """Let a snapshot fail, as on a full disk: from then on writes are refused."""
+    """Make a snapshot fail, as on a full disk: from then on writes are refused."""
     await settings(redis, save="3600 1", stop_writes_on_bgsave_error="yes")
     directory, name = [(await redis.config_get(setting))[setting] for setting in ("dir", "dbfilename")]
     (Path(directory) / name).mkdir()

@@ -1,4 +1,4 @@
-"""Counters show every series from the start, so that the first of anything is a rise."""
+"""Counters expose every series from the start, so that the first event of a kind shows as an increase."""
 
 import ast
 import subprocess
@@ -10,14 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
-COUNTERS = {  # of a process that has done nothing yet: name → how many series
+COUNTERS = {  # in a process that has done nothing yet: how many series each name has
     "WORKER": {"polls": 14, "positions": 1, "requests": 6, "pins": 5, "dead_letters": 3},
     "WEB": {"webhooks": 11, "dead_letters": 3},
 }
 
 
 def shown(registry: str) -> dict[str, dict[str, float]]:
-    """Return what a new process shows of its counters: the value of each label by the counter's name."""
+    """Return the counters that a new process exposes: the label values of each, by the counter's name."""
     program = (
         "from prometheus_client import generate_latest; from worker import metrics;"
         f"print(generate_latest(metrics.{registry}).decode())"

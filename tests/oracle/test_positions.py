@@ -1,4 +1,4 @@
-"""The oracle of the whole-process tests excuses a missing position for what has really happened, and no other."""
+"""The oracle of the whole-process tests excuses a missing position only where something happened that explains it."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from worker.domain.timestamp import format_time
 
 
 def entry(event: Event) -> Entry:
-    """Return an event as Redis has it."""
+    """Return an event as it is stored in Redis."""
     fields = {
         "specversion": "1.0",
         "id": event.id,
@@ -32,7 +32,7 @@ def entry(event: Event) -> Entry:
 
 
 def published(*seconds: int) -> list[Entry]:
-    """Return the stream of a share whose positions of these seconds were read at once."""
+    """Return the stream of a share whose positions at these seconds were read immediately."""
     chat = TrackedChat(asked=False)
     for second in seconds:
         chat.wait(second - chat.now).read(listing(position(at=second)))

@@ -17,7 +17,7 @@ SCHEMAS = {f"worker/schemas/{path.name}" for path in (ROOT / "docs/schemas").glo
 
 
 def names(archive: Path) -> set[str]:
-    """Return the files of a wheel or sdist, for an sdist without its folder."""
+    """Return the names of the files in a wheel or sdist; an sdist's top folder is left out."""
     if archive.suffix == ".whl":
         return set(zipfile.ZipFile(archive).namelist())
     with tarfile.open(archive) as content:
@@ -82,7 +82,7 @@ def test_a_wheel_made_from_the_sdist_is_the_same(distributions: Distributions, t
         (distributions.worker_sdist, distributions.worker_wheel),
     ):
         with tarfile.open(sdist) as content:
-            # Python before 3.11.4 knows no filters.
+            # Python before 3.11.4 has no extraction filters.
             content.extraction_filter = getattr(tarfile, "data_filter", None)
             content.extractall(tmp_path)  # noqa: S202 (we made it)
         folder = tmp_path / sdist.name.removesuffix(".tar.gz")

@@ -26,22 +26,22 @@ def _pin_lines(lock: str) -> list[str]:
 
 
 def _pins(lock: str) -> dict[str, Requirement]:
-    """Return the requirements of a lock that concern this machine, by normal name and without their hashes."""
+    """Return the requirements of a lock that apply to this machine, by normalized name and without hashes."""
     pins = map(Requirement, _pin_lines(lock))
     return {canonicalize_name(pin.name): pin for pin in pins if not pin.marker or pin.marker.evaluate()}
 
 
 def _installed(lock: str) -> dict[str, Distribution]:
-    """Return what is installed where the lock belongs, by normal name."""
+    """Return what is installed in the lock's environment, by normalized name."""
     environment = {"base": str(_ROOT / "benchmarks/.venv"), "platbase": str(_ROOT / "benchmarks/.venv")}
     folder = sysconfig.get_path("purelib", vars=environment if lock == "benchmarks" else None)
     return {canonicalize_name(distribution.name): distribution for distribution in distributions(path=[folder])}
 
 
 def _unpinned(pins: Mapping[str, Requirement], installed: Mapping[str, Distribution]) -> list[str]:
-    """Return what the installed packages of a lock ask for with extras and the lock does not pin with the same ones.
+    """Return requirements with extras of a lock's installed packages that the lock does not pin with the same extras.
 
-    The whole set counts: for such a pip redis[hiredis,ocsp] and redis[hiredis] are two requirements.
+    The whole set counts: for such an old pip redis[hiredis,ocsp] and redis[hiredis] are two requirements.
     """
     asked_for = [
         requirement

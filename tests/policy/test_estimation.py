@@ -1,4 +1,4 @@
-"""What the estimate says is what the worker's decisions come to for the same phones."""
+"""The estimate agrees with what the worker's decisions lead to for the same phones."""
 
 from random import Random
 
@@ -17,11 +17,11 @@ from worker.estimation import (
 )
 
 HORIZON = WARM_UP_SECONDS + MEASURED_SECONDS
-FAR = 150.0  # metres: over what counts as having moved
+FAR = 150.0  # metres: more than what counts as having moved
 
 
 def replay(moving: float, terms: Terms) -> simulated.Result:
-    """Follow phones like those of the estimate by the decisions that the worker makes."""
+    """Follow phones like those of the estimate with the worker's own decisions."""
     random = Random(7)
     chats = [
         simulated.Chat(

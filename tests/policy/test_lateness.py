@@ -1,4 +1,4 @@
-"""What the end-to-end benchmark makes of the stream: the same delays as the simulated clock would count."""
+"""The end-to-end benchmark derives the same delays from the stream as the simulated clock would count."""
 
 import pytest
 

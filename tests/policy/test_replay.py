@@ -1,4 +1,4 @@
-"""A recorded POLL_LOG replayed: the figures it gives, and what it does with a log that is not in order."""
+"""A replay of a recorded POLL_LOG: the figures it gives, and how it handles a log with faults."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The worker meets the acceptance bounds of its polling policy, on a simulated clock, by the very code that runs.
+"""The worker's own code meets the acceptance bounds of its polling policy, on a simulated clock.
 
-Each share is decided on by `worker.domain`, as in the worker, from its beginning to its end. How the scenarios are
-to be read, and where their bounds come from, is told in benchmarks/simulated.py and benchmarks/waiting.py.
+Each share is decided on by `worker.domain`, as in the worker, from its beginning to its end. What the scenarios mean,
+and where their bounds come from, is explained in benchmarks/simulated.py and benchmarks/waiting.py.
 """
 
 from random import Random
@@ -11,7 +11,7 @@ import pytest
 from benchmarks import followers, simulated, waiting
 
 SEEDS = range(3)
-pytestmark = pytest.mark.no_cover  # what is simulated takes three times as long while lines are counted
+pytestmark = pytest.mark.no_cover  # the simulation takes three times as long with coverage
 
 FLEETS = {
     name: simulated.load(name)

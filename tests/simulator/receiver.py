@@ -1,4 +1,4 @@
-"""A receiver of webhooks that keeps what came and answers as told."""
+"""A receiver of webhooks that records deliveries and answers as scripted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Receiver:
         await self._server.wait_closed()
 
     async def wait(self, count: int) -> list[Delivery]:
-        """Return the deliveries, once there are that many."""
+        """Wait for `count` deliveries, and return them."""
         async with asyncio.timeout(10), self._arrived:
             await self._arrived.wait_for(lambda: len(self.deliveries) >= count)
         return self.deliveries

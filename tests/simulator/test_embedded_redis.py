@@ -79,7 +79,7 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A container without an init keeps what nobody waits for as a zombie.
+    # In a container without an init, a process that nobody waits for stays as a zombie.
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state) and not state.startswith("Z")
 

@@ -248,7 +248,7 @@ def test_a_reply_to_a_client_that_has_hung_up_is_abandoned_also_where_nobody_has
     assert simulator.loop is not None
     hung_up = threading.Event()
     with socket.create_connection((url.host, url.port or 80)) as client:
-        simulator.loop.call_soon_threadsafe(hung_up.wait)  # it is held up, and finds the request and its end together
+        simulator.loop.call_soon_threadsafe(hung_up.wait)  # until both the request and its end have come
         client.sendall(head.encode())
         client.shutdown(socket.SHUT_WR)
         hung_up.set()

@@ -1,4 +1,4 @@
-"""The official SDK, as the judge of whether the simulator speaks its language."""
+"""The official SDK can talk to the simulator as it does to Linq."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_positions_are_old_first_and_their_addresses_come_later(
     asked_at = datetime.now(UTC)
 
     def ages() -> list[tuple[int, bool]]:
-        """Return of each position how many minutes it is old, and whether it has an address."""
+        """Return each position's age in minutes, and whether it has an address."""
         features = sdk.chats.location.retrieve(chat_id).data.features
         times = [(one.properties.updated_at, one.properties.address is not None) for one in features]
         return [(round((asked_at - at).total_seconds() / 60), known) for at, known in times if at is not None]

@@ -172,7 +172,7 @@ def test_an_order_to_stop_may_take_effect_later() -> None:
     chat = world.add_chat([ANN], 0)
     world.start_sharing(ANN, 0)
     world.stop(chat.id, ANN, 10)
-    world.stop(chat.id, ANN, 11)  # accepted again, and ends it once
+    world.stop(chat.id, ANN, 11)  # accepted twice, ended once
     assert handles(world, chat.id, 14.9) == [ANN]
     assert handles(world, chat.id, 15) == []
     assert world.outbox[-1].data["ended_at"] == rfc3339(15)

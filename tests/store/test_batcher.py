@@ -1,4 +1,4 @@
-"""One call for all who ask at the same time, and nobody suffers for another."""
+"""All who ask at the same time share one call; a caller that fails or gives up does not affect the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from worker.store.batcher import MAX_BATCH, Batcher
 
 
 class Doubling:
-    """Answers numbers with their doubles once `gate` is open, and keeps what it was asked."""
+    """Answers numbers with their doubles once `gate` is open, and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []

@@ -34,7 +34,7 @@ async def test_in_any_stretch_of_time_no_more_is_claimed_than_the_rate_allows(
     store = open_store(redis, redis_url, prefix, linq_requests_per_second=rate)
     for _ in range(150):
         await begin(store, new_chat())
-    spent: list[tuple[float, float]] = []  # between which two times of Redis' clock each token was taken
+    spent: list[tuple[float, float]] = []  # for each token, Redis' clock just before and after it was taken
     deadline = time.monotonic() + 1.2  # enough for a second token at 1 a second
 
     async def worker(number: int) -> None:

@@ -1,4 +1,4 @@
-"""What is remembered of chats: without a handle in any key, and for a while only."""
+"""What is remembered of chats: no handle in any key, and only for a while."""
 
 import pytest
 from redis.asyncio import Redis

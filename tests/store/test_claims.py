@@ -1,4 +1,4 @@
-"""Who holds which chat: claims, leases, and what becomes of decisions that came too late."""
+"""Which worker holds which chat: claims, leases, and what happens to decisions that come too late."""
 
 import asyncio
 from collections import Counter

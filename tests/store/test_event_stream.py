@@ -1,4 +1,4 @@
-"""Where the event stream begins and ends, and what is missing after a position."""
+"""Where the event stream begins and ends, and whether entries are missing after a given id."""
 
 import pytest
 from redis.asyncio import Redis
@@ -16,13 +16,13 @@ from worker.store.event_stream import Bounds, StreamId, format_stream_id, parse_
         (Bounds((5, 0), (9, 0), removed=True), (0, 0), None),
         # Nothing was ever removed: there was nothing before the first.
         (Bounds((5, 0), (9, 0), removed=False), (3, 0), None),
-        # All was removed: the next one can have the id after the last.
+        # All was removed: the next entry has at least the id after the last.
         (Bounds(None, (9, 2), removed=True), (3, 0), (9, 3)),
         (Bounds(None, (9, 2), removed=True), (9, 2), None),
-        # The stream never got as far as that: Redis has lost its last moments.
+        # The stream never reached this id: Redis has lost its last moments.
         (Bounds((5, 0), (9, 2), removed=True), (9, 3), (9, 3)),
         (Bounds((5, 0), (9, 2), removed=False), (12, 0), (9, 3)),
-        # A stream without any entry may be a new one.
+        # A stream that never had an entry may be a new one.
         (Bounds(None, (0, 0), removed=False), (3, 0), None),
     ],
 )

@@ -13,13 +13,13 @@ from worker.domain.handle import handle_digest
 from worker.store.latest import Box
 from worker.store.store import Store
 
-# Places at which longitudes wrap, parallels shrink, and the geo set ends.
+# Positions where longitudes wrap, where parallels are short, and where the geo set's range ends.
 PLACES = [(13.4, 52.5), (179.999, -16.5), (-179.999, -16.5), (180.0, 71.0), (0.0, 0.0), (25.0, 84.9), (-70.0, -84.9)]
 WORLD = Box(-180, -90, 180, 90)
 
 
 async def show(store: Store, places: list[tuple[float, float]]) -> None:
-    """Store positions as a commit does; the handle of each is its number."""
+    """Store positions as a commit does; each one's number is its handle."""
     async with store.redis.pipeline(transaction=False) as pipeline:
         for number, (longitude, latitude) in enumerate(places):
             chat, handle = new_chat(), f"+1202555{number:04}"
@@ -96,7 +96,7 @@ async def test_more_than_the_limit_is_said_and_those_just_outside_do_not_count(
     redis: Redis, redis_url: str, prefix: str
 ) -> None:
     store = open_store(redis, redis_url, prefix)
-    # All within the metres by which a search reaches beyond its box, more than it asks for at first; 3 in the box.
+    # Three lie in the box; all lie within the margin that a search adds to it, and are more than it first asks for.
     places = [(13.4 + 0.00001 * number, 52.5) for number in range(3)] + [(13.40004, 52.5)] * 300
     await show(store, places)
     box = Box(13.39999, 52.4999, 13.400021, 52.5001)

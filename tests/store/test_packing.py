@@ -1,4 +1,4 @@
-"""The stored form of a share: small while nothing unusual is to be said, and always whole."""
+"""The stored form of a share: small as long as nothing is unusual, and always complete."""
 
 import msgspec
 import pytest
@@ -63,7 +63,7 @@ def test_a_tracked_share_takes_little_room() -> None:
     share.follow_until = share.read_at = 1.7e9
     share.sequence = 5
     share.rule = "tracking"
-    assert len(pack(share)) <= 220  # Redis keeps up to 220 bytes in a block of 224
+    assert len(pack(share)) <= 220  # Redis stores up to 220 bytes in a block of 224
 
 
 @given(st.binary(max_size=60))

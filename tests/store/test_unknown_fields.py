@@ -1,4 +1,4 @@
-"""Names of unknown fields are remembered once for an installation, in a bounded number, and not for good."""
+"""Names of unknown fields are remembered once for an installation, in a bounded number, and only for a while."""
 
 import pytest
 from redis.asyncio import Redis

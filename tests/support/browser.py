@@ -1,4 +1,4 @@
-"""A real Chromium, driven by playwright; nothing that it asks for leaves this machine."""
+"""A real Chromium, driven by playwright; none of its requests leaves this machine."""
 
 import contextlib
 import shutil
@@ -14,10 +14,10 @@ NO_CHROMIUM = "Chromium is not installed (Debian and Ubuntu: apt-get install chr
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
-    # Whatever the browser has on its own mind finds nobody.
+    # Requests that the browser makes on its own reach no host.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
-# Of what belongs to this machine alone.
+# Hosts that are this machine.
 _LOCAL = {"127.0.0.1", "localhost"}
 
 

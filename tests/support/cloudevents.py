@@ -12,7 +12,7 @@ from tests.support.node import MODULES, NODE, run_node
 
 
 def read_events(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """Return CloudEvents in JSON as plain data; both SDKs have to be able to read them."""
+    """Check that both SDKs can read these CloudEvents in JSON, and return them as plain data."""
     events = [json.loads(line) for line in lines]
     for line, event in zip(lines, events, strict=True):
         read: BaseCloudEvent = JSONFormat().read(None, line)

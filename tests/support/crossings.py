@@ -1,12 +1,12 @@
-"""What has to be published of places, worked out from the positions that were; knows nothing of worker/."""
+"""The place events that must be published, derived from the published positions; imports nothing of worker/."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 EARTH_RADIUS = 6_371_008.8  # metres, mean
-MIN_LEAVE, LEAVE_SHARE = 30.0, 0.1  # docs/reference/events.md: metres outside, and of the radius
-ROUNDING = 0.1  # metres: `distance` has one decimal, coordinates have theirs
+MIN_LEAVE, LEAVE_SHARE = 30.0, 0.1  # docs/reference/events.md: metres outside, and as a share of the radius
+ROUNDING = 0.1  # metres: `distance` is rounded to one decimal, and coordinates are rounded, too
 
 Place = Mapping[str, Any]
 
@@ -19,25 +19,25 @@ class Crossing(NamedTuple):
 
 
 class Crossed(NamedTuple):
-    """What one position shows: what has to be published, and what may be, where it is not known who was inside."""
+    """What one position shows: crossings that must be published, and those that may if the state before is unknown."""
 
     certain: set[Crossing]
     possible: set[Crossing]
 
 
 class Presence:
-    """Who is inside which of the places, by the positions that were published one after the other."""
+    """Who is inside which of the places, according to the published positions in their order."""
 
     def __init__(self, places: Iterable[Place]) -> None:
         self._places = list(places)
         self._inside: dict[str, dict[str, bool | None]] = {}  # by handle and place; None: not known
 
     def begin(self, handle: str) -> None:
-        """Begin to share: inside nothing, as far as is known."""
+        """Note that a handle begins to share: it is inside no place so far."""
         self._inside.pop(handle, None)
 
     def doubt(self) -> None:
-        """Forget who is inside what: the state may be an older one now."""
+        """Forget who is inside which place, because the worker may have fallen back to an older state."""
         for inside in self._inside.values():
             inside.update(dict.fromkeys(inside))
 
@@ -91,7 +91,7 @@ def proves(position: Mapping[str, Any], crossed: Mapping[str, Any]) -> bool:
 
 
 def check_crossings(entries: Sequence[tuple[str, str, Mapping[str, Any]]], places: Sequence[Place]) -> None:
-    """Hold the place events of one share, which has had these places all the time, against its positions.
+    """Compare the place events of one share, whose places never changed, with its positions.
 
     `entries`: type, subject and data of each event, in order. Raises AssertionError.
     """

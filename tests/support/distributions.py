@@ -1,4 +1,4 @@
-"""The distributions of the repository, built, and environments of their own that they are installed into."""
+"""The repository's distributions, built, and fresh virtual environments to install them into."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ class Environment:
         run([*pip, "install", *options, *map(str, wheels)], ROOT)
 
     def share_everything(self) -> None:
-        """Let it import whatever this environment has, but for what is only linked here (this project)."""
+        """Let it import everything that is installed here, except editable installs (this project)."""
         (self.packages / "shared.pth").write_text(f"{_site_packages()}\n")
 
     def share(self, *names: str) -> None:

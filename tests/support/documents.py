@@ -13,7 +13,7 @@ _HEAD = "# Made of the models by `make documents`: change those.\n"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Repeats what stands in several places, instead of pointing from one to the other."""
+    """Writes values that occur several times in full, instead of using YAML aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Jobs run as arq runs them, but without the waiting between their runs; and all that Redis holds, to be searched."""
+"""Jobs run as arq runs them, but without the waits between their runs; and a dump of what Redis holds."""
 
 import json
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ MAX_RUNS = 50
 
 
 class Done(NamedTuple):
-    """What came of a job: its result (None where it would still wait), and the waits between its runs in seconds."""
+    """The outcome of a job: its result (None if it would still wait), and the waits between its runs in seconds."""
 
     result: Any
     waits: list[float]
@@ -29,7 +29,7 @@ class RunJob(Protocol):
 
 
 def run_in(services: Services, default_id: str) -> RunJob:
-    """Make the function that runs jobs in these services; without `job_id` it is always the same job."""
+    """Return a function that runs jobs in these services; without a `job_id` it uses `default_id`."""
 
     async def run(function: str, /, *, job_id: str | None = None, runs: int = MAX_RUNS, **arguments: Any) -> Done:
         waits: list[float] = []
@@ -56,7 +56,7 @@ def run_in(services: Services, default_id: str) -> RunJob:
 
 
 async def everything(redis: Redis, prefix: str) -> dict[str, str]:
-    """Return the content of every key under a prefix, as text; what is no text is replaced."""
+    """Return the content of every key under a prefix as text; invalid bytes are replaced."""
     contents = {}
     async for key in redis.scan_iter(match=f"{prefix}:*", count=1000):
         # redis-py's annotation says "awaitable or not" for both of its clients at once.

@@ -1,4 +1,4 @@
-"""Which keys may stay in Redis for ever: every other one must expire, or a test that used it fails."""
+"""Which keys may stay in Redis forever: every other key must expire, or the test that left it fails."""
 
 from redis.asyncio import Redis
 
@@ -21,14 +21,14 @@ HASHES_OF_CHATS = ("handles",)
 
 
 async def leaked_keys(redis: Redis, prefix: str) -> list[str]:
-    """Names of the keys under `prefix` that nothing will ever remove."""
+    """Return the names of the keys under `prefix` that nothing will ever remove."""
     names = [_text(key) async for key in redis.scan_iter(match=f"{prefix}:*", count=1000)]
     tracked = {_text(member) for member in await redis.zrange(f"{prefix}:due", 0, -1)}
     return sorted([name for name in names if await _leaks(redis, name, name.removeprefix(f"{prefix}:"), tracked)])
 
 
 async def _leaks(redis: Redis, key: str, name: str, tracked: set[str]) -> bool:
-    # -1: no expiry; -2 would be a key that has gone since the scan.
+    # -1: no expiry; -2: the key has gone since the scan.
     if name in PERMANENT or await redis.pttl(key) != -1:
         return False
     kind, _, rest = name.partition(":")

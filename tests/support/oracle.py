@@ -1,8 +1,8 @@
-"""What had to be published, worked out from what the simulator really answered; knows nothing of worker/.
+"""What must be published, derived from what the simulator really answered; imports nothing of worker/.
 
-A position counts where a reply that listed it was answered as a whole. A worker that was killed (or whose Redis was
-away) may not have been able to use the replies around that moment: then the position may be missing, but only if no
-other reply showed it that was surely used. Whatever is published must have been answered, in that order, and once.
+A position counts if a reply that listed it was sent completely. A worker that was killed (or whose Redis was away)
+may not have been able to use the replies around that moment. Then the position may be missing, but only if no reply
+that was surely used showed it. Every published position must be in a reply, in the order of the replies, and once.
 """
 
 import json
@@ -31,11 +31,11 @@ FIELDS = (
     "data",
 )
 OPTIONAL = ("subject", "reference")  # left out where they have no value
-FUTURE_SECONDS = 600  # docs/reference/events.md: what claims to be further in the future is no position
-CLOCK_SECONDS = 0.05  # an event's time is cut to milliseconds, and reckoned from Redis' clock
-TRAVEL_SECONDS = 0.5  # how much longer one request may be on its way than another
+FUTURE_SECONDS = 600  # docs/reference/events.md: a position with a time further in the future is ignored
+CLOCK_SECONDS = 0.05  # an event's time is cut to milliseconds, and based on Redis' clock
+TRAVEL_SECONDS = 0.5  # how much longer one request may take on its way than another
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
-# Replies that say for sure that no prompt was put on a phone: status and Linq's code (None: whatever the code).
+# Replies after which surely no prompt reached a phone: status and Linq's code (None: any code).
 _SURELY_NOT_SENT = {(429, None), (401, None), (403, 2011), (409, 2009)}
 
 Entry = dict[str, str]
@@ -95,12 +95,12 @@ def check(
     references: dict[str, str] | None = None,
     places: Mapping[str, Sequence[Place]] | None = None,
 ) -> dict[str, Share]:
-    """Hold the stream against the replies; return the shares by id.
+    """Compare the stream with the replies; return the shares by id.
 
-    The workers have been ended well, or nothing they hold could still come. `superseded`: trace ids of replies that
-    came when the claim of their chat had run out, and another worker had claimed it. Replies that took `longest_read`
-    seconds or more may have come too late. `references`: what each chat's events carry; `places`: those of each chat's
-    share, which have not changed. Raises AssertionError.
+    Call it once the workers have stopped cleanly, or can no longer publish. `superseded`: trace ids of replies that
+    came after the claim of their chat had expired and another worker had claimed it. Replies that took `longest_read`
+    seconds or more may have come too late. `references`: the reference in each chat's events; `places`: the places of
+    each chat's share, which never changed. Raises AssertionError.
     """
     shares = _structure(entries, references or {})
     by_chat: dict[str, list[Share]] = {}
@@ -190,7 +190,7 @@ def _positions(
         last = share.ended_at + CLOCK_SECONDS
         mine = [answer for answer in reads if begin <= answer.received_at <= last]
         if share.ended_at < math.inf:
-            # What ended the share may have overtaken the read under way; a read around the end may be either share's.
+            # The end of the share may overtake a read under way, and a read around the end may belong to either share.
             begin = share.ended_at - CLOCK_SECONDS
             troubles.append(Disturbance(begin, last))
         answered: dict[str, list[tuple[Fix, bool]]] = {}
@@ -208,14 +208,14 @@ def _positions(
 
 
 def surely_used(answer: Answer, following: float, troubles: Iterable[Disturbance], longest_read: float) -> bool:
-    """Whether whoever got this reply lived, and had Redis, until the chat's next read."""
+    """Return whether the worker that got this reply was alive and had Redis until the chat's next read."""
     if answer.outcome != "complete" or answer.sent_monotonic - answer.received_monotonic >= longest_read:
         return False
     return not any(trouble.end >= answer.received_at and trouble.begin <= following for trouble in troubles)
 
 
 def shown(answer: Answer) -> Iterable[tuple[str, Fix]]:
-    """Return the valid positions of a reply that left as a whole (or in pieces: it may have been read)."""
+    """Return the valid positions of a reply that was sent completely, or slowly in pieces."""
     if answer.status != 200 or answer.outcome not in ("complete", "dripped"):
         return
     for feature in answer.features or ():
@@ -244,7 +244,7 @@ def fix_of(coordinates: list[Any], properties: dict[str, Any]) -> Fix:
 
 
 def _compare(entries: list[Entry], answered: list[tuple[Fix, bool]], *, since: int) -> None:
-    """Hold what was published of one handle in one share against what was answered of it."""
+    """Compare the positions published of one handle in one share with those in the replies."""
     expected = _distinct(answered)
     published: list[Fix] = []
     stops: list[int] = [since]
@@ -271,15 +271,15 @@ def _compare(entries: list[Entry], answered: list[tuple[Fix, bool]], *, since: i
 def _may_be_missing(wanted: Fix, used: bool, last: Fix | None, stops: list[int]) -> None:
     if not used or (wanted.updated_at is not None and any(wanted.updated_at <= stop for stop in stops)):
         return
-    # Without times, what was lost in between makes a return to the last position no news.
+    # Without times, a return to the last position is no news if the position in between was lost.
     assert wanted.updated_at is None and wanted == last, "a position that was answered is not on the stream"  # noqa: PT018 (one reason)
 
 
 def _distinct(answered: list[tuple[Fix, bool]]) -> list[tuple[Fix, bool]]:
-    """Return what is distinct by the contract.
+    """Return the positions that are distinct by docs/reference/events.md.
 
-    That is another `updated_at`, later than the last, or the last one with an address or locality that had been
-    missing; without a time, other coordinates, address or locality.
+    These have a later `updated_at` than the last one, or the same with an address or locality that had been missing;
+    without a time, they have other coordinates, another address or another locality.
     """
     distinct: list[tuple[Fix, bool]] = []
     newest = -1
@@ -297,7 +297,7 @@ def _distinct(answered: list[tuple[Fix, bool]]) -> list[tuple[Fix, bool]]:
 
 
 def _adds(fix: Fix, last: Fix) -> bool:
-    """Whether a position says again what was said, and has an address or locality that had been missing."""
+    """Return whether a position repeats the last one, with an address or locality that had been missing."""
     had = (last.address is not None, last.locality is not None)
     has = (fix.address is not None, fix.locality is not None)
     return (
@@ -311,7 +311,7 @@ def _adds(fix: Fix, last: Fix) -> bool:
 
 
 def check_budget(times: Sequence[float], rate: float) -> None:
-    """See that in any W seconds there were at most rate x (W + 1) requests (LINQ_REQUESTS_PER_SECOND)."""
+    """Check that in any W seconds there were at most rate x (W + 1) requests (LINQ_REQUESTS_PER_SECOND)."""
     most = -math.inf  # of any window that ends with the request before
     for before, after in zip([-math.inf, *times], times, strict=False):
         most = max(most - rate * (after - before), 0.0) + 1 if before > -math.inf else 1.0
@@ -319,7 +319,7 @@ def check_budget(times: Sequence[float], rate: float) -> None:
 
 
 def check_prompts(answers: Sequence[Answer], chat_id: str, *, cooldown: float) -> int:
-    """See that every prompt but the first followed a read and the cool-down; return how many may have been sent."""
+    """Check that every prompt but the first followed a read and the cool-down; return how many may have been sent."""
     log = [answer for answer in answers if answer.chat_id == chat_id]
     prompts = [
         answer
@@ -341,7 +341,7 @@ def check_prompts(answers: Sequence[Answer], chat_id: str, *, cooldown: float) -
 
 
 def read_entries(raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
-    """Make entries of what XRANGE gives."""
+    """Return the result of XRANGE as entries."""
     return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in raw]
 
 

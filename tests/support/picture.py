@@ -1,4 +1,4 @@
-"""`python -m tests.support.picture FILE`: a picture of the demo's map, after so many seconds of a real run."""
+"""`python -m tests.support.picture FILE`: a picture of the demo's map, some seconds into a real run."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 async def take(target: Path, seconds: float) -> None:
-    """Run the demo, look at its map, and write what is seen."""
+    """Run the demo, open its map, and write a screenshot to `target` after `seconds`."""
     demo = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "worker", "demo"), cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )

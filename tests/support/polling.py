@@ -1,4 +1,4 @@
-"""Both clients of the poll path, and how to let one read from a server that misbehaves to order."""
+"""Both clients of the poll path, and a way to let one read from a server that misbehaves as scripted."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +27,6 @@ async def polling(kind: Kind, url: str, *, timeout: float = 10, window: int = 8)
 
 
 async def fetch(kind: Kind, script: Script, *, timeout: float = 10) -> tuple[Reply, RawServer]:
-    """Read once from a server that follows the script; return the reply, and what the server was asked."""
+    """Read once from a server that follows the script; return the reply, and the requests that the server got."""
     async with raw_server(script) as server, polling(kind, server.url, timeout=timeout) as poller:
         return await poller.fetch(CHAT), server

@@ -27,11 +27,11 @@ QUICK = {
 START_WITHIN = 30.0
 STOP_WITHIN = 30.0
 COMMAND_WITHIN = 60.0
-_MIN_DECIMALS = 5  # fewer, and a part of a time could be taken for a coordinate
+_MIN_DECIMALS = 5  # with fewer, a part of a time could be taken for a coordinate
 
 
 class WorkerProcess:
-    """One process with its log. What it is told, it is told by signals to its pid.
+    """One process with its log, controlled by signals to its pid.
 
     `command`: a module and its arguments.
     """
@@ -44,7 +44,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 env=environment,
-                cwd=log.parent,  # no .env of the repository gets in
+                cwd=log.parent,  # so that no .env of the repository is read
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -84,7 +84,7 @@ class WorkerProcess:
         return [line for line in found if line["event"] == event]
 
     def superseded_reads(self) -> set[str]:
-        """Return the trace ids of the replies on which it decided in vain: the chat was no longer its own."""
+        """Return the trace ids of replies whose decisions were dropped, because its claim of the chat had gone."""
         newest: dict[str, str] = {}
         found: set[str] = set()
         for line in self.log().splitlines():
@@ -97,7 +97,7 @@ class WorkerProcess:
         return found
 
     async def logged(self, event: str, *, times: int = 1, deadline: float = START_WITHIN) -> None:
-        """Wait for a line; RuntimeError with the end of the log where the process has ended without it."""
+        """Wait for a line; raise RuntimeError with the end of the log if the process has ended without it."""
 
         def written() -> bool:
             ended = not self.runs
@@ -142,7 +142,7 @@ class Workers:
         return worker
 
     async def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the command line to its end, as somebody at a terminal without colours."""
+        """Run a command of the command line to its end, as at a terminal without colours."""
         return await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "worker", *words],
@@ -156,7 +156,7 @@ class Workers:
         )
 
     async def stop(self) -> None:
-        """End all that run, and see that each ended well: what was decided is then committed."""
+        """End all that run, and check that each ended well, so that every decision is committed."""
         running = [worker for worker in self.started if worker.runs]
         statuses = await asyncio.gather(*(worker.stop() for worker in running))
         assert statuses == [0] * len(running)
@@ -188,6 +188,6 @@ def private_texts(simulator: SimulatorServer) -> Iterator[str]:
 def leaks(log: str, private: Iterator[str]) -> set[str]:
     """Return the private texts that a log contains.
 
-    The seconds of a moment are no longitude, though people walk at 13.4 degrees east: `18:47:13.40931`.
+    The seconds in a time such as `18:47:13.40931` are no longitude, although people walk at 13.4 degrees east.
     """
     return {text for text in set(private) if text in log and re.search(rf"(?<!\d)(?<!\d:){re.escape(text)}", log)}

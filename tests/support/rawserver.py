@@ -68,7 +68,7 @@ def answering(answer: bytes) -> Script:
 
 
 def secured(certificate: trustme.LeafCert, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """Return what a server shakes hands with; `version`: the only one it speaks."""
+    """Return a server's TLS context; `version`: the only one it speaks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     if version is not None:
@@ -82,7 +82,7 @@ async def raw_server(
 ) -> AsyncIterator[RawServer]:
     """Serve on a free loopback port until the block ends; `script` runs once per request.
 
-    `tls`: what to shake hands with; None: plain HTTP. `host`: a loopback address, of IPv6 too.
+    `tls`: the server's TLS context; None: plain HTTP. `host`: a loopback address, IPv4 or IPv6.
     `port`: 0 for a free one.
     """
     tasks: set[asyncio.Task[None]] = set()

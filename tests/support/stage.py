@@ -24,7 +24,7 @@ OFTEN = {"min_interval": 0.3, "max_interval": 0.6}  # seconds between two reads,
 
 
 class Stage:
-    """What a test plays on. `disturbances`: when something was killed or away, for the oracle."""
+    """The parts of one test. `disturbances`: when something was killed or away, for the oracle."""
 
     def __init__(self, simulator: SimulatorServer, redis: Redis, prefix: str, workers: Workers) -> None:
         self.simulator = simulator
@@ -44,7 +44,7 @@ class Stage:
         ]
 
     async def request(self, chat_id: str, **arguments: Any) -> dict[str, Any]:
-        """Queue `request_location`, wait for its result."""
+        """Queue `request_location`, and return its result."""
         reference = self.references.setdefault(chat_id, f"order {len(self.references)}")
         self.places[chat_id] = arguments.get("places", ())
         job = await self.client.request_location(**{"chat_id": chat_id, "reference": reference, **OFTEN, **arguments})
@@ -77,7 +77,7 @@ class Stage:
         ]
 
     async def published(self, chat_id: str, kind: str, *, times: int = 1, deadline: float = 30) -> list[Entry]:
-        """Wait until so many events of a type are there for a chat."""
+        """Wait until that many events of a type are there for a chat, and return them."""
 
         async def enough() -> list[Entry]:
             found = await self.entries(chat_id, kind)
@@ -86,7 +86,7 @@ class Stage:
         return await wait_until(enough, f"{times} x {kind}", deadline=deadline)
 
     async def more_positions(self, chats: Sequence[str], *, more: int = 1, deadline: float = 40) -> None:
-        """Wait until each chat has so many more positions than now."""
+        """Wait until each chat has `more` positions beyond those it has now."""
         seen = await self._positions()
 
         async def enough() -> bool:
@@ -103,7 +103,7 @@ class Stage:
         return counts
 
     async def finish(self, **arguments: Any) -> dict[str, Share]:
-        """End the workers and hold the stream, the latest view and the requests against what was answered."""
+        """End the workers, and compare the stream, the latest view and the requests with the simulator's answers."""
         await self.workers.stop()
         shares = oracle.check(
             await self.entries(),
@@ -140,7 +140,7 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def open_stage(simulator: SimulatorServer, redis_url: str, prefix: str, directory: Path) -> AsyncIterator[Stage]:
-    """Open a stage; at its end no worker runs, and no log holds anything private."""
+    """Open a stage; at its end, end the workers, and check that no log holds anything private."""
     workers = Workers(redis_url=redis_url, prefix=prefix, simulator=simulator, directory=directory)
     redis = connect(Settings(redis_url=redis_url))
     try:

@@ -24,7 +24,7 @@ ALONE = Fleet(weights=0.0, tracked=0, waiting=0.0, rate=20.0, ceiling=20.0)
 
 
 def ns(seconds: float) -> int:
-    """Nanoseconds since 1970 of a moment `seconds` after the beginning."""
+    """Return the moment `seconds` after the beginning, in nanoseconds since 1970."""
     return int((BEGINNING + seconds) * NANO)
 
 
@@ -42,7 +42,7 @@ def position(
 
 
 def listing(*positions: Position, unusable: Sequence[str | None] = ()) -> Features:
-    """Return a successful read that lists these; `unusable`: whose features could not be used, None: nobody knows."""
+    """Return a successful read that lists these; `unusable`: handles of unusable features, None where unknown."""
     return Features(list(positions), [InvalidFeature(handle, "the geometry is not a Point") for handle in unusable])
 
 
@@ -95,18 +95,18 @@ class TrackedChat:
 
     @property
     def share(self) -> Share:
-        """A copy of the share as it is stored."""
+        """Return a copy of the share as it is stored."""
         return unpack(self.stored)
 
     @property
     def due_in(self) -> float:
-        """Seconds until the share is due."""
+        """Return the seconds until the share is due."""
         assert self.due is not None
         return self.due - BEGINNING - self.now
 
     @property
     def types(self) -> list[str]:
-        """The types of all events so far, without `location.`."""
+        """Return the types of all events so far, without `location.`."""
         return [event.type.removeprefix("location.") for event in self.events]
 
     def data(self, event_type: str) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ class TrackedChat:
         return [json.loads(event.data) for event in self.events if event.type == f"location.{event_type}"]
 
     def decision(self) -> Decision:
-        """Return a decision on the stored state, not kept yet."""
+        """Return a decision on the stored state, which is not stored yet."""
         context = Context(self.fleet, self.limits)
         return Decision(self.share, CHAT, now=BEGINNING + self.now, context=context, random_unit=self.random_unit)
 
@@ -140,7 +140,7 @@ class TrackedChat:
         return prompts.next_action(self.decision())
 
     def read(self, observation: ReadObservation) -> list[str]:
-        """Read now; return the types of the events that come of it."""
+        """Read now; return the types of the resulting events."""
         decision = self.decision()
         prompts.next_action(decision)
         reads.observe(decision, observation)
@@ -148,7 +148,7 @@ class TrackedChat:
         return [event.type.removeprefix("location.") for event in decision.events]
 
     def call(self) -> None:
-        """Record that a prompt leaves."""
+        """Record that a prompt is being sent."""
         decision = self.decision()
         assert prompts.next_action(decision) == "prompt"
         prompts.mark_sending(decision)

@@ -1,4 +1,4 @@
-"""An application of somebody else, as mypy and pyright see it with the client installed (never run)."""
+"""Somebody's application that uses the installed client, for mypy and pyright to check (never run)."""
 
 from typing import Literal, assert_type
 

@@ -17,10 +17,10 @@ async def wait_until(predicate: Callable[[], Awaitable[Seen]], description: str,
 @overload
 async def wait_until(predicate: Callable[[], Seen], description: str, *, deadline: float = 10) -> Seen: ...
 async def wait_until(predicate: Callable[[], Any], description: str, *, deadline: float = 10) -> Any:
-    """Ask `predicate` (a function, plain or async) until it answers something true, and return that answer.
+    """Call `predicate` (a function, plain or async) until it returns something true, and return that.
 
     An AssertionError of the predicate counts as "not yet", so that it may make several assertions. After `deadline`
-    seconds an AssertionError tells the description and what was seen last.
+    seconds an AssertionError gives the description and what was seen last.
     """
     end = time.monotonic() + deadline
     pause = _FIRST_PAUSE

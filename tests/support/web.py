@@ -34,7 +34,7 @@ _STOP_WITHIN = 30.0
 
 
 def event(event_type: str = STARTED, **data: Any) -> bytes:
-    """Return the body of a delivery; `data` beside the two handles."""
+    """Return the body of a delivery, with `data` beside the two handles."""
     content = {
         "api_version": "v3",
         "webhook_version": "2026-02-03",
@@ -74,7 +74,7 @@ class WebProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "web"],
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment, "PORT": str(self.port)},
-                cwd=log.parent,  # no .env of the repository gets in
+                cwd=log.parent,  # so that no .env of the repository is read
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -99,7 +99,7 @@ class WebProcess:
         await wait_until(answers, "the web process answers", deadline=_START_WITHIN)
 
     async def deliver(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-        """Post a delivery, well signed unless told otherwise."""
+        """Post a delivery, correctly signed unless `headers` are given."""
         return await self.client.post(
             "/webhooks/linq", content=body, headers=signed(body) if headers is None else headers
         )

@@ -17,7 +17,7 @@ from worker.views.messages import Wanted
 
 @pytest.fixture
 async def feed(redis: Redis, prefix: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Feed]:
-    """Run a feed that keeps events for a fifth of a second, and looks ten times meanwhile."""
+    """Run a feed that keeps events for a fifth of a second, and checks ten times in that time."""
     monkeypatch.setattr(module, "MAX_KEPT_SECONDS", 0.2)
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
     feed = Feed(EventStream(redis, Keys(prefix)))
@@ -44,5 +44,5 @@ async def test_an_event_is_kept_for_readers_and_soon_gone(feed: Feed, redis: Red
         return False
 
     await wait_until(is_gone, "it is gone")
-    # Whoever had it goes on.
+    # A reader that already had the event can continue.
     assert feed.take(added, feed.generation, Wanted()) == (added, b"")

@@ -102,7 +102,7 @@ def _with_sockets(loop: str, url: str, certificate: str) -> Cost:
 
 @contextlib.contextmanager
 def _believing(certificate: str) -> Iterator[None]:
-    """Accept this certificate over TLS."""
+    """Make clients within the block trust this certificate."""
     if certificate:
         os.environ["SSL_CERT_FILE"] = certificate
     certificates.cache_clear()

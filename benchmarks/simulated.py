@@ -66,7 +66,7 @@ class Answer(NamedTuple):
 
 
 class Follower(Protocol):
-    """A policy under test: says what to read next, and is told what came of it. Chats go by their index."""
+    """A policy under test: says what to read next, and is told the outcome. Chats are named by their index."""
 
     def known(self, chat: int, now: float, ends_at: float | None) -> None:
         """Take in that a share begins; `ends_at` where it is announced."""
@@ -165,7 +165,7 @@ class Fleet:
 
 
 class _Bucket:
-    """Tokens that a fixed depth holds; the rate may change between two looks."""
+    """A token bucket of fixed depth, whose rate may change between two calls."""
 
     def __init__(self, depth: float) -> None:
         self._depth = self._tokens = depth
@@ -187,7 +187,7 @@ class _Bucket:
 
 
 class _Client:
-    """The shared rate: lowered by each 429, recovering slowly, and what the token bucket fills with."""
+    """The shared rate at which the token bucket fills: lowered by each 429, and slowly recovering."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.ceiling = self._rate = rate

@@ -13,7 +13,7 @@ MEBIBYTE = 2**20
 
 
 async def follow(stage: Stage, count: int = 10) -> list[str]:
-    """Have people followed; return their chats."""
+    """Add people and follow them; return their chats."""
     chats = stage.people(count)
     async for _, result in stage.client.results(await stage.request_all(chats)):
         assert isinstance(result, dict)

@@ -33,7 +33,7 @@ FAULTS: list[ReadObservation] = [
 
 
 def tracked(**arguments: object) -> TrackedChat:
-    """Return a chat whose contact was asked, and is sharing since the first read."""
+    """Return a chat whose contact was prompted if `asked`, and has been sharing since the first read."""
     chat = TrackedChat(**arguments)  # type: ignore[arg-type]  # passed on as they come
     if chat.asked:
         chat.prompt(Sent())

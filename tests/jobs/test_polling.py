@@ -21,7 +21,7 @@ SHORT = 0.05  # seconds
 
 
 async def reads_for(simulator: SimulatorServer, seconds: float) -> None:
-    """Wait until the first and the newest read lie so far apart."""
+    """Wait until the first and the newest read are this many seconds apart."""
 
     def far_apart() -> bool:
         reads = simulator.answers(endpoint="read")

@@ -67,7 +67,7 @@ async def test_what_nobody_asked_for_is_no_answer_to_the_next_question(rest: byt
 
 
 def spoiling(spoil: asyncio.Event, rest: bytes | None) -> Script:
-    """Answer every request; the connections of those before `spoil` then get `rest`, or are closed (None)."""
+    """Return a script that answers requests; connections made before `spoil` then get `rest`, or are closed (None)."""
 
     async def script(exchange: Exchange) -> None:
         spared = spoil.is_set()

@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 
 from config.redis import arq_pool
 from config.settings import Settings
-from worker import metrics
 from worker.jobs import handlers
 from worker.jobs.serialization import REFUSE, make_reader, write_job
 from worker.jobs.services import Services
@@ -197,8 +196,7 @@ class _Worker(Worker):
         services: Services = self.ctx["services"]
         # Nothing is lost with a failed tick: the next one does its work.
         if not job_id.startswith(_tick(services.settings, "")) and await self.pool.exists(job_key_prefix + job_id):
-            await services.store.dead_letters.add_job(job_id.encode(), "given_up", {"fault": "it was tried too often"})
-            metrics.DEAD_LETTERS.labels("job").inc()
+            await services.keep_job(job_id.encode(), "given_up", {"fault": "it was tried too often"})
 
 
 def _is_usable(job_id: bytes) -> bool:
@@ -225,8 +223,7 @@ async def bury_timeless(context: dict[str, Any]) -> None:
 
 async def _drop(services: Services, pool: ArqRedis, queue_name: str, job_id: bytes, reason: str) -> None:
     """Remove from the queue what arq cannot run; keep a dead letter, and write a failed result if the id allows it."""
-    await services.store.dead_letters.add_job(job_id, "unusable_entry", {"fault": reason})
-    metrics.DEAD_LETTERS.labels("job").inc()
+    await services.keep_job(job_id, "unusable_entry", {"fault": reason})
     if _is_usable(job_id):
         now = int(time.time() * 1000)
         # In arq's format.

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from config.redis_errors import explain
-from worker import metrics
 from worker.jobs.arguments import (
     EndSharing,
     ForgetHandle,
@@ -157,8 +156,8 @@ async def end_sharing(context: JobContext, arguments: EndSharing) -> Result:
                 stopping = await call_linq(services, lambda linq: linq.stop_sharing(chat_id, arguments.handle))
         except LinqError as error:
             log.warning("sharing_not_ended", chat_id=chat_id, share_id=share_id, status=error.status, code=error.code)
-            is_own = loaded.share is not None and loaded.share.share_id == share_id
-            reference = loaded.share.reference if loaded.share is not None and is_own else ""
+            share = loaded.share
+            reference = share.reference if share is not None and share.share_id == share_id else ""
             await _keep(context, "sharing_not_ended", str(error), reference)
             raise
         outcome = "stopping" if stopping else "not_sharing"
@@ -273,12 +272,9 @@ def _after_outage(error: RedisError, context: JobContext) -> Exception:
 async def _keep(context: JobContext, reason: str, fault: Any, reference: str = "") -> None:
     services: Services = context["services"]
     try:
-        await services.store.dead_letters.add_job(
-            context["job_id"].encode(), reason, {"fault": fault}, reference=reference[:128]
-        )
+        await services.keep_job(context["job_id"].encode(), reason, {"fault": fault}, reference=reference[:128])
     except RedisError as error:
         raise _after_outage(error, context) from error
-    metrics.DEAD_LETTERS.labels("job").inc()
 
 
 JOBS: dict[str, Job] = {

@@ -144,13 +144,12 @@ class _Sending:
         result = {"status": "failed", "code": code, "detail": detail}
         metrics.PINS.labels("failed").inc()
         # Before the result: a crash between the two then leaves two letters instead of none.
-        await self._store.dead_letters.add_job(
+        await self._services.keep_job(
             self._job_id.encode(),
             "pin_failed",
             {"code": code, "fault": detail},
             reference=self._arguments.reference or "",
         )
-        metrics.DEAD_LETTERS.labels("job").inc()
         return await self._settle(result, PinFailed(code, detail, self._pin.external_id))
 
     async def _settle(self, result: Result, data: PinQueued | PinFailed) -> Result:

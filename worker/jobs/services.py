@@ -1,8 +1,10 @@
 """The services of a worker process, built once and passed to every job."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from config.settings import Settings
+from worker import metrics
 from worker.chert.client import ChertClient
 from worker.linq.client import LinqClient
 from worker.polling.engine import Engine
@@ -43,3 +45,8 @@ class Services:
         if self.chert is None:
             raise MissingKeyError("CHERT_SIGNING_SECRET")
         return self.chert
+
+    async def keep_job(self, job_id: bytes, reason: str, detail: dict[str, Any], *, reference: str = "") -> None:
+        """Keep a job as a dead letter, and count it. Raises redis-py's errors."""
+        await self.store.dead_letters.add_job(job_id, reason, detail, reference=reference)
+        metrics.DEAD_LETTERS.labels("job").inc()

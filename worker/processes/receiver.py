@@ -108,6 +108,15 @@ class Receiver:
             self._refused.add(str(error))
             return 401, "bad_signature"
         try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._store_delivery(event_id, body)
+        except (RedisError, OSError) as error:
+            self._not_stored.add(_cause(error))
+            return 503, "not_stored"
+
+    async def _store_delivery(self, event_id: str, body: bytes) -> tuple[int, metrics.WebhookOutcome]:
+        """Store what a delivery says, or keep it as a dead letter. Raises redis-py's errors."""
+        try:
             event = parse_event(body, now=time.time())
         except NotAnEventError as error:
             return await self._keep(body, str(error))
@@ -116,34 +125,18 @@ class Receiver:
         if isinstance(event, AccountEvent):
             return await self._note(event)
         kind: Literal["started", "stopped"] = "started" if isinstance(event, SharingStarted) else "stopped"
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                new = await self._store.inbox.put(event_id, kind, msgspec.to_builtins(event))
-        except (RedisError, OSError) as error:
-            self._not_stored.add(_cause(error))
-            return 503, "not_stored"
+        new = await self._store.inbox.put(event_id, kind, msgspec.to_builtins(event))
         return 204, "accepted" if new else "duplicate"
 
     async def _note(self, event: AccountEvent) -> tuple[int, metrics.WebhookOutcome]:
         """Log what changed in the account: it may explain refusals that follow."""
         announced = Announced(event.event_type, event.at / 1e9, event.status)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                new = await self._store.account_events.put(announced)
-        except (RedisError, OSError) as error:
-            self._not_stored.add(_cause(error))
-            return 503, "not_stored"
-        if new:
+        if await self._store.account_events.put(announced):
             log.warning("account_event", type=event.event_type, status=event.status or None, remedy=ACCOUNT_REMEDY)
         return 204, "account_event"
 
     async def _keep(self, body: bytes, fault: str) -> tuple[int, metrics.WebhookOutcome]:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._store.dead_letters.add("webhook", "not_an_event", payload=body, detail={"fault": fault})
-        except (RedisError, OSError) as error:
-            self._not_stored.add(_cause(error))
-            return 503, "not_stored"
+        await self._store.dead_letters.add("webhook", "not_an_event", payload=body, detail={"fault": fault})
         metrics.DEAD_LETTERS.labels("webhook").inc()
         return 400, "not_an_event"
 

@@ -35,6 +35,15 @@ async def hanging(stage: Stage, endpoint: str, chat_id: str) -> Answer:
     return (await wait_until(found, f"a {endpoint} under way", deadline=20))[-1]
 
 
+async def tracked(stage: Stage) -> list[str]:
+    """Return five new chats that the running worker tracks, each with a position on the stream."""
+    chats = stage.people(5)
+    async for _, result in stage.client.results(await stage.request_all(chats)):
+        assert isinstance(result, dict)
+    await stage.more_positions(chats)
+    return chats
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_worker_ends_with_status_0(stage: Stage, number: signal.Signals) -> None:
     worker = await stage.workers.start()
@@ -80,11 +89,8 @@ async def test_a_prompt_under_way_is_settled_by_another_worker_at_once(stage: St
 
 async def test_what_can_be_finished_within_the_grace_is_committed(stage: Stage) -> None:
     """The worker waits for slow replies, so that no chat has to be read again."""
-    chats = stage.people(5)
     leaving = await stage.workers.start(LEASE_SECONDS=str(LEASE))
-    async for _, result in stage.client.results(await stage.request_all(chats)):
-        assert isinstance(result, dict)
-    await stage.more_positions(chats)
+    await tracked(stage)
     stage.simulator.fault("slow", endpoint="read", replies=None, delay=1.0)
     answered = len(stage.requests("read"))
     await wait_until(lambda: len(stage.requests("read")) > answered, "a slow reply", deadline=20)
@@ -110,11 +116,8 @@ async def test_a_redis_that_hangs_does_not_keep_a_worker_from_stopping(
 
 
 async def test_a_linq_that_hangs_does_not_keep_a_worker_from_stopping(stage: Stage) -> None:
-    chats = stage.people(5)
     worker = await stage.workers.start(SHUTDOWN_GRACE_SECONDS=str(GRACE))
-    async for _, result in stage.client.results(await stage.request_all(chats)):
-        assert isinstance(result, dict)
-    await stage.more_positions(chats)
+    chats = await tracked(stage)
     stage.simulator.fault("hang", endpoint="linq", replies=None)
     stopping = await stage.client.stop_sharing(chats[0], stage.simulator.handle_of(chats[0]))
     for endpoint in ("read", "stop"):
@@ -135,11 +138,8 @@ async def test_a_worker_stops_while_sentinels_are_away_or_replace_the_master(
 ) -> None:
     with RedisWithSentinels() as servers:
         async with open_stage(simulator, servers.url, prefix, tmp_path) as stage:
-            chats = stage.people(5)
             worker = await stage.workers.start(SHUTDOWN_GRACE_SECONDS=str(GRACE))
-            async for _, result in stage.client.results(await stage.request_all(chats)):
-                assert isinstance(result, dict)
-            await stage.more_positions(chats)
+            await tracked(stage)
             if trouble == "failover":
                 servers.fail_over()
             if trouble in ("sentinels away", "all away"):

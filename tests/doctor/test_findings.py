@@ -8,6 +8,8 @@ from config.settings import Settings
 from worker.doctor import findings
 from worker.doctor.findings import Finding
 from worker.linq.client import PhoneLine, Subscription
+from worker.polling.engine import GIVE_BACK_SECONDS
+from worker.processes.worker import CLOSING_SECONDS, MAX_READ_SECONDS
 from worker.store.pause import PauseState
 from worker.store.shares import Overview
 
@@ -189,3 +191,8 @@ def test_only_what_is_wrong_is_not_ok_and_every_fault_has_a_remedy() -> None:
     ]
     assert [finding.ok for finding in made] == [True, True, False, True]
     assert [bool(finding.remedy) for finding in made] == [False, True, True, False]
+
+
+def test_the_grace_is_judged_by_what_a_read_and_the_end_of_a_worker_may_take() -> None:
+    assert findings.READ_SECONDS == MAX_READ_SECONDS
+    assert findings.ENDING_SECONDS == GIVE_BACK_SECONDS + CLOSING_SECONDS
